@@ -1,0 +1,61 @@
+# Interlock: the commands of a developer and of CI. Each target sets up what it needs.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+# The interpreter that .venv is made with: the first of python3.11 and python3 unless you name one.
+PYTHON ?=
+export PYTHON OLD NEW KEEP UPGRADE
+
+BIN := .venv/bin
+MEMBERS := core client server server/ops repo-tools keys-ceremony
+LOCKED := $(addsuffix /pyproject.toml,$(MEMBERS))
+PYTHON_TREES := $(MEMBERS) tests infra
+
+.PHONY: help setup demo test lint types contracts pytest bench lock clean
+
+help: ## say what there is to make
+	@sed -n 's/^\([a-z]*\):.*## /\1 /p' Makefile | awk '{ n = $$1; $$1 = ""; printf "make %-10s%s\n", n, $$0 }'
+
+.venv/.stamp: requirements.lock infra/setup/venv.sh $(LOCKED)
+	@infra/setup/venv.sh
+
+setup: .venv/.stamp ## make .venv, and install the missing system packages
+	@infra/setup/system_packages.sh
+
+demo: setup ## the whole story with real firmware and real processes; OLD= NEW= KEEP= are paths
+	@$(BIN)/python -m infra.demo.demo
+
+test: lint types contracts pytest ## lint, types, import contracts, and all tests
+
+lint: setup
+	@echo "lint: ruff check, ruff format"
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+
+types: setup
+	@echo "types: mypy --strict"
+	@$(BIN)/mypy --no-error-summary $(PYTHON_TREES)
+
+contracts: setup
+	@echo "contracts: import-linter"
+	@$(BIN)/lint-imports --no-logo
+
+pytest: setup
+	@echo "tests: pytest"
+	@$(BIN)/python -m pytest -q -n 2
+
+bench: setup ## measure, and write build/bench.json
+	@$(BIN)/python -m infra.bench.bench
+
+lock: ## refresh the hashed locks; UPGRADE=1 takes the newest of everything
+	@infra/setup/lock.sh
+
+clean: ## remove everything that make made
+	@rm -rf .venv build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache \
+	  .import_linter_cache uv.lock
+	@find $(PYTHON_TREES) -name __pycache__ -type d -prune -exec rm -rf {} +
+	@echo "clean: removed .venv, build and the caches"

@@ -1,0 +1,527 @@
+"""The gateway's decision: everything it knows in, a ``Grant`` or a named ``Refusal`` out.
+
+Pure: no file, no network, no clock of its own. The rules run in this order, and the first that
+objects decides (numbers are those of ``docs/wire-format.md``):
+
+ 1. all metadata is unexpired at this clock, and the roster is young enough;
+ 2. the director is for my cohort, and holds nothing beside the directive and the orders' images;
+ 3. fleet and product are mine; my cohort is covered by the roster;
+ 4. the order is signed, and authorised by my cohort's rule (1-6);
+ 5. its ``seq`` is not superseded, here or by the roster's ``min_order_seq`` (7);
+ 6. what is wanted does not run already (else there is nothing to do);
+ 7. the order has begun and has not expired;
+ 8. no stop stands (15-17);
+ 9. a target of the order is for my hardware, and I have passed its barrier (9);
+10. the chain of ``go`` is valid up to my stage, in which my point is inside; soaks kept, not
+    lapsed (10-14);
+11. order, image repository and director agree on length and digest of the wanted target;
+12. market, and release counter or a permit (8, 19);
+13. this version did not roll back here under this order;
+14. space is enough;
+15. only to install or reboot: no local hold, the windows are open, my turn in the spread has come,
+    the slot holds the wanted digest, and the clinical interlock says that now is safe.
+
+Whatever rules 4 to 15 say, the stops that were signed are learned first (16), and an order that is
+fully authorised raises the order floor (6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from interlock_core.chain import (
+    Chain,
+    Papers,
+    accepted_at,
+    applies,
+    cleared,
+    first_stage,
+    read_chain,
+    stop_counts,
+)
+from interlock_core.directive import ProductDirective
+from interlock_core.errors import WireError
+from interlock_core.facts import (
+    Check,
+    Decision,
+    Floors,
+    Gateway,
+    Grant,
+    KnownStop,
+    Local,
+    Phase,
+    Reason,
+    Refusal,
+    Trusted,
+)
+from interlock_core.names import DIRECTIVE_PATH
+from interlock_core.order import Authorisation, Go, Order, Stop, Target, Window
+from interlock_core.placement import point, spread_offset
+from interlock_core.release import Image
+from interlock_core.roster import Judge
+from interlock_core.statement import Envelope, Opened, S, open_as
+from interlock_core.wire import format_time
+
+MAX_ROSTER_AGE: Final = timedelta(days=35)
+MAX_STOPS: Final = 64
+DAY: Final = 86_400
+
+
+@dataclass
+class _Case:
+    """One decision in the making."""
+
+    trusted: Trusted
+    gateway: Gateway
+    floors: Floors
+    local: Local
+    now: datetime
+    judge: Judge
+    floor_was: Floors
+    entry: ProductDirective | None = None
+    papers: Papers | None = None
+    chain: Chain | None = None
+    stage: int = -1
+    wanted: Target | None = None
+    image: Image | None = None
+    permit: str | None = None
+
+    @property
+    def order(self) -> Opened[Order]:
+        assert self.papers is not None
+        return self.papers.order
+
+
+def _open_all(envelopes: Sequence[Envelope], type_: type[S]) -> list[Opened[S]]:
+    """Those that can be opened: a malformed statement counts for nothing."""
+    opened = []
+    for envelope in envelopes:
+        try:
+            opened.append(open_as(envelope, type_))
+        except WireError:
+            continue
+    return opened
+
+
+def _metadata(c: _Case) -> Refusal | None:
+    for item in c.trusted.expiries:
+        if item.expires <= c.now:
+            return Refusal(
+                Reason.EXPIRED_METADATA,
+                f"{item.role} expired at {format_time(item.expires)}",
+            )
+    return None
+
+
+def _roster(c: _Case) -> Refusal | None:
+    roster = c.trusted.roster
+    if roster.fleet != c.gateway.fleet:
+        return Refusal(Reason.WRONG_FLEET, f"the roster is of fleet {roster.fleet}")
+    if roster.seq < c.floor_was.roster_seq:
+        return Refusal(
+            Reason.ROLLBACK, f"roster {roster.seq} is older than {c.floor_was.roster_seq}"
+        )
+    if c.now >= roster.issued + MAX_ROSTER_AGE:
+        return Refusal(
+            Reason.ROSTER_STALE, f"the roster was issued at {format_time(roster.issued)}"
+        )
+    return None
+
+
+def _cohort(c: _Case) -> Refusal | None:
+    mine = c.gateway.cohort
+    named = [*c.trusted.director_cohorts, c.trusted.directive.cohort]
+    if any(cohort != mine for cohort in named):
+        return Refusal(Reason.WRONG_COHORT, f"this director is not for cohort {mine}")
+    if c.trusted.directive.fleet != c.gateway.fleet:
+        return Refusal(Reason.WRONG_FLEET, f"the directive is of fleet {c.trusted.directive.fleet}")
+    if c.judge.roster.rules_for(mine) is None:
+        return Refusal(Reason.COHORT_DENIED, f"no pattern of the roster covers cohort {mine}")
+    return None
+
+
+def _director(c: _Case) -> Refusal | None:
+    if c.trusted.director_delegates:
+        return Refusal(Reason.ORDER_MISMATCH, "the director delegates")
+    allowed = {DIRECTIVE_PATH}
+    for entry in c.trusted.directive.products.values():
+        if entry.order is not None:
+            try:
+                order = open_as(entry.order, Order)
+            except WireError as e:
+                return Refusal(Reason.MALFORMED, str(e))
+            allowed |= {target.path for target in order.said.targets}
+    extra = sorted(set(c.trusted.director_targets) - allowed)
+    if extra:
+        return Refusal(Reason.ORDER_MISMATCH, f"no order names the director's target {extra[0]}")
+    return None
+
+
+def _wanted(c: _Case) -> Refusal | None:
+    c.entry = c.trusted.directive.products.get(c.gateway.product)
+    if c.entry is None or c.entry.order is None:
+        return Refusal(Reason.NOTHING_WANTED, "no order is in force here")
+    try:
+        order = open_as(c.entry.order, Order)
+    except WireError as e:
+        return Refusal(Reason.MALFORMED, str(e))
+    c.papers = Papers(
+        order,
+        _open_all(c.entry.authorisations, Authorisation),
+        _open_all(c.entry.chain, Go),
+    )
+    if order.said.fleet != c.gateway.fleet:
+        return Refusal(Reason.WRONG_FLEET, f"the order is of fleet {order.said.fleet}")
+    if order.said.product != c.gateway.product:
+        return Refusal(Reason.WRONG_PRODUCT, f"the order is for {order.said.product}")
+    return None
+
+
+def _authorised(c: _Case) -> Refusal | None:
+    if c.gateway.cohort not in c.order.said.cohorts():
+        return Refusal(Reason.ORDER_MISMATCH, "the order does not name this cohort")
+    if accepted_at(c.judge, c.papers or _never(), c.gateway.cohort) is None:
+        return Refusal(
+            Reason.UNAUTHORISED_ROLLOUT,
+            "the order lacks signatures that this cohort's rule asks for",
+        )
+    return None
+
+
+def _never() -> Papers:
+    raise AssertionError("the rules run in order")
+
+
+def _superseded(c: _Case) -> Refusal | None:
+    seq, floor = c.order.said.seq, c.floor_was
+    least = c.trusted.roster.min_order_seq.get(c.gateway.product, 0)
+    if seq < least:
+        return Refusal(Reason.SUPERSEDED_ORDER, f"the roster ended orders below {least}")
+    if seq < floor.order_seq:
+        return Refusal(
+            Reason.SUPERSEDED_ORDER, f"order {seq} is older than {floor.order_seq}, accepted here"
+        )
+    if seq == floor.order_seq and floor.order_id not in (None, c.order.id):
+        return Refusal(Reason.SUPERSEDED_ORDER, f"another order {seq} was accepted here")
+    # The floor is raised before any later rule speaks (6): even a finished order supersedes.
+    c.floors = replace(c.floors, order_seq=seq, order_id=c.order.id)
+    return None
+
+
+def _choice(c: _Case) -> tuple[Target, Image] | Refusal:
+    """Rule 9: the first target for my hardware whose barrier I have passed; no later one."""
+    held: Refusal | None = None
+    for target in c.order.said.targets:
+        image = c.trusted.images.get(target.path)
+        if image is None or target.path not in c.trusted.image_targets:
+            return Refusal(
+                Reason.ORDER_MISMATCH, f"the image repository has no image {target.path}"
+            )
+        if c.gateway.hardware not in image.hardware_ids:
+            continue
+        if image.min_counter_installed <= c.gateway.highest_confirmed_counter:
+            return target, image
+        held = Refusal(
+            Reason.BARRIER_NOT_MET,
+            f"{target.path} needs counter {image.min_counter_installed} to be confirmed first",
+        )
+    return held or Refusal(
+        Reason.WRONG_HARDWARE, f"no target of the order is for hardware {c.gateway.hardware}"
+    )
+
+
+def _not_installed(c: _Case) -> Refusal | None:
+    choice = _choice(c)
+    if not isinstance(choice, Refusal):
+        c.wanted, c.image = choice
+        if c.wanted.sha256 == c.gateway.running_sha256:
+            return Refusal(Reason.ALREADY_INSTALLED, f"{c.wanted.path} runs already")
+    return None
+
+
+def _fits(c: _Case) -> Refusal | None:
+    choice = _choice(c)
+    return choice if isinstance(choice, Refusal) else None
+
+
+def _in_time(c: _Case) -> Refusal | None:
+    if c.now >= c.order.said.expires:
+        return Refusal(
+            Reason.EXPIRED_ORDER, f"the order expired at {format_time(c.order.said.expires)}"
+        )
+    if c.now < c.order.said.not_before:
+        return Refusal(
+            Reason.NOT_BEFORE, f"the order begins at {format_time(c.order.said.not_before)}"
+        )
+    return None
+
+
+def _not_stopped(c: _Case) -> Refusal | None:
+    c.chain = read_chain(c.judge, c.papers or _never(), c.gateway.cohort)
+    over = cleared(c.chain)
+    # All that were shown, also those beyond what is recorded.
+    for stop in (*c.floors.stops, *_signed_stops(c)):
+        if (
+            stop.order == c.order.id
+            and stop.id not in over
+            and applies(stop.cohort, stop.site, c.gateway.cohort, c.gateway.site)
+        ):
+            return Refusal(Reason.STOPPED, f"the rollout was stopped (stop {stop.id[:12]})")
+    return None
+
+
+def _go(c: _Case) -> Refusal | None:
+    chain = c.chain
+    assert chain is not None and c.wanted is not None
+    stage = first_stage(c.order.said, c.gateway.cohort, point(c.wanted.sha256, c.gateway.device))
+    if stage is None:
+        return Refusal(Reason.NOT_IN_STAGE, "no stage of this order has this device inside")
+    if stage >= len(chain.stages):
+        if chain.claims >= stage:
+            return Refusal(Reason.STAGE_NOT_OPEN, f"stage {stage} is not open: {chain.objection}")
+        if not chain.stages and chain.claims < 0:
+            return Refusal(Reason.NOT_STARTED, "nobody has started this order yet")
+        return Refusal(Reason.NOT_IN_STAGE, f"this device is in stage {stage}, not open yet")
+    until = chain.live_until(stage)
+    if until is None or until <= c.now:
+        return Refusal(Reason.GO_LAPSED, "nobody renewed the rollout: it stands still")
+    c.stage = stage
+    return None
+
+
+def _agree(c: _Case) -> Refusal | None:
+    target = c.wanted
+    assert target is not None
+    image = c.trusted.image_targets[target.path]
+    director = c.trusted.director_targets.get(target.path)
+    if (image.length, image.hashes.get("sha256")) != (target.length, target.sha256):
+        return Refusal(
+            Reason.ORDER_MISMATCH, f"{target.path} is not what the order names by digest"
+        )
+    if director is None or (director.length, dict(director.hashes)) != (
+        image.length,
+        dict(image.hashes),
+    ):
+        return Refusal(
+            Reason.REPOSITORIES_DISAGREE, f"director and image repository differ on {target.path}"
+        )
+    return None
+
+
+def _facts(c: _Case) -> Refusal | None:
+    image = c.image
+    assert image is not None
+    if image.product != c.gateway.product:
+        return Refusal(Reason.WRONG_PRODUCT, f"the image is for {image.product}")
+    if c.gateway.market not in image.markets:
+        return Refusal(Reason.WRONG_MARKET, f"it is not cleared for {c.gateway.market}")
+    floor = c.gateway.release_floor
+    if c.order.said.kind != "recall":
+        floor = max(floor, c.gateway.running_counter)
+    if image.release_counter < floor:
+        c.permit = _permit(c)
+        if c.permit is None:
+            return Refusal(Reason.BELOW_FLOOR, f"counter {image.release_counter} is below {floor}")
+    return None
+
+
+def _permit(c: _Case) -> str | None:
+    """The permit that covers this very move (19), if there is one."""
+    assert c.wanted is not None
+    for digest, permit in c.trusted.permits.items():
+        if (
+            permit.fleet == c.gateway.fleet
+            and permit.product == c.gateway.product
+            and permit.from_sha256 == c.gateway.running_sha256
+            and permit.to_sha256 == c.wanted.sha256
+            and (c.gateway.device in permit.devices or c.gateway.cohort in permit.cohorts)
+            and permit.order == c.order.id
+            and permit.expires > c.now
+            and digest not in c.gateway.spent_permits
+        ):
+            return digest
+    return None
+
+
+def _not_rolled_back(c: _Case) -> Refusal | None:
+    assert c.wanted is not None
+    if (c.order.id, c.wanted.sha256) in c.gateway.rolled_back:
+        return Refusal(
+            Reason.ROLLED_BACK_HERE, f"{c.wanted.path} rolled back here under this order"
+        )
+    return None
+
+
+def _space(c: _Case) -> Refusal | None:
+    assert c.wanted is not None
+    needed = c.wanted.length if c.local.needed_bytes is None else c.local.needed_bytes
+    if c.local.free_bytes < needed:
+        return Refusal(
+            Reason.NO_SPACE, f"{needed} bytes are needed and {c.local.free_bytes} are free"
+        )
+    return None
+
+
+def _hold(c: _Case) -> Refusal | None:
+    if c.local.hold is not None:
+        return Refusal(Reason.LOCAL_HOLD, f"held here: {c.local.hold}")
+    return None
+
+
+def _window(c: _Case) -> Refusal | None:
+    for window in (c.local.window, c.order.said.window):
+        if window is not None and _since_opening(window, c.now + c.local.utc_offset) is None:
+            return Refusal(
+                Reason.OUTSIDE_WINDOW, f"the window is {window.opens} to {window.closes}"
+            )
+    return None
+
+
+def _spread(c: _Case) -> Refusal | None:
+    """My turn counts from the later of the stage's opening and the window's (architecture, 5)."""
+    assert c.chain is not None
+    elapsed = c.now - c.chain.stages[c.stage].since
+    spread = c.order.said.spread_seconds
+    for window in (c.local.window, c.order.said.window):
+        if window is not None:
+            since = _since_opening(window, c.now + c.local.utc_offset)
+            elapsed = min(elapsed, since if since is not None else timedelta(0))
+            spread = min(spread, _length(window) - 1)
+    turn = timedelta(seconds=spread_offset(c.order.id, c.gateway.device, spread))
+    if elapsed < turn:
+        return Refusal(Reason.SPREAD, f"this device's turn is in {turn - elapsed}")
+    return None
+
+
+def _slot(c: _Case) -> Refusal | None:
+    assert c.wanted is not None
+    if c.local.slot_sha256 != c.wanted.sha256:
+        return Refusal(Reason.SLOT_MISMATCH, "the inactive slot does not hold the wanted image")
+    return None
+
+
+def _interlock(c: _Case) -> Refusal | None:
+    answer = c.local.interlock
+    if answer is None or not answer.clear:
+        return Refusal(
+            Reason.INTERLOCK_NOT_CLEAR,
+            answer.detail if answer else "the clinical interlock was not asked",
+        )
+    return None
+
+
+def _seconds(time_of_day: str) -> int:
+    return int(time_of_day[:2]) * 3600 + int(time_of_day[3:]) * 60
+
+
+def _length(window: Window) -> int:
+    return (_seconds(window.closes) - _seconds(window.opens)) % DAY
+
+
+def _since_opening(window: Window, local: datetime) -> timedelta | None:
+    """How long the window has been open, or None if it is closed."""
+    now = local.hour * 3600 + local.minute * 60 + local.second
+    since = (now - _seconds(window.opens)) % DAY
+    return timedelta(seconds=since) if since < _length(window) else None
+
+
+_Rule = Callable[[_Case], Refusal | None]
+_TO_BELIEVE: Final[tuple[tuple[str, _Rule], ...]] = (
+    ("metadata is unexpired", _metadata),
+    ("the roster is of this fleet, and fresh", _roster),
+    ("the director is for this cohort", _cohort),
+)
+_TO_DOWNLOAD: Final[tuple[tuple[str, _Rule], ...]] = (
+    ("the director holds only the orders' images", _director),
+    ("an order for this product is in force", _wanted),
+    ("the order is authorised by this cohort's rule", _authorised),
+    ("the order is not superseded", _superseded),
+    ("it is not installed already", _not_installed),
+    ("the order has begun and not expired", _in_time),
+    ("no stop stands", _not_stopped),
+    ("a target fits this hardware and its barrier", _fits),
+    ("this device's stage is open, and live", _go),
+    ("order and both repositories agree", _agree),
+    ("market and release counter allow it", _facts),
+    ("it did not roll back here", _not_rolled_back),
+    ("space is enough", _space),
+)
+_TO_CHANGE: Final[tuple[tuple[str, _Rule], ...]] = (
+    ("the hospital does not hold it back", _hold),
+    ("the window is open", _window),
+    ("this device's turn has come", _spread),
+    ("the slot holds the wanted image", _slot),
+    ("the clinical interlock is clear", _interlock),
+)
+
+
+def _signed_stops(c: _Case) -> tuple[KnownStop, ...]:
+    entry = c.trusted.directive.products.get(c.gateway.product)
+    return tuple(
+        KnownStop(stop.id, stop.said.order, stop.said.cohort, stop.said.site)
+        for stop in _open_all(entry.stops if entry else (), Stop)
+        if stop_counts(c.judge, stop, c.gateway.cohort)
+    )
+
+
+def _learn_stops(c: _Case) -> None:
+    """Record every validly signed stop (16); a full record keeps those of orders in force."""
+    entry = c.trusted.directive.products.get(c.gateway.product)
+    shown = _open_all((entry.order,) if entry and entry.order else (), Order)
+    in_force = {c.floor_was.order_id, *(order.id for order in shown)}
+    known = {stop.id: stop for stop in (*c.floors.stops, *_signed_stops(c))}
+    ranked = sorted(known.values(), key=lambda stop: stop.order not in in_force)
+    c.floors = replace(c.floors, roster_seq=c.trusted.roster.seq, stops=tuple(ranked[:MAX_STOPS]))
+
+
+def decide(
+    phase: Phase,
+    trusted: Trusted,
+    gateway: Gateway,
+    floors: Floors,
+    local: Local,
+    now: datetime,
+) -> Decision:
+    """Decide one phase at ``now`` (UTC).
+
+    The caller makes ``Decision.floors`` durable before it acts on the verdict.
+    """
+    c = _Case(
+        trusted=trusted,
+        gateway=gateway,
+        floors=floors,
+        local=local,
+        now=now,
+        judge=Judge(trusted.roster, now),
+        floor_was=floors,
+    )
+    checks: list[Check] = []
+    refusal = _first_objection(c, _TO_BELIEVE, checks)
+    if refusal is None:
+        # Before any check of the order, whatever that check will say (16).
+        _learn_stops(c)
+        refusal = _first_objection(c, _TO_DOWNLOAD, checks)
+    if refusal is None and phase is not Phase.DOWNLOAD:
+        refusal = _first_objection(c, _TO_CHANGE, checks)
+    verdict = refusal or _grant(c)
+    order = c.papers.order.id if c.papers else None
+    return Decision(verdict, c.floors, c.wanted, order, tuple(checks))
+
+
+def _first_objection(
+    c: _Case, rules: Sequence[tuple[str, _Rule]], checks: list[Check]
+) -> Refusal | None:
+    for rule, check in rules:
+        refusal = check(c)
+        checks.append(Check(rule, refusal is None, refusal.detail if refusal else ""))
+        if refusal is not None:
+            return refusal
+    return None
+
+
+def _grant(c: _Case) -> Grant:
+    assert c.wanted is not None and c.image is not None
+    return Grant(c.order.id, c.wanted, c.image, c.stage, c.permit)

@@ -1,0 +1,148 @@
+"""Calling the server's API (I/O): one place for TLS, proxies, limits and problem documents.
+
+Rules:
+
+1. TLS is always verified; plain HTTP is refused except on loopback.
+2. An answer is read up to a limit and decoded strictly. A problem document becomes the error whose
+   family its status names; what is no problem document becomes a transient error.
+3. Nothing is retried here but connecting: the calls are idempotent, and the caller decides.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import urllib3
+
+from interlock_core import wire
+from interlock_core.api import MAX_ANSWER, Problem
+from interlock_core.errors import (
+    ConfigurationError,
+    ConflictError,
+    InterlockError,
+    NotFoundError,
+    RefusedError,
+    TransientError,
+    WireError,
+)
+
+T = TypeVar("T")
+
+CONNECT_SECONDS: Final = 10.0
+READ_SECONDS: Final = 60.0
+
+
+def check_url(url: str) -> str:
+    """Return ``url`` without a trailing slash if it may be called (rule 1).
+
+    Raises:
+        ConfigurationError: not HTTP, plain HTTP beyond loopback, or with a query or credentials.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigurationError(f"{url!r} is no server URL: write https://host[:port][/path].")
+    if parts.query or parts.fragment or parts.username:
+        raise ConfigurationError(f"{url!r} must hold no query, fragment or user name.")
+    if parts.scheme == "http" and not _loopback(parts.hostname):
+        raise ConfigurationError(f"{url!r} is plain HTTP beyond loopback: use https.")
+    return url.rstrip("/")
+
+
+def _loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Api:
+    """The server's API at ``url``."""
+
+    def __init__(self, url: str, *, ca_file: Path | None = None, proxy: str | None = None) -> None:
+        self.url = check_url(url)
+        settings: dict[str, Any] = {
+            "timeout": urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+            "retries": urllib3.Retry(connect=2, read=0, redirect=0, status=0, other=0),
+            "cert_reqs": "CERT_REQUIRED",
+            "ca_certs": str(ca_file) if ca_file else None,
+        }
+        self._pool: urllib3.PoolManager = (
+            urllib3.ProxyManager(proxy, **settings) if proxy else urllib3.PoolManager(**settings)
+        )
+
+    def get(self, path: str, type_: type[T], *, token: str | None = None) -> T:
+        """GET ``path`` and decode the answer.
+
+        Raises:
+            InterlockError: of the family that the status names (rule 2).
+        """
+        return wire.decode(
+            self._call("GET", path, None, {}, token), type_, limit=MAX_ANSWER, what="answer"
+        )
+
+    def post(self, path: str, body: object, type_: type[T], *, token: str | None = None) -> T:
+        """POST ``body`` as JSON and decode the answer.
+
+        Raises:
+            InterlockError: of the family that the status names (rule 2).
+        """
+        headers = {"Content-Type": "application/json"}
+        answer = self._call("POST", path, wire.encode(body), headers, token)
+        return wire.decode(answer, type_, limit=MAX_ANSWER, what="answer")
+
+    def put(self, path: str, file: IO[bytes], length: int) -> None:
+        """PUT the next ``length`` bytes of ``file``.
+
+        Raises:
+            InterlockError: of the family that the status names (rule 2).
+        """
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(length)}
+        self._call("PUT", path, file, headers, None)
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | IO[bytes] | None,
+        headers: Mapping[str, str],
+        token: str | None,
+    ) -> bytes:
+        sent = dict(headers) | ({"Authorization": f"Bearer {token}"} if token else {})
+        try:
+            answer = self._pool.request(
+                method, f"{self.url}{path}", body=body, headers=sent, preload_content=False
+            )
+            with answer:
+                data = answer.read(MAX_ANSWER + 1)
+        except urllib3.exceptions.HTTPError as e:
+            raise TransientError(
+                f"{self.url} could not be asked ({_cause(e)}): check the address and the network."
+            ) from e
+        if answer.status >= 400:
+            raise _error(answer.status, data)
+        return data
+
+
+def _cause(error: urllib3.exceptions.HTTPError) -> str:
+    reason = getattr(error, "reason", None)
+    return type(reason if isinstance(reason, Exception) else error).__name__
+
+
+def _error(status: int, data: bytes) -> InterlockError:
+    try:
+        problem = wire.decode(data, Problem, limit=MAX_ANSWER, what="problem document")
+    except WireError:
+        return TransientError(f"The server answered {status} without saying why.")
+    if status in {404, 410}:
+        return NotFoundError(problem.detail, reason=problem.reason)
+    if status == 409:
+        return ConflictError(problem.detail, reason=problem.reason)
+    if status in {429, 500, 502, 503, 504, 507}:
+        return TransientError(problem.detail, reason=problem.reason)
+    return RefusedError(problem.detail, reason=problem.reason)

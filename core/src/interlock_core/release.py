@@ -1,0 +1,139 @@
+"""Facts about a release, as signed in a target's ``custom`` in the image repository.
+
+Rules:
+
+1. Facts come from the image repository's ``custom`` alone, never from a director.
+2. A target's path and its facts agree on product and version, or the target is refused.
+3. The release counter orders releases of a product; versions are for people.
+4. The update class informs people and never changes a decision.
+5. A permit covers one move (from, to), for named devices or cohorts, under one order, until it
+   expires; it is needed only below the floor and does not lower the floor (19).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+from msgspec import Meta
+
+from interlock_core.errors import WireError
+from interlock_core.names import (
+    DeviceId,
+    Digest,
+    HardwareId,
+    Market,
+    Name,
+    TargetPath,
+    Version,
+    check_product,
+    split_path,
+)
+from interlock_core.wire import Record, convert
+
+MAX_CUSTOM: Final = 64 * 1024
+Counter = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Date = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")]
+
+
+class UpdateClass(Record, frozen=True, kw_only=True):
+    type: Literal["security", "feature"]
+    urgency: Literal["routine", "critical"]
+
+
+class Slot(Record, frozen=True, kw_only=True):
+    """What a slot holds after installation, for read-back."""
+
+    name: Name
+    length: Annotated[int, Meta(ge=1, le=2**40)]
+    sha256: Digest
+
+
+class Reference(Record, frozen=True, kw_only=True):
+    """Evidence or a delta that belongs to an image: another target, by digest."""
+
+    kind: Literal["sbom", "vex", "provenance", "notes", "delta"]
+    path: TargetPath
+    sha256: Digest
+
+
+class Image(Record, frozen=True, kw_only=True):
+    """The facts of an image target.
+
+    Attributes:
+        hardware_ids: hardware on which it runs.
+        release_counter: Uptane's term; rises with every release of the product.
+        raises_floor_to: once confirmed, nothing below this counter is installed again.
+        min_counter_installed: a barrier: the gateway must have confirmed at least this before.
+        markets: countries in which it is cleared.
+        support_end: the last day of support, ISO 8601.
+        udi_di: the UDI device identifier, where the product has one.
+        slots: lengths and digests for read-back; never empty.
+    """
+
+    kind: Literal["image"] = "image"
+    product: Name
+    version: Version
+    hardware_ids: Annotated[tuple[HardwareId, ...], Meta(min_length=1, max_length=64)]
+    release_counter: Annotated[int, Meta(ge=1, le=2**53 - 1)]
+    raises_floor_to: Counter
+    min_counter_installed: Counter
+    update_class: UpdateClass
+    markets: Annotated[tuple[Market, ...], Meta(min_length=1, max_length=249)]
+    support_end: Date
+    udi_di: Annotated[str, Meta(min_length=1, max_length=64)] | None
+    slots: Annotated[tuple[Slot, ...], Meta(min_length=1, max_length=16)]
+    references: Annotated[tuple[Reference, ...], Meta(max_length=64)]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_product(self.product)
+        if self.raises_floor_to > self.release_counter:
+            raise ValueError("`raises_floor_to` must not exceed `release_counter`")
+        if self.min_counter_installed >= self.release_counter:
+            raise ValueError("`min_counter_installed` must be below `release_counter`")
+        names = [slot.name for slot in self.slots]
+        if len(set(names)) != len(names):
+            raise ValueError("`slots` names one slot twice")
+
+
+class Evidence(Record, frozen=True, kw_only=True):
+    """The facts of a target that documents a release."""
+
+    kind: Literal["evidence"] = "evidence"
+    product: Name
+    version: Version
+    evidence: Literal["sbom", "vex", "provenance", "notes"]
+    format: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class Permit(Record, frozen=True, kw_only=True):
+    """The content of a permit target: one signed exception to the floor."""
+
+    type: Literal["urn:interlock:permit:v1"] = "urn:interlock:permit:v1"
+    fleet: Name
+    product: Name
+    from_sha256: Digest
+    to_sha256: Digest
+    devices: Annotated[tuple[DeviceId, ...], Meta(max_length=4096)]
+    cohorts: Annotated[tuple[Name, ...], Meta(max_length=256)]
+    order: Digest
+    expires: datetime
+
+
+def read_image(path: str, custom: Mapping[str, Any] | None) -> Image:
+    """The facts of the image at ``path``.
+
+    Raises:
+        WireError: there are none, they are malformed, or they contradict the path (rule 2).
+    """
+    if custom is None:
+        raise WireError(f"The target {path} carries no facts (custom): it is no image.")
+    image = convert(dict(custom), Image, what=f"custom of {path}")
+    product, version, _ = split_path(path)
+    if (image.product, image.version) != (product, version):
+        raise WireError(
+            f"The facts of {path} say {image.product} {image.version}: not what its path says."
+        )
+    return image

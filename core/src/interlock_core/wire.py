@@ -1,0 +1,162 @@
+"""Bounded bytes in, canonical bytes out.
+
+Rules:
+
+1. Bytes from outside pass one bounded check before any typed decoding: size, UTF-8, nesting,
+   duplicate keys, numbers that are not integers of at most 53 bits. msgspec and python-tuf accept
+   duplicate keys silently, and two readers that disagree about them are two different rules.
+2. Typed decoding is strict: an unknown or missing field is an error that names it.
+3. What Interlock signs is canonical: keys sorted, no white space, UTF-8, times as
+   ``YYYY-MM-DDTHH:MM:SSZ``. ``decode_canonical`` refuses any other spelling of the same value, so
+   a signed thing has exactly one form. (The sorting and escaping are msgspec's; TUF metadata keeps
+   to TUF's own canonical JSON, by python-tuf.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any, Final, NoReturn, TypeVar
+
+import msgspec
+
+from interlock_core.errors import WireError
+
+MAX_INTEGER: Final = 2**53 - 1
+MAX_DEPTH: Final = 32
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+T = TypeVar("T")
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every type on the wire: immutable, named fields, unknown fields refused.
+
+    Every time must be in UTC and whole seconds.
+    """
+
+    def __post_init__(self) -> None:
+        for field in self.__struct_fields__:
+            value = getattr(self, field)
+            if isinstance(value, datetime) and (value.tzinfo is not UTC or value.microsecond != 0):
+                raise ValueError(f"`{field}` must be in UTC and whole seconds")
+
+
+def _unique_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise WireError(f"The key {key[:60]!r} stands twice in one object.")
+            seen.add(key)
+    return result
+
+
+def _integer(text: str) -> int:
+    if len(text) > 17 or abs(int(text)) > MAX_INTEGER:
+        raise WireError("An integer is larger than 53 bits.")
+    return int(text)
+
+
+def _no_number(text: str) -> NoReturn:
+    raise WireError(f"The number {text[:20]} is not an integer.")
+
+
+def _check_tree(tree: object, room: int) -> None:
+    if isinstance(tree, str):
+        if _SURROGATE.search(tree):
+            raise WireError("A string holds half of a surrogate pair, which is no character.")
+    elif isinstance(tree, dict | list):
+        if room == 0:
+            raise WireError(f"JSON is nested deeper than {MAX_DEPTH} levels.")
+        for item in tree:
+            _check_tree(item, room - 1)
+        if isinstance(tree, dict):
+            for item in tree.values():
+                _check_tree(item, room - 1)
+
+
+def parse(data: bytes, *, limit: int, what: str) -> Any:
+    """Check bounds and return plain JSON values (rule 1).
+
+    Args:
+        data: the bytes as they arrived.
+        limit: the most bytes allowed.
+        what: names the thing in errors, for instance ``"directive"``.
+
+    Raises:
+        WireError: too large, not UTF-8, not JSON, too deep, a duplicate key, a number that is not
+            an integer of at most 53 bits, or half of a surrogate pair.
+    """
+    if len(data) > limit:
+        raise WireError(f"The {what} is {len(data)} bytes; at most {limit} are read.")
+    try:
+        tree = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_unique_object,
+            parse_int=_integer,
+            parse_float=_no_number,
+            parse_constant=_no_number,
+        )
+        _check_tree(tree, MAX_DEPTH)
+    except UnicodeDecodeError as e:
+        raise WireError(f"The {what} is not UTF-8 (byte {e.start}).") from e
+    except RecursionError as e:
+        raise WireError(f"The {what} is nested deeper than {MAX_DEPTH} levels.") from e
+    except json.JSONDecodeError as e:
+        raise WireError(f"The {what} is not JSON: {e.msg} at byte {e.pos}.") from e
+    except WireError as e:
+        raise WireError(f"The {what} is not acceptable: {e}") from e
+    return tree
+
+
+def convert(tree: Any, type_: type[T], *, what: str) -> T:
+    """Turn plain JSON values into ``type_`` (rule 2).
+
+    Raises:
+        WireError: a field is missing, unknown, or of the wrong type or form; the message names it.
+    """
+    try:
+        return msgspec.convert(tree, type_)
+    except msgspec.ValidationError as e:
+        raise WireError(f"The {what} does not have the right form: {e}") from e
+
+
+def decode(data: bytes, type_: type[T], *, limit: int, what: str) -> T:
+    """``parse`` and ``convert`` in one.
+
+    Raises:
+        WireError: as either does.
+    """
+    return convert(parse(data, limit=limit, what=what), type_, what=what)
+
+
+def decode_canonical(data: bytes, type_: type[T], *, limit: int, what: str) -> T:
+    """``decode``, and refuse any spelling but the canonical one (rule 3).
+
+    Raises:
+        WireError: as ``decode``, or the bytes are another spelling of the same value.
+    """
+    value = decode(data, type_, limit=limit, what=what)
+    if encode(value) != data:
+        raise WireError(f"The {what} is not in canonical form (sorted keys, no white space).")
+    return value
+
+
+def encode(value: object) -> bytes:
+    """Canonical bytes of a record or of plain JSON values (rule 3)."""
+    return msgspec.json.encode(value, order="sorted")
+
+
+def sha256_hex(data: bytes) -> str:
+    """SHA-256 in lower-case hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def format_time(time: datetime) -> str:
+    """``YYYY-MM-DDTHH:MM:SSZ``."""
+    return time.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"

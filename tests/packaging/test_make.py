@@ -1,0 +1,52 @@
+"""The Makefile and CI: the targets of the contract, and what they run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.packaging.stubs import Stubs
+from tests.packaging.tree import TOP
+
+CONTRACT = ("demo", "test", "bench", "lock")
+
+
+@pytest.fixture
+def stubs(tmp_path: Path) -> Stubs:
+    return Stubs(tmp_path / "bin")
+
+
+def test_help_names_every_target_of_the_contract(stubs: Stubs) -> None:
+    shown = stubs.run("make", "--no-print-directory", cwd=TOP)
+    assert shown.returncode == 0, shown.stderr
+    named = re.findall(r"^make (\w+) +\S", shown.stdout, re.MULTILINE)
+    assert {*CONTRACT, "setup", "clean"} <= set(named)
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "bench"])
+def test_a_target_sets_up_what_it_needs_first(stubs: Stubs, target: str) -> None:
+    planned = stubs.run("make", "--dry-run", "--always-make", target, cwd=TOP)
+    assert planned.returncode == 0, planned.stderr
+    commands = planned.stdout.splitlines()
+    venv, packages = (
+        next(i for i, line in enumerate(commands) if script in line)
+        for script in ("infra/setup/venv.sh", "infra/setup/system_packages.sh")
+    )
+    first_use = next(i for i, line in enumerate(commands) if line.startswith(".venv/bin/"))
+    assert venv < packages < first_use
+
+
+def test_make_test_runs_every_check_and_pytest_last(stubs: Stubs) -> None:
+    planned = stubs.run("make", "--dry-run", "--always-make", "test", cwd=TOP).stdout
+    used = re.findall(r"^\.venv/bin/(\S+(?: -m pytest| format)?)", planned, re.MULTILINE)
+    assert used == ["ruff", "ruff format", "mypy", "lint-imports", "python -m pytest"]
+
+
+def test_ci_runs_make_test_at_the_top_and_fails_with_it(stubs: Stubs, tmp_path: Path) -> None:
+    stubs.add("make", "pwd\nexit 7")
+    ran = stubs.run(TOP / ".ci" / "run", cwd=tmp_path)
+    assert stubs.calls("make") == ["test"]
+    assert ran.stdout.strip() == str(TOP)
+    assert ran.returncode == 7
