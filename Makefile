@@ -13,7 +13,6 @@ export PYTHON OLD NEW KEEP UPGRADE
 BIN := .venv/bin
 MEMBERS := core client server server/ops repo-tools keys-ceremony
 LOCKED := $(addsuffix /pyproject.toml,$(MEMBERS))
-PYTHON_TREES := $(MEMBERS) tests infra
 
 .PHONY: help setup demo test lint types contracts pytest bench lock clean
 
@@ -38,7 +37,7 @@ lint: setup
 
 types: setup
 	@echo "types: mypy --strict"
-	@$(BIN)/mypy --no-error-summary $(PYTHON_TREES)
+	@$(BIN)/mypy --no-error-summary
 
 contracts: setup
 	@echo "contracts: import-linter"
@@ -57,5 +56,5 @@ lock: ## refresh the hashed locks; UPGRADE=1 takes the newest of everything
 clean: ## remove everything that make made
 	@rm -rf .venv build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache \
 	  .import_linter_cache uv.lock
-	@find $(PYTHON_TREES) -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find core client server repo-tools keys-ceremony tests infra -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "clean: removed .venv, build and the caches"

@@ -21,11 +21,15 @@ MAX_BUNDLE: Final = 8 * 1024 * 1024
 
 
 class Roots(Record, frozen=True, kw_only=True):
+    """The newest root version of each repository."""
+
     image: Annotated[int, Meta(ge=1)]
     director: Annotated[int, Meta(ge=1)]
 
 
 class Bundle(Record, frozen=True, kw_only=True):
+    """The content of ``poll/<cohort>``: exact texts by URL path."""
+
     type: Literal["urn:interlock:poll:v1"] = "urn:interlock:poll:v1"
     cohort: Name
     roots: Roots

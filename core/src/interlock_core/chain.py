@@ -15,9 +15,11 @@ Rules (numbers are those of ``docs/wire-format.md``, "Signed statements"):
     the rule needed, of the opening and of the order. The next ``opened_at`` follows by the soak.
     Of several openings of one stage the earliest that counts is taken.
 12. A renewal copies order, stage and ``opened_at`` of an opening that counts. One monitor or one
-    operator signs it; a monitor's reaches at most 30 days beyond the newest ``go`` of an operator.
+    operator signs it. What a monitor signed, renewal or opening, keeps a stage open for at most
+    30 days beyond the newest ``go`` of an operator.
 13. A stage is live while a ``go`` that counts is unexpired; mine is, while any opened stage at or
-    above mine is. A renewal signed after the lapse counts for nothing: only a resume revives.
+    above mine is. What was signed after the lapse keeps nothing open, be it a renewal, an opening
+    shown again or the opening of a further stage: only a resume revives.
 15. A stop stands until a resume that meets the rule names its id. A resume opens no stage.
 
 Nothing dated after now counts.
@@ -25,7 +27,7 @@ Nothing dated after now counts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -84,14 +86,7 @@ class Chain:
 
 def accepted_at(judge: Judge, papers: Papers, cohort: str) -> datetime | None:
     """When the order was fully authorised for ``cohort`` (5), or None if it is not."""
-    rules = judge.roster.rules_for(cohort)
-    order = papers.order
-    if rules is None or cohort not in order.said.cohorts():
-        return None
-    if judge.author_is(order, (OPERATOR,), cohort) is None or order.said.at > judge.now:
-        return None
-    since = judge.authorised_at(order, rules.start, papers.authorisations, cohort)
-    return since if since is not None and since <= judge.now else None
+    return _Reading(judge, papers).accepted_at(cohort)
 
 
 def first_stage(order: Order, cohort: str, point: int) -> int | None:
@@ -102,81 +97,27 @@ def first_stage(order: Order, cohort: str, point: int) -> int | None:
     return None
 
 
-def _judging_cohorts(order: Order, stage: int, mine: str) -> tuple[str, ...]:
-    named = order.stages[stage].cohorts
-    return (mine,) if mine in named else named
-
-
-def _opened_for(judge: Judge, papers: Papers, go: Opened[Go], cohort: str) -> datetime | None:
-    """When this opening took effect for ``cohort``, or None if it does not count there."""
-    order_since = accepted_at(judge, papers, cohort)
-    rules = judge.roster.rules_for(cohort)
-    if order_since is None or rules is None:
-        return None
-    if papers.order.said.stages[go.said.stage].gate == "auto":
-        if judge.author_is(go, (MONITOR,), cohort) is None:
-            return None
-        since: datetime | None = go.said.opened_at
-    else:
-        if judge.author_is(go, (OPERATOR,), cohort) is None:
-            return None
-        rule = rules.start if go.said.stage == 0 else rules.advance
-        since = judge.authorised_at(go, rule, papers.authorisations, cohort)
-    if since is None:
-        return None
-    since = max(since, go.said.opened_at, order_since)
-    return since if since <= judge.now else None
-
-
-def _openings(
-    judge: Judge, papers: Papers, number: int, not_before: datetime, cohort: str
-) -> tuple[list[OpenStage], str | None]:
-    """The openings of a stage that count, and why one that was shown does not."""
-    counting: list[OpenStage] = []
-    objection: str | None = None
-    for go in papers.goes:
-        if go.said.act != "open" or go.said.stage != number:
-            continue
-        if go.said.at > judge.now or go.said.opened_at > judge.now:
-            objection = f"an opening of stage {number} is dated in the future"
-            continue
-        if go.said.opened_at < not_before:
-            objection = f"stage {number} was opened before {format_time(not_before)}"
-            continue
-        times = [
-            since
-            for judging in _judging_cohorts(papers.order.said, number, cohort)
-            if (since := _opened_for(judge, papers, go, judging)) is not None
-        ]
-        if times:
-            counting.append(OpenStage(number, go, min(times)))
-        else:
-            objection = f"an opening of stage {number} lacks signatures that the rule asks for"
-    return counting, objection
-
-
 def read_chain(judge: Judge, papers: Papers, cohort: str) -> Chain:
     """Judge the whole chain for one cohort."""
+    reading = _Reading(judge, papers)
     order = papers.order.said
-    goes = [go for go in papers.goes if go.said.order == papers.order.id]
-    papers = Papers(papers.order, papers.authorisations, goes)
     stages: list[OpenStage] = []
     openings: list[OpenStage] = []
     objection: str | None = None
     not_before = order.not_before
     for number, stage in enumerate(order.stages):
-        counting, objection = _openings(judge, papers, number, not_before, cohort)
+        counting, objection = reading.openings(number, not_before, cohort)
         if not counting:
             break
         objection = None
         openings += counting
         stages.append(min(counting, key=lambda opened: (opened.since, opened.opening.id)))
         not_before = stages[-1].since + timedelta(seconds=stage.soak_seconds)
-    claims = max((go.said.stage for go in goes if go.said.act == "open"), default=-1)
+    claims = max((go.said.stage for go in reading.goes if go.said.act == "open"), default=-1)
     if objection is None and len(stages) <= claims < len(order.stages):
         objection = f"no opening of stage {len(stages)} was shown"
-    resumes = tuple(go for go in goes if _resume_counts(judge, papers, go, cohort))
-    until, renewals = _lifetimes(judge, papers, openings, resumes, cohort)
+    resumes = tuple(go for go in reading.goes if reading.resume_counts(go, cohort))
+    until, renewals = _lifetimes(reading, openings, resumes, cohort)
     return Chain(
         stages=tuple(stages),
         claims=claims,
@@ -188,69 +129,160 @@ def read_chain(judge: Judge, papers: Papers, cohort: str) -> Chain:
     )
 
 
-def _resume_counts(judge: Judge, papers: Papers, go: Opened[Go], cohort: str) -> bool:
-    rules = judge.roster.rules_for(cohort)
-    if go.said.act != "resume" or rules is None or go.said.at > judge.now:
-        return False
-    if judge.author_is(go, (OPERATOR,), cohort) is None:
-        return False
-    since = judge.authorised_at(go, rules.resume, papers.authorisations, cohort)
-    return since is not None and since <= judge.now
+class _Reading:
+    """Whose word counts for what in the papers of one order.
+
+    What a server shows is bounded but large: the words about each statement are found once, and
+    the order is judged once for each cohort.
+    """
+
+    def __init__(self, judge: Judge, papers: Papers) -> None:
+        self.judge = judge
+        self.order = papers.order
+        self.goes = [go for go in papers.goes if go.said.order == papers.order.id]
+        self._named = frozenset(papers.order.said.cohorts())
+        self._accepted: dict[str, datetime | None] = {}
+        self._words: dict[str, list[Opened[Authorisation]]] = {}
+        for word in papers.authorisations:
+            self._words.setdefault(word.said.id, []).append(word)
+
+    def accepted_at(self, cohort: str) -> datetime | None:
+        if cohort not in self._accepted:
+            self._accepted[cohort] = self._accepted_at(cohort)
+        return self._accepted[cohort]
+
+    def _accepted_at(self, cohort: str) -> datetime | None:
+        rules = self.judge.rules_for(cohort)
+        if rules is None or cohort not in self._named or self.order.said.at > self.judge.now:
+            return None
+        return self._said_at(self.order, rules.start, cohort)
+
+    def _said_at(
+        self, subject: Opened[Order] | Opened[Go], rule: Mapping[str, int], cohort: str
+    ) -> datetime | None:
+        """When an operator over ``cohort`` and the others whom ``rule`` asks for had all signed."""
+        if self.judge.author_is(subject, (OPERATOR,), cohort) is None:
+            return None
+        words = self._words.get(subject.id, ())
+        since = self.judge.authorised_at(subject, rule, words, cohort)
+        return since if since is not None and since <= self.judge.now else None
+
+    def judging_cohorts(self, stage: int, mine: str) -> tuple[str, ...]:
+        """By whose rules a link of this stage may be judged (4)."""
+        named = self.order.said.stages[stage].cohorts
+        return (mine,) if mine in named else named
+
+    def openings(
+        self, number: int, not_before: datetime, cohort: str
+    ) -> tuple[list[OpenStage], str | None]:
+        """The openings of a stage that count, and why one that was shown does not."""
+        counting: list[OpenStage] = []
+        objection: str | None = None
+        for go in self.goes:
+            if go.said.act != "open" or go.said.stage != number:
+                continue
+            if go.said.at > self.judge.now or go.said.opened_at > self.judge.now:
+                objection = f"an opening of stage {number} is dated in the future"
+                continue
+            if go.said.opened_at < not_before:
+                objection = f"stage {number} was opened before {format_time(not_before)}"
+                continue
+            times = [
+                since
+                for judging in self.judging_cohorts(number, cohort)
+                if (since := self._opened_for(go, judging)) is not None
+            ]
+            if times:
+                counting.append(OpenStage(number, go, min(times)))
+            else:
+                objection = f"an opening of stage {number} lacks signatures that the rule asks for"
+        return counting, objection
+
+    def _opened_for(self, go: Opened[Go], cohort: str) -> datetime | None:
+        """When this opening took effect for ``cohort``, or None if it does not count there."""
+        order_since = self.accepted_at(cohort)
+        rules = self.judge.rules_for(cohort)
+        if order_since is None or rules is None:
+            return None
+        if self.order.said.stages[go.said.stage].gate == "auto":
+            if self.judge.author_is(go, (MONITOR,), cohort) is None:
+                return None
+            return max(go.said.opened_at, order_since)
+        rule = rules.start if go.said.stage == 0 else rules.advance
+        since = self._said_at(go, rule, cohort)
+        return None if since is None else max(since, go.said.opened_at, order_since)
+
+    def resume_counts(self, go: Opened[Go], cohort: str) -> bool:
+        rules = self.judge.rules_for(cohort)
+        return (
+            go.said.act == "resume"
+            and rules is not None
+            and go.said.at <= self.judge.now
+            and self._said_at(go, rules.resume, cohort) is not None
+        )
+
+    def renewer(self, go: Opened[Go], cohort: str) -> str | None:
+        """In which role its author may renew this stage, if he may."""
+        for judging in self.judging_cohorts(go.said.stage, cohort):
+            role = self.judge.author_is(go, (OPERATOR, MONITOR), judging)
+            if role is not None:
+                return role
+        return None
 
 
 def _lifetimes(
-    judge: Judge,
-    papers: Papers,
+    reading: _Reading,
     openings: Sequence[OpenStage],
     resumes: Sequence[Opened[Go]],
     cohort: str,
 ) -> tuple[dict[int, datetime], tuple[Opened[Go], ...]]:
     """When the newest ``go`` of each opened stage ends, and the renewals that count (12, 13)."""
-    order = papers.order.said
-    counting = {(o.number, o.opening.id, o.opening.said.opened_at) for o in openings}
+    stages = reading.order.said.stages
+    opened = {(o.number, o.opening.id, o.opening.said.opened_at) for o in openings}
+    numbers = {o.number for o in openings}
     renewals = [
         go
-        for go in papers.goes
+        for go in reading.goes
         if go.said.act == "renew"
-        and go.said.at <= judge.now
-        and (go.said.stage, go.said.renews, go.said.opened_at) in counting
+        and go.said.at <= reading.judge.now
+        and (go.said.stage, go.said.renews, go.said.opened_at) in opened
     ]
-    by_operator = [o.opening.said.at for o in openings if order.stages[o.number].gate == "manual"]
-    by_operator += [go.said.at for go in resumes]
+    manual = [o.opening.said.at for o in openings if stages[o.number].gate == "manual"]
+    by_operator = max([*manual, *(go.said.at for go in resumes)], default=None)
     until: dict[int, datetime] = {}
     kept: list[Opened[Go]] = []
-    # In the order of signing, so that a renewal is held against what was in force before it.
-    links = [*(o.opening for o in openings), *resumes, *renewals]
+    # An opening that its last signature reached too late never kept anything open.
+    alive = [o.opening for o in openings if o.since < o.opening.said.valid_until]
+    # In the order of signing, so that each is held against what was in force before it.
+    links = [*alive, *resumes, *renewals]
     for go in sorted(links, key=lambda go: (go.said.at, go.said.act, go.said.seq, go.id)):
-        stage = go.said.stage
-        if go.said.act == "renew":
-            role = _renewer(judge, order, go, cohort)
-            if role is None or stage not in until or go.said.at > until[stage]:
+        said, end = go.said, go.said.valid_until
+        if said.stage not in numbers:
+            continue
+        assert by_operator is not None  # stage 0 is manual, and no stage is open without it
+        if said.act == "renew":
+            role = reading.renewer(go, cohort)
+            if role is None or said.at >= until.get(said.stage, said.at):
                 continue
-            if role == MONITOR and go.said.valid_until > max(by_operator) + MAX_GO:
+            if role == MONITOR and end > by_operator + MAX_GO:
                 continue
             if role == OPERATOR:
-                by_operator.append(go.said.at)
+                by_operator = max(by_operator, said.at)
             kept.append(go)
-        elif go.said.act == "resume" and not any(o.number == stage for o in openings):
-            continue
-        until[stage] = max(until.get(stage, go.said.valid_until), go.said.valid_until)
+        elif said.act == "open":
+            if stages[said.stage].gate == "auto":
+                end = min(end, by_operator + MAX_GO)
+            if until and said.at >= max(until.values()):
+                end = said.at
+        until[said.stage] = max(until.get(said.stage, end), end)
+    for o in openings:
+        until.setdefault(o.number, o.opening.said.valid_until)
     return until, tuple(kept)
-
-
-def _renewer(judge: Judge, order: Order, go: Opened[Go], cohort: str) -> str | None:
-    if go.said.stage >= len(order.stages):
-        return None
-    for judging in _judging_cohorts(order, go.said.stage, cohort):
-        role = judge.author_is(go, (OPERATOR, MONITOR), judging)
-        if role is not None:
-            return role
-    return None
 
 
 def stop_counts(judge: Judge, stop: Opened[Stop], cohort: str) -> bool:
     """Whether one person entitled to stop at ``cohort`` signed it."""
-    rules = judge.roster.rules_for(cohort)
+    rules = judge.rules_for(cohort)
     roles = (OPERATOR, MONITOR, *(rules.stop if rules is not None else ()))
     return judge.author_is(stop, roles, cohort) is not None
 

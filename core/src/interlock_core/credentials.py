@@ -55,9 +55,7 @@ def passphrase_handler(
     return handler
 
 
-def new_passphrase(
-    passphrase_file: Path | None, what: str, prompt: Prompt | None = None
-) -> str:
+def new_passphrase(passphrase_file: Path | None, what: str, prompt: Prompt | None = None) -> str:
     """A passphrase for a new key: a person is asked twice, since a slip would lose the key.
 
     Raises:

@@ -28,10 +28,11 @@ fully authorised raises the order floor (6).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from interlock_core import decide_here, decide_target
 from interlock_core.chain import (
     Chain,
     Papers,
@@ -42,7 +43,7 @@ from interlock_core.chain import (
     read_chain,
     stop_counts,
 )
-from interlock_core.directive import ProductDirective
+from interlock_core.directive import MAX_STOPS, ProductDirective
 from interlock_core.errors import WireError
 from interlock_core.facts import (
     Check,
@@ -58,21 +59,19 @@ from interlock_core.facts import (
     Trusted,
 )
 from interlock_core.names import DIRECTIVE_PATH
-from interlock_core.order import Authorisation, Go, Order, Stop, Target, Window
-from interlock_core.placement import point, spread_offset
+from interlock_core.order import Authorisation, Go, Order, Stop, Target
+from interlock_core.placement import point
 from interlock_core.release import Image
 from interlock_core.roster import Judge
 from interlock_core.statement import Envelope, Opened, S, open_as
 from interlock_core.wire import format_time
 
 MAX_ROSTER_AGE: Final = timedelta(days=35)
-MAX_STOPS: Final = 64
-DAY: Final = 86_400
 
 
 @dataclass
 class _Case:
-    """One decision in the making."""
+    """One decision in the making; what a rule found out stands here for those after it."""
 
     trusted: Trusted
     gateway: Gateway
@@ -81,17 +80,23 @@ class _Case:
     now: datetime
     judge: Judge
     floor_was: Floors
-    entry: ProductDirective | None = None
-    papers: Papers | None = None
-    chain: Chain | None = None
-    stage: int = -1
+    stops: tuple[KnownStop, ...] = ()
+    order_id: str | None = None
     wanted: Target | None = None
-    image: Image | None = None
     permit: str | None = None
+    papers: Papers = field(init=False)
+    chain: Chain = field(init=False)
+    choice: tuple[Target, Image] | Refusal = field(init=False)
+    target: Target = field(init=False)
+    image: Image = field(init=False)
+    stage: int = field(init=False)
+
+    @property
+    def entry(self) -> ProductDirective | None:
+        return self.trusted.directive.products.get(self.gateway.product)
 
     @property
     def order(self) -> Opened[Order]:
-        assert self.papers is not None
         return self.papers.order
 
 
@@ -161,13 +166,13 @@ def _director(c: _Case) -> Refusal | None:
 
 
 def _wanted(c: _Case) -> Refusal | None:
-    c.entry = c.trusted.directive.products.get(c.gateway.product)
     if c.entry is None or c.entry.order is None:
         return Refusal(Reason.NOTHING_WANTED, "no order is in force here")
     try:
         order = open_as(c.entry.order, Order)
     except WireError as e:
         return Refusal(Reason.MALFORMED, str(e))
+    c.order_id = order.id
     c.papers = Papers(
         order,
         _open_all(c.entry.authorisations, Authorisation),
@@ -183,16 +188,12 @@ def _wanted(c: _Case) -> Refusal | None:
 def _authorised(c: _Case) -> Refusal | None:
     if c.gateway.cohort not in c.order.said.cohorts():
         return Refusal(Reason.ORDER_MISMATCH, "the order does not name this cohort")
-    if accepted_at(c.judge, c.papers or _never(), c.gateway.cohort) is None:
+    if accepted_at(c.judge, c.papers, c.gateway.cohort) is None:
         return Refusal(
             Reason.UNAUTHORISED_ROLLOUT,
             "the order lacks signatures that this cohort's rule asks for",
         )
     return None
-
-
-def _never() -> Papers:
-    raise AssertionError("the rules run in order")
 
 
 def _superseded(c: _Case) -> Refusal | None:
@@ -211,40 +212,14 @@ def _superseded(c: _Case) -> Refusal | None:
     return None
 
 
-def _choice(c: _Case) -> tuple[Target, Image] | Refusal:
-    """Rule 9: the first target for my hardware whose barrier I have passed; no later one."""
-    held: Refusal | None = None
-    for target in c.order.said.targets:
-        image = c.trusted.images.get(target.path)
-        if image is None or target.path not in c.trusted.image_targets:
-            return Refusal(
-                Reason.ORDER_MISMATCH, f"the image repository has no image {target.path}"
-            )
-        if c.gateway.hardware not in image.hardware_ids:
-            continue
-        if image.min_counter_installed <= c.gateway.highest_confirmed_counter:
-            return target, image
-        held = Refusal(
-            Reason.BARRIER_NOT_MET,
-            f"{target.path} needs counter {image.min_counter_installed} to be confirmed first",
-        )
-    return held or Refusal(
-        Reason.WRONG_HARDWARE, f"no target of the order is for hardware {c.gateway.hardware}"
-    )
-
-
 def _not_installed(c: _Case) -> Refusal | None:
-    choice = _choice(c)
-    if not isinstance(choice, Refusal):
-        c.wanted, c.image = choice
-        if c.wanted.sha256 == c.gateway.running_sha256:
-            return Refusal(Reason.ALREADY_INSTALLED, f"{c.wanted.path} runs already")
+    c.choice = decide_target.choose(c.order.said, c.gateway, c.trusted)
+    if isinstance(c.choice, Refusal):
+        return None
+    c.wanted, _ = c.choice
+    if c.wanted.sha256 == c.gateway.running_sha256:
+        return Refusal(Reason.ALREADY_INSTALLED, f"{c.wanted.path} runs already")
     return None
-
-
-def _fits(c: _Case) -> Refusal | None:
-    choice = _choice(c)
-    return choice if isinstance(choice, Refusal) else None
 
 
 def _in_time(c: _Case) -> Refusal | None:
@@ -260,10 +235,10 @@ def _in_time(c: _Case) -> Refusal | None:
 
 
 def _not_stopped(c: _Case) -> Refusal | None:
-    c.chain = read_chain(c.judge, c.papers or _never(), c.gateway.cohort)
+    c.chain = read_chain(c.judge, c.papers, c.gateway.cohort)
     over = cleared(c.chain)
     # All that were shown, also those beyond what is recorded.
-    for stop in (*c.floors.stops, *_signed_stops(c)):
+    for stop in (*c.floors.stops, *c.stops):
         if (
             stop.order == c.order.id
             and stop.id not in over
@@ -273,10 +248,16 @@ def _not_stopped(c: _Case) -> Refusal | None:
     return None
 
 
+def _fits(c: _Case) -> Refusal | None:
+    if isinstance(c.choice, Refusal):
+        return c.choice
+    c.target, c.image = c.choice
+    return None
+
+
 def _go(c: _Case) -> Refusal | None:
     chain = c.chain
-    assert chain is not None and c.wanted is not None
-    stage = first_stage(c.order.said, c.gateway.cohort, point(c.wanted.sha256, c.gateway.device))
+    stage = first_stage(c.order.said, c.gateway.cohort, point(c.target.sha256, c.gateway.device))
     if stage is None:
         return Refusal(Reason.NOT_IN_STAGE, "no stage of this order has this device inside")
     if stage >= len(chain.stages):
@@ -292,140 +273,17 @@ def _go(c: _Case) -> Refusal | None:
     return None
 
 
-def _agree(c: _Case) -> Refusal | None:
-    target = c.wanted
-    assert target is not None
-    image = c.trusted.image_targets[target.path]
-    director = c.trusted.director_targets.get(target.path)
-    if (image.length, image.hashes.get("sha256")) != (target.length, target.sha256):
-        return Refusal(
-            Reason.ORDER_MISMATCH, f"{target.path} is not what the order names by digest"
-        )
-    if director is None or (director.length, dict(director.hashes)) != (
-        image.length,
-        dict(image.hashes),
-    ):
-        return Refusal(
-            Reason.REPOSITORIES_DISAGREE, f"director and image repository differ on {target.path}"
-        )
-    return None
-
-
 def _facts(c: _Case) -> Refusal | None:
-    image = c.image
-    assert image is not None
-    if image.product != c.gateway.product:
-        return Refusal(Reason.WRONG_PRODUCT, f"the image is for {image.product}")
-    if c.gateway.market not in image.markets:
-        return Refusal(Reason.WRONG_MARKET, f"it is not cleared for {c.gateway.market}")
-    floor = c.gateway.release_floor
-    if c.order.said.kind != "recall":
-        floor = max(floor, c.gateway.running_counter)
-    if image.release_counter < floor:
-        c.permit = _permit(c)
-        if c.permit is None:
-            return Refusal(Reason.BELOW_FLOOR, f"counter {image.release_counter} is below {floor}")
+    permit = decide_target.permit_needed(c.order, c.target, c.image, c.gateway, c.trusted, c.now)
+    if isinstance(permit, Refusal):
+        return permit
+    c.permit = permit
     return None
 
 
-def _permit(c: _Case) -> str | None:
-    """The permit that covers this very move (19), if there is one."""
-    assert c.wanted is not None
-    for digest, permit in c.trusted.permits.items():
-        if (
-            permit.fleet == c.gateway.fleet
-            and permit.product == c.gateway.product
-            and permit.from_sha256 == c.gateway.running_sha256
-            and permit.to_sha256 == c.wanted.sha256
-            and (c.gateway.device in permit.devices or c.gateway.cohort in permit.cohorts)
-            and permit.order == c.order.id
-            and permit.expires > c.now
-            and digest not in c.gateway.spent_permits
-        ):
-            return digest
-    return None
-
-
-def _not_rolled_back(c: _Case) -> Refusal | None:
-    assert c.wanted is not None
-    if (c.order.id, c.wanted.sha256) in c.gateway.rolled_back:
-        return Refusal(
-            Reason.ROLLED_BACK_HERE, f"{c.wanted.path} rolled back here under this order"
-        )
-    return None
-
-
-def _space(c: _Case) -> Refusal | None:
-    assert c.wanted is not None
-    needed = c.wanted.length if c.local.needed_bytes is None else c.local.needed_bytes
-    if c.local.free_bytes < needed:
-        return Refusal(
-            Reason.NO_SPACE, f"{needed} bytes are needed and {c.local.free_bytes} are free"
-        )
-    return None
-
-
-def _hold(c: _Case) -> Refusal | None:
-    if c.local.hold is not None:
-        return Refusal(Reason.LOCAL_HOLD, f"held here: {c.local.hold}")
-    return None
-
-
-def _window(c: _Case) -> Refusal | None:
-    for window in (c.local.window, c.order.said.window):
-        if window is not None and _since_opening(window, c.now + c.local.utc_offset) is None:
-            return Refusal(
-                Reason.OUTSIDE_WINDOW, f"the window is {window.opens} to {window.closes}"
-            )
-    return None
-
-
-def _spread(c: _Case) -> Refusal | None:
-    """My turn counts from the later of the stage's opening and the window's (architecture, 5)."""
-    assert c.chain is not None
-    elapsed = c.now - c.chain.stages[c.stage].since
-    spread = c.order.said.spread_seconds
-    for window in (c.local.window, c.order.said.window):
-        if window is not None:
-            since = _since_opening(window, c.now + c.local.utc_offset)
-            elapsed = min(elapsed, since if since is not None else timedelta(0))
-            spread = min(spread, _length(window) - 1)
-    turn = timedelta(seconds=spread_offset(c.order.id, c.gateway.device, spread))
-    if elapsed < turn:
-        return Refusal(Reason.SPREAD, f"this device's turn is in {turn - elapsed}")
-    return None
-
-
-def _slot(c: _Case) -> Refusal | None:
-    assert c.wanted is not None
-    if c.local.slot_sha256 != c.wanted.sha256:
-        return Refusal(Reason.SLOT_MISMATCH, "the inactive slot does not hold the wanted image")
-    return None
-
-
-def _interlock(c: _Case) -> Refusal | None:
-    answer = c.local.interlock
-    if answer is None or not answer.clear:
-        return Refusal(
-            Reason.INTERLOCK_NOT_CLEAR,
-            answer.detail if answer else "the clinical interlock was not asked",
-        )
-    return None
-
-
-def _seconds(time_of_day: str) -> int:
-    return int(time_of_day[:2]) * 3600 + int(time_of_day[3:]) * 60
-
-
-def _length(window: Window) -> int:
-    return (_seconds(window.closes) - _seconds(window.opens)) % DAY
-
-
-def _since_opening(window: Window, local: datetime) -> timedelta | None:
-    """How long the window has been open, or None if it is closed."""
-    now = local.hour * 3600 + local.minute * 60 + local.second
-    since = (now - _seconds(window.opens)) % DAY
-    return timedelta(seconds=since) if since < _length(window) else None
+def _turn(c: _Case) -> Refusal | None:
+    opened = c.chain.stages[c.stage].since
+    return decide_here.not_my_turn(c.order, c.gateway.device, opened, c.local, c.now)
 
 
 _Rule = Callable[[_Case], Refusal | None]
@@ -444,35 +302,39 @@ _TO_DOWNLOAD: Final[tuple[tuple[str, _Rule], ...]] = (
     ("no stop stands", _not_stopped),
     ("a target fits this hardware and its barrier", _fits),
     ("this device's stage is open, and live", _go),
-    ("order and both repositories agree", _agree),
+    (
+        "order and both repositories agree",
+        lambda c: decide_target.disagreement(c.target, c.trusted),
+    ),
     ("market and release counter allow it", _facts),
-    ("it did not roll back here", _not_rolled_back),
-    ("space is enough", _space),
+    (
+        "it did not roll back here",
+        lambda c: decide_target.rolled_back_here(c.order, c.target, c.gateway),
+    ),
+    ("space is enough", lambda c: decide_here.no_space(c.target, c.local)),
 )
 _TO_CHANGE: Final[tuple[tuple[str, _Rule], ...]] = (
-    ("the hospital does not hold it back", _hold),
-    ("the window is open", _window),
-    ("this device's turn has come", _spread),
-    ("the slot holds the wanted image", _slot),
-    ("the clinical interlock is clear", _interlock),
+    ("the hospital does not hold it back", lambda c: decide_here.held(c.local)),
+    (
+        "the window is open",
+        lambda c: decide_here.outside_window(c.order.said, c.local, c.now),
+    ),
+    ("this device's turn has come", _turn),
+    ("the slot holds the wanted image", lambda c: decide_here.slot_differs(c.target, c.local)),
+    ("the clinical interlock is clear", lambda c: decide_here.not_safe(c.local)),
 )
-
-
-def _signed_stops(c: _Case) -> tuple[KnownStop, ...]:
-    entry = c.trusted.directive.products.get(c.gateway.product)
-    return tuple(
-        KnownStop(stop.id, stop.said.order, stop.said.cohort, stop.said.site)
-        for stop in _open_all(entry.stops if entry else (), Stop)
-        if stop_counts(c.judge, stop, c.gateway.cohort)
-    )
 
 
 def _learn_stops(c: _Case) -> None:
     """Record every validly signed stop (16); a full record keeps those of orders in force."""
-    entry = c.trusted.directive.products.get(c.gateway.product)
-    shown = _open_all((entry.order,) if entry and entry.order else (), Order)
+    c.stops = tuple(
+        KnownStop(stop.id, stop.said.order, stop.said.cohort, stop.said.site)
+        for stop in _open_all(c.entry.stops if c.entry else (), Stop)
+        if stop_counts(c.judge, stop, c.gateway.cohort)
+    )
+    shown = _open_all((c.entry.order,) if c.entry and c.entry.order else (), Order)
     in_force = {c.floor_was.order_id, *(order.id for order in shown)}
-    known = {stop.id: stop for stop in (*c.floors.stops, *_signed_stops(c))}
+    known = {stop.id: stop for stop in (*c.floors.stops, *c.stops)}
     ranked = sorted(known.values(), key=lambda stop: stop.order not in in_force)
     c.floors = replace(c.floors, roster_seq=c.trusted.roster.seq, stops=tuple(ranked[:MAX_STOPS]))
 
@@ -507,8 +369,7 @@ def decide(
     if refusal is None and phase is not Phase.DOWNLOAD:
         refusal = _first_objection(c, _TO_CHANGE, checks)
     verdict = refusal or _grant(c)
-    order = c.papers.order.id if c.papers else None
-    return Decision(verdict, c.floors, c.wanted, order, tuple(checks))
+    return Decision(verdict, c.floors, c.wanted, c.order_id, tuple(checks))
 
 
 def _first_objection(
@@ -523,5 +384,4 @@ def _first_objection(
 
 
 def _grant(c: _Case) -> Grant:
-    assert c.wanted is not None and c.image is not None
-    return Grant(c.order.id, c.wanted, c.image, c.stage, c.permit)
+    return Grant(c.order.id, c.target, c.image, c.stage, c.permit)

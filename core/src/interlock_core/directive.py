@@ -35,6 +35,8 @@ class ProductDirective(Record, frozen=True, kw_only=True):
 
 
 class Directive(Record, frozen=True, kw_only=True):
+    """What one cohort should run: the content of ``directive.json``."""
+
     type: Literal["urn:interlock:directive:v1"] = "urn:interlock:directive:v1"
     fleet: Name
     cohort: Name

@@ -10,18 +10,15 @@ Rules:
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
-from urllib.parse import urlsplit
 
 import urllib3
 
 from interlock_core import wire
 from interlock_core.api import MAX_ANSWER, Problem
 from interlock_core.errors import (
-    ConfigurationError,
     ConflictError,
     InterlockError,
     NotFoundError,
@@ -29,6 +26,9 @@ from interlock_core.errors import (
     TransientError,
     WireError,
 )
+from interlock_core.urls import check_url
+
+__all__ = ["Api", "check_url", "make_pool"]
 
 T = TypeVar("T")
 
@@ -36,29 +36,15 @@ CONNECT_SECONDS: Final = 10.0
 READ_SECONDS: Final = 60.0
 
 
-def check_url(url: str) -> str:
-    """Return ``url`` without a trailing slash if it may be called (rule 1).
-
-    Raises:
-        ConfigurationError: not HTTP, plain HTTP beyond loopback, or with a query or credentials.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ConfigurationError(f"{url!r} is no server URL: write https://host[:port][/path].")
-    if parts.query or parts.fragment or parts.username:
-        raise ConfigurationError(f"{url!r} must hold no query, fragment or user name.")
-    if parts.scheme == "http" and not _loopback(parts.hostname):
-        raise ConfigurationError(f"{url!r} is plain HTTP beyond loopback: use https.")
-    return url.rstrip("/")
-
-
-def _loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def make_pool(*, ca_file: Path | None = None, proxy: str | None = None) -> urllib3.PoolManager:
+    """Connections as rules 1 and 3 ask for, also for those who fetch TUF metadata."""
+    settings: dict[str, Any] = {
+        "timeout": urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+        "retries": urllib3.Retry(connect=2, read=0, redirect=0, status=0, other=0),
+        "cert_reqs": "CERT_REQUIRED",
+        "ca_certs": str(ca_file) if ca_file else None,
+    }
+    return urllib3.ProxyManager(proxy, **settings) if proxy else urllib3.PoolManager(**settings)
 
 
 class Api:
@@ -66,15 +52,7 @@ class Api:
 
     def __init__(self, url: str, *, ca_file: Path | None = None, proxy: str | None = None) -> None:
         self.url = check_url(url)
-        settings: dict[str, Any] = {
-            "timeout": urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
-            "retries": urllib3.Retry(connect=2, read=0, redirect=0, status=0, other=0),
-            "cert_reqs": "CERT_REQUIRED",
-            "ca_certs": str(ca_file) if ca_file else None,
-        }
-        self._pool: urllib3.PoolManager = (
-            urllib3.ProxyManager(proxy, **settings) if proxy else urllib3.PoolManager(**settings)
-        )
+        self._pool = make_pool(ca_file=ca_file, proxy=proxy)
 
     def get(self, path: str, type_: type[T], *, token: str | None = None) -> T:
         """GET ``path`` and decode the answer.

@@ -52,6 +52,7 @@ from interlock_core.errors import (
     ConflictError,
     InterlockError,
     SecretError,
+    TransientError,
     WireError,
 )
 from interlock_core.keybytes import PublicKey
@@ -231,9 +232,7 @@ def parse_public_key(data: bytes, *, what: str = "public key file") -> NamedKey:
     check_name(file.name, "key")
     key = file.key.sslib()
     try:
-        key.verify_signature(
-            Signature(key.keyid, file.proof), _proof_payload(file.name, file.key)
-        )
+        key.verify_signature(Signature(key.keyid, file.proof), _proof_payload(file.name, file.key))
     except UnverifiedSignatureError as e:
         raise WireError(
             f"The {what} holds no proof that its holder has the private key: ask {file.name} "
@@ -338,7 +337,12 @@ def _password(passphrase: str, kdf: Kdf) -> bytes:
     if kdf.n & (kdf.n - 1):
         raise WireError(f"The scrypt parameter n is {kdf.n}, which is not a power of two.")
     derived = Scrypt(salt=bytes.fromhex(kdf.salt), length=32, n=kdf.n, r=kdf.r, p=kdf.p)
-    return base64.b64encode(derived.derive(passphrase.encode()))
+    try:
+        return base64.b64encode(derived.derive(passphrase.encode()))
+    except MemoryError as e:
+        raise TransientError(
+            f"Opening this key takes {kdf.n // 1024} MiB of memory and there is less: free some."
+        ) from e
 
 
 def _encrypted(signer: CryptoSigner, passphrase: str, n: int) -> bytes:

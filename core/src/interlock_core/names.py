@@ -57,6 +57,7 @@ DIRECTIVE_PATH: Final = "directive.json"
 
 
 def is_name(text: str) -> bool:
+    """Whether ``text`` may name a cohort, site, role or person (rule 1)."""
     return re.match(NAME_PATTERN, text) is not None
 
 

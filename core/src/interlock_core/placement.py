@@ -37,6 +37,7 @@ def point(wanted_sha256: str, device: str) -> int:
 
 
 def inside(point_: int, basis_points: int) -> bool:
+    """Whether a device with this point is inside a share (rule 2)."""
     return point_ < basis_points
 
 

@@ -38,6 +38,8 @@ Date = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")]
 
 
 class UpdateClass(Record, frozen=True, kw_only=True):
+    """What kind of change it is, and how soon it should be made (rule 4)."""
+
     type: Literal["security", "feature"]
     urgency: Literal["routine", "critical"]
 

@@ -78,6 +78,8 @@ class Attempt(Record, frozen=True, kw_only=True):
 
 
 class CheckResult(Record, frozen=True, kw_only=True):
+    """One named check, and whether it passed."""
+
     name: Annotated[str, Meta(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,62}\Z")]
     passed: bool
 

@@ -28,7 +28,7 @@ from securesystemslib.signer import SSlibKey
 from interlock_core.keybytes import PublicKey, public_key_bytes
 from interlock_core.names import CohortPattern, Name, covers, most_specific
 from interlock_core.order import Authorisation, Seq
-from interlock_core.statement import Opened, Said
+from interlock_core.statement import Opened, Said, Signature
 from interlock_core.wire import Record, decode
 
 MAX_ROSTER: Final = 1024 * 1024
@@ -50,6 +50,8 @@ class Grant(Record, frozen=True, kw_only=True):
 
 
 class Person(Record, frozen=True, kw_only=True):
+    """Somebody who signs: her keys, and what she may do."""
+
     name: Name
     keys: Annotated[tuple[PublicKey, ...], Meta(min_length=1, max_length=8)]
     grants: Annotated[tuple[Grant, ...], Meta(max_length=64)]
@@ -129,11 +131,18 @@ class Judge:
 
     roster: Roster
     now: datetime
-    _seen: dict[tuple[str, str], bytes | None] = field(default_factory=dict)
+    _seen: dict[tuple[str, tuple[Signature, ...]], bytes | None] = field(default_factory=dict)
+    _rules: dict[str, CohortRules | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._persons: Mapping[str, Person] = {p.name: p for p in self.roster.persons}
         self._keys: dict[str, list[SSlibKey]] = {}
+
+    def rules_for(self, cohort: str) -> CohortRules | None:
+        """``Roster.rules_for``, looked up once for each cohort."""
+        if cohort not in self._rules:
+            self._rules[cohort] = self.roster.rules_for(cohort)
+        return self._rules[cohort]
 
     def signer_key(self, opened: Opened[Any]) -> bytes | None:
         """Public key bytes with which the author signed, or None if he did not (1, 3).
@@ -141,7 +150,8 @@ class Judge:
         The key must be one that the current roster gives to the author.
         """
         said: Said = opened.said
-        known = (opened.id, said.author)
+        # With its signatures: the same words may be shown twice, and be signed but once.
+        known = (opened.id, opened.envelope.signatures)
         if known not in self._seen:
             person = self._persons.get(said.author)
             key = opened.verified_by(self._keys_of(person)) if person else None
@@ -183,6 +193,37 @@ class Judge:
             The ``at`` of the newest authorisation that the rule needed; the subject's own ``at``
             when it needs none; None while somebody is missing (1, 2).
         """
+        times = self._times(subject, rule, authorisations, cohort)
+        said: Said = subject.said
+        newest = said.at
+        for role, count in rule.items():
+            if len(times[role]) < count:
+                return None
+            newest = max(newest, times[role][count - 1])
+        return newest
+
+    def missing(
+        self,
+        subject: Opened[Any],
+        rule: Mapping[str, int],
+        authorisations: Sequence[Opened[Authorisation]],
+        cohort: str,
+    ) -> dict[str, int]:
+        """Who must still authorise ``subject`` by ``rule`` over ``cohort``: how many of which role.
+
+        Empty exactly when ``authorised_at`` returns a time.
+        """
+        times = self._times(subject, rule, authorisations, cohort)
+        return {role: n for role, asked in rule.items() if (n := asked - len(times[role])) > 0}
+
+    def _times(
+        self,
+        subject: Opened[Any],
+        rule: Mapping[str, int],
+        authorisations: Sequence[Opened[Authorisation]],
+        cohort: str,
+    ) -> dict[str, list[datetime]]:
+        """When the authorisations of ``subject`` that count were signed, by role, oldest first."""
         first: dict[str, Opened[Authorisation]] = {}
         author_key = self.signer_key(subject)
         # In the order of signing: a person's first word about a subject is the one that counts.
@@ -198,11 +239,7 @@ class Judge:
                 and self.signer_key(word) not in (None, author_key)
             ):
                 first[word.said.author] = word
-        said: Said = subject.said
-        newest = said.at
-        for role, count in rule.items():
-            times = [word.said.at for word in first.values() if word.said.role == role]
-            if len(times) < count:
-                return None
-            newest = max(newest, times[count - 1])
-        return newest
+        return {
+            role: [word.said.at for word in first.values() if word.said.role == role]
+            for role in rule
+        }

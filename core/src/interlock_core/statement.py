@@ -41,6 +41,8 @@ Checkpoint = Annotated[str, Meta(min_length=1, max_length=4096)]
 
 
 class SubjectDigest(Record, frozen=True, kw_only=True):
+    """in-toto's DigestSet, with the one algorithm that Interlock uses."""
+
     sha256: Digest
 
 
@@ -76,6 +78,7 @@ class Said(Record, frozen=True, kw_only=True):
 
 
 def subject(name: str, digest: str) -> Subject:
+    """The subject called ``name`` with this SHA-256."""
     return Subject(name=name, digest=SubjectDigest(sha256=digest))
 
 
@@ -94,6 +97,8 @@ class Session(Said, frozen=True, kw_only=True):
 
 
 class Signature(Record, frozen=True, kw_only=True):
+    """One signature of an envelope: base64, by the key of that id."""
+
     keyid: Digest
     sig: Annotated[str, Meta(min_length=1, max_length=8192)]
 

@@ -32,7 +32,6 @@ MAX_KEY_LENGTH: Final = 512
 MAX_KEY_PARTS: Final = 8
 
 _KEY: Final = re.compile(rf"{KEY_PART_PATTERN}(?:/{KEY_PART_PATTERN}){{0,{MAX_KEY_PARTS - 1}}}\Z")
-_LOCK: Final = ".interlock-lock"
 
 
 class Store(Protocol):
@@ -193,10 +192,11 @@ class FileStore:
         parent = prefix.rpartition("/")[0]
         start = self.path(parent) if parent else self.root
         keys = []
-        for directory, directories, files in os.walk(start):
-            directories[:] = [name for name in directories if not name.startswith(".")]
-            within = Path(directory).relative_to(self.root)
-            keys += [(within / name).as_posix() for name in files if not name.startswith(".")]
+        with durable.translated("list", start):
+            for directory, directories, files in os.walk(start, onerror=_unless_missing):
+                directories[:] = [name for name in directories if not name.startswith(".")]
+                within = Path(directory).relative_to(self.root)
+                keys += [(within / name).as_posix() for name in files if not name.startswith(".")]
         return sorted(key for key in keys if key.startswith(prefix))
 
     def sweep(self, *, before: float) -> int:
@@ -206,16 +206,28 @@ class FileStore:
     def _made(self, key: str) -> Path:
         path = self.path(key)
         durable.mkdir(path.parent)
-        if path.is_dir():
-            raise ConflictError(f"The key {key} is the beginning of others: nothing was written.")
+        with durable.translated("write", path):
+            if path.is_dir():
+                raise ConflictError(f"The key {key} begins other keys: nothing was written.")
         return path
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        path = self.root / _LOCK
-        with durable.translated("lock", path), path.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        # The directory itself is the lock: nothing to leave behind, nothing to have rights to.
+        with durable.translated("lock", self.root):
+            descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with durable.translated("lock", self.root):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(descriptor)
+
+
+def _unless_missing(error: OSError) -> None:
+    # A directory that cannot be read must not look like an empty one.
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 @contextmanager

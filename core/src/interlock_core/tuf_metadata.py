@@ -50,6 +50,9 @@ MAX_CLOCK_SKEW: Final = timedelta(minutes=10)
 
 ISSUED: Final = "issued"
 
+COHORT: Final = "cohort"
+"""The signed field of a director's online roles that names its cohort."""
+
 T = TypeVar("T", Root, Timestamp, Snapshot, Targets)
 
 _TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z\Z")
@@ -115,8 +118,10 @@ def set_issued(signed: Signed, time: datetime) -> None:
 def refuse_shared_keys(signed: Root | Targets) -> None:
     """Refuse a delegator that lists one public key twice within one role (rule 2).
 
+    Also refuses a role that nobody could ever sign: more signatures asked for than keys listed.
+
     Raises:
-        RefusedError: ``shared_key``.
+        RefusedError: ``shared_key`` or ``bad_threshold``.
         WireError: ``bad_key``: a listed key is missing or of a kind that is not accepted.
     """
     for name, role in _roles_of(signed).items():
@@ -130,6 +135,12 @@ def refuse_shared_keys(signed: Root | Targets) -> None:
                     reason="shared_key",
                 )
             seen[public] = keyid
+        if role.threshold > len(seen):
+            raise RefusedError(
+                f"The role {name} asks for {role.threshold} signatures and lists {len(seen)} "
+                "keys: nobody could ever sign it.",
+                reason="bad_threshold",
+            )
 
 
 def check_signatures(delegator: Root | Targets, role: str, metadata: Metadata[T]) -> None:
@@ -140,9 +151,7 @@ def check_signatures(delegator: Root | Targets, role: str, metadata: Metadata[T]
         WireError: ``bad_key``: a key of the role is not acceptable.
     """
     try:
-        result = delegator.get_verification_result(
-            role, metadata.signed_bytes, metadata.signatures
-        )
+        result = delegator.get_verification_result(role, metadata.signed_bytes, metadata.signatures)
     except ValueError as e:
         raise RefusedError(
             f"The role {role} is not delegated by {delegator.type} {delegator.version}.",

@@ -1,0 +1,227 @@
+"""A gateway's settings, from one TOML file (I/O: reads it).
+
+Rules:
+
+1. Everything is checked when the file is read; an unknown key is an error. Nothing that protects a
+   patient has a silent default: health checks are a directory or, in so many words, ``"none"``.
+2. Paths are relative to the directory of the file.
+3. Sizes are bytes, durations carry their unit in the name, times of day are local.
+4. ``boot-select`` reads the table ``installer`` alone, so that a mistake elsewhere in the file
+   cannot keep the machine from booting.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from interlock_core import durable
+from interlock_core.errors import ConfigurationError, InterlockError, WireError
+from interlock_core.names import (
+    CohortPattern,
+    DeviceId,
+    HardwareId,
+    Market,
+    Name,
+    check_product,
+)
+from interlock_core.urls import check_url
+from interlock_core.wire import sha256_hex
+
+DEFAULT_PATH: Final = Path("/etc/interlock/gateway.toml")
+MAX_CONFIG: Final = 64 * 1024
+
+TimeOfDay = Annotated[str, Meta(pattern=r"^(?:[01][0-9]|2[0-3]):[0-5][0-9]\Z")]
+T = TypeVar("T", bound="Table")
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every table (rule 1)."""
+
+
+class Checks(Table, frozen=True, kw_only=True):
+    """A directory of executables that must all exit with 0.
+
+    Attributes:
+        checks: the directory.
+        timeout_seconds: for all of them together.
+    """
+
+    checks: Path
+    timeout_seconds: Annotated[int, Meta(ge=1, le=3600)] = 30
+
+
+class Slots(Table, frozen=True, kw_only=True):
+    """Two slots, each a file or a block device.
+
+    Attributes:
+        a: the first slot.
+        b: the second slot.
+        boot_environment: directory of the two copies of the boot state, outside the slots.
+        booted: file that says which slot booted: ``a`` or ``b``. ``boot-select`` writes it.
+        tries: how often an armed slot is booted before the machine falls back.
+    """
+
+    kind: Literal["slots"]
+    a: Path
+    b: Path
+    boot_environment: Path
+    booted: Path
+    tries: Annotated[int, Meta(ge=1, le=10)] = 3
+
+    def __post_init__(self) -> None:
+        if self.a == self.b:
+            raise ValueError("`a` and `b` are the same slot")
+
+
+class LocalWindow(Table, frozen=True, kw_only=True):
+    """Local time in which the gateway may change; ``opens`` after ``closes`` spans midnight."""
+
+    opens: TimeOfDay
+    closes: TimeOfDay
+
+    def __post_init__(self) -> None:
+        if self.opens == self.closes:
+            raise ValueError("a window that opens and closes at the same minute is never open")
+
+
+class Settings(Table, frozen=True, kw_only=True):
+    """Everything that is configured.
+
+    Attributes:
+        fleet: the fleet id that the ceremony fixed.
+        device: factory device id, as on the label.
+        market: the country in which the gateway stands.
+        site: the hospital, where stops for one site shall be told apart.
+        cohort_patterns: cohorts that a signed assignment may move this gateway to.
+        servers: base URLs in order of preference; plain HTTP on loopback only.
+        image_root, director_root: the embedded first root of either repository.
+        state: directory for all that the agent keeps, outside the slots.
+        reboot_command: program and arguments.
+        interlock: who answers "safe now?"; left out, nobody does, and it never is.
+        health: checks after a boot into new firmware.
+        window: when the gateway may change; left out, always.
+        hold_file: while it exists, nothing is installed; its first line says why.
+        lease_file: locked (``flock``) from the last moment on; clinical software may hold it too.
+        proxy: URL of an HTTP proxy.
+        ca_file: PEM certificates to trust instead of the system's.
+        rate_limit_bytes_per_second: of image downloads.
+        poll_interval_seconds, poll_jitter_seconds: how often ``run`` looks.
+    """
+
+    fleet: Name
+    device: DeviceId
+    market: Market
+    product: Name
+    hardware: HardwareId
+    cohort: Name
+    servers: Annotated[tuple[str, ...], Meta(min_length=1, max_length=16)]
+    image_root: Path
+    director_root: Path
+    state: Path
+    installer: Slots
+    reboot_command: Annotated[tuple[str, ...], Meta(min_length=1, max_length=64)]
+    health: Literal["none"] | Checks
+    interlock: Literal["none"] | Checks | None = None
+    site: Name | None = None
+    cohort_patterns: Annotated[tuple[CohortPattern, ...], Meta(max_length=64)] = ()
+    window: LocalWindow | None = None
+    hold_file: Path | None = None
+    lease_file: Path | None = None
+    proxy: str | None = None
+    ca_file: Path | None = None
+    rate_limit_bytes_per_second: Annotated[int, Meta(ge=1024, le=2**40)] | None = None
+    poll_interval_seconds: Annotated[int, Meta(ge=1, le=7 * 86_400)] = 900
+    poll_jitter_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 300
+
+    @property
+    def lease(self) -> Path:
+        """The lease that clinical software sees."""
+        return self.lease_file or self.state / "updating"
+
+    def digest(self) -> str:
+        """SHA-256 of all settings in force, for the journal."""
+        return sha256_hex(msgspec.json.encode(self, enc_hook=str, order="sorted"))
+
+
+def load(path: Path) -> Settings:
+    """Read and check a configuration.
+
+    Raises:
+        ConfigurationError: what is wrong with it, and where.
+        NotFoundError: there is none.
+        TransientError: it cannot be read.
+    """
+    tree = _parse(path)
+    if "health" not in tree:
+        raise ConfigurationError(
+            f"{path} names no health checks: add a table [health] with checks = a directory, or "
+            'health = "none" if nothing shall judge new firmware after its first boot.'
+        )
+    settings = _convert(tree, Settings, path)
+    try:
+        check_product(settings.product)
+        servers = tuple(check_url(url) for url in settings.servers)
+        if settings.proxy is not None:
+            _check_proxy(settings.proxy)
+    except InterlockError as e:
+        raise ConfigurationError(f"{path}: {e}") from e
+    if not settings.reboot_command[0]:
+        raise ConfigurationError(f"{path}: `reboot_command` names no program.")
+    return msgspec.structs.replace(settings, servers=servers)
+
+
+def load_installer(path: Path) -> Slots:
+    """Read the installer's settings alone (rule 4).
+
+    Raises:
+        As ``load`` does.
+    """
+    table = _parse(path).get("installer")
+    if not isinstance(table, dict):
+        raise ConfigurationError(f"{path} has no table [installer].")
+    return _convert(table, Slots, path)
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        data = durable.read(path, limit=MAX_CONFIG, what="configuration")
+        return tomllib.loads(data.decode())
+    except WireError as e:
+        raise ConfigurationError(str(e)) from e
+    except UnicodeDecodeError as e:
+        raise ConfigurationError(f"{path} is not UTF-8 (byte {e.start}).") from e
+    except tomllib.TOMLDecodeError as e:
+        raise ConfigurationError(f"{path} is not TOML: {e}.") from e
+
+
+def _convert(tree: Any, type_: type[T], path: Path) -> T:
+    base = path.absolute().parent
+
+    def hook(wanted: type, value: object) -> object:
+        if wanted is Path and isinstance(value, str) and value and "\0" not in value:
+            return base / value
+        raise ValueError("expected a path")
+
+    try:
+        return msgspec.convert(tree, type_, dec_hook=hook)
+    except msgspec.ValidationError as e:
+        raise ConfigurationError(
+            f"{path}: {str(e).rstrip('.')}. 'interlock-client sample' prints a configuration."
+        ) from e
+
+
+def _check_proxy(url: str) -> None:
+    from urllib.parse import urlsplit  # noqa: PLC0415  # most gateways have no proxy
+
+    try:
+        parts = urlsplit(url)
+        wrong = parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0
+    except ValueError as e:
+        raise ConfigurationError(f"the proxy {url!r} is no URL: {e}.") from e
+    if wrong:
+        raise ConfigurationError(f"the proxy {url!r} is no URL: write http://host:port.")

@@ -1,0 +1,219 @@
+"""The agent's journal: where it stands, and every decision it made (I/O).
+
+Rules:
+
+1. The journal is outside the slots, and a state is durable before anything is done in it.
+2. A state is entered only from the states that ``FROM`` names.
+3. Every decision is one create-only file with the digests of all that went into it, the local
+   facts themselves, the verdict, and the digest of the decision before: an auditor who has the
+   server's log can decide again. The newest ``MAX_DECISIONS`` are kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+from interlock_core import durable
+from interlock_core.errors import NotFoundError, RefusedError, WireError
+from interlock_core.wire import encode, sha256_hex
+from interlock_client.sealed import MAX_RECORD, Kept, seal, unseal
+
+MAX_DECISIONS: Final = 512
+
+_NUMBER: Final = re.compile(r"([0-9]{10})\.json\Z")
+
+
+class State(StrEnum):
+    """Where the agent stands."""
+
+    IDLE = "idle"
+    DOWNLOADING = "downloading"
+    WRITTEN = "written"
+    WAITING = "waiting"
+    LAST_MOMENT = "last_moment"
+    REBOOTING = "rebooting"
+    CONFIRMING = "confirming"
+    CONFIRMED = "confirmed"
+    ROLLED_BACK = "rolled_back"
+
+
+_RESTING: Final = frozenset({State.IDLE, State.CONFIRMED, State.ROLLED_BACK})
+FROM: Final[Mapping[State, frozenset[State]]] = MappingProxyType(
+    {
+        # Nothing is wanted any more, or what was written turned out to be no good.
+        State.IDLE: frozenset(
+            {State.DOWNLOADING, State.WRITTEN, State.WAITING, State.LAST_MOMENT, *_RESTING}
+        ),
+        # A new order may come while an older one waits.
+        State.DOWNLOADING: frozenset(
+            {State.DOWNLOADING, State.WRITTEN, State.WAITING, *_RESTING}
+        ),
+        # From a resting state: the slot holds the wanted image already.
+        State.WRITTEN: frozenset({State.DOWNLOADING, State.WRITTEN, State.WAITING, *_RESTING}),
+        State.WAITING: frozenset(
+            {State.WRITTEN, State.WAITING, State.LAST_MOMENT, State.REBOOTING}
+        ),
+        State.LAST_MOMENT: frozenset({State.WRITTEN, State.WAITING}),
+        # The slot is armed in this state and in no other before it.
+        State.REBOOTING: frozenset({State.LAST_MOMENT}),
+        State.CONFIRMING: frozenset({State.REBOOTING, State.CONFIRMING}),
+        State.CONFIRMED: frozenset({State.CONFIRMING}),
+        # From rebooting: the tries ran out and the old slot booted.
+        State.ROLLED_BACK: frozenset({State.REBOOTING, State.CONFIRMING, *_RESTING}),
+    }
+)
+"""Each state, and the states from which it may be entered."""
+
+
+class Attempt(Kept, frozen=True, kw_only=True):
+    """One order's image on its way into a slot.
+
+    Attributes:
+        slot: the slot that it goes to.
+        began_at: when it was first granted.
+    """
+
+    order: str
+    path: str
+    length: int
+    sha256: str
+    version: str
+    counter: int
+    raises_floor_to: int
+    permit: str | None
+    slot: str
+    began_at: datetime
+
+
+class Written(Kept, frozen=True, kw_only=True):
+    """What an unarmed slot holds, as it was hashed while it was written."""
+
+    slot: str
+    length: int
+    sha256: str
+
+
+class Deferral(Kept, frozen=True, kw_only=True):
+    """Since when an installation waits, and what it waits for now."""
+
+    since: datetime
+    reason: str
+    detail: str
+
+
+class Ended(Kept, frozen=True, kw_only=True):
+    """How the last installation ended."""
+
+    outcome: str
+    reason: str
+    detail: str
+    order: str
+    sha256: str
+    at: datetime
+
+
+class Journal(Kept, frozen=True, kw_only=True):
+    """All that the agent needs to go on after a power cut."""
+
+    state: State = State.IDLE
+    attempt: Attempt | None = None
+    written: Written | None = None
+    deferral: Deferral | None = None
+    ended: Ended | None = None
+
+    def at(self, state: State, **changes: Any) -> Journal:
+        """The journal in ``state`` (rule 2), with further fields changed."""
+        assert self.state in FROM[state], f"{self.state} may not lead to {state}"
+        return msgspec.structs.replace(self, state=state, **changes)
+
+
+def load(path: Path) -> Journal:
+    """Read the journal; an empty one if there never was any.
+
+    Raises:
+        RefusedError: ``damaged_state``.
+        TransientError: it cannot be read.
+    """
+    try:
+        return unseal(durable.read(path, limit=MAX_RECORD, what="journal"), Journal)
+    except NotFoundError:
+        return Journal()
+    except WireError as e:
+        raise RefusedError(
+            f"The journal {path} is damaged ({e}). Move it away and run this again: nothing is "
+            "armed without it, and an installation that was not confirmed falls back by itself.",
+            reason="damaged_state",
+        ) from e
+
+
+def save(path: Path, journal: Journal) -> None:
+    """Make the journal durable (rule 1).
+
+    Raises:
+        TransientError: the disk did not do it; the old journal stands.
+    """
+    durable.replace(path, seal(journal), mode=0o600)
+
+
+class Decisions:
+    """The decisions made here, newest kept (rule 3).
+
+    Args:
+        directory: where; made when the first is recorded.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def record(self, entry: Mapping[str, Any]) -> int:
+        """Keep one decision; return its number.
+
+        Raises:
+            TransientError: the disk did not do it.
+        """
+        durable.mkdir(self.directory, mode=0o700)
+        numbers = self._numbers()
+        number = numbers[-1] + 1 if numbers else 1
+        previous = sha256_hex(self._read(numbers[-1])) if numbers else None
+        whole = {**entry, "number": number, "previous": previous}
+        durable.create(self._path(number), encode(whole) + b"\n", mode=0o600)
+        for old in numbers[: -MAX_DECISIONS + 1]:
+            durable.remove(self._path(old))
+        return number
+
+    def newest(self) -> dict[str, Any] | None:
+        """The last decision, or None before the first.
+
+        Raises:
+            WireError: it is damaged.
+            TransientError: it cannot be read.
+        """
+        numbers = self._numbers()
+        if not numbers:
+            return None
+        try:
+            entry: dict[str, Any] = msgspec.json.decode(self._read(numbers[-1]), type=dict)
+        except msgspec.DecodeError as e:
+            raise WireError(f"The decision {self._path(numbers[-1])} is damaged: {e}.") from e
+        return entry
+
+    def _numbers(self) -> list[int]:
+        with durable.translated("list", self.directory):
+            if not self.directory.is_dir():
+                return []
+            names = [entry.name for entry in self.directory.iterdir()]
+        return sorted(int(match[1]) for name in names if (match := _NUMBER.match(name)))
+
+    def _path(self, number: int) -> Path:
+        return self.directory / f"{number:010}.json"
+
+    def _read(self, number: int) -> bytes:
+        return durable.read(self._path(number), limit=MAX_RECORD, what="decision")

@@ -1,0 +1,176 @@
+"""What a gateway must never forget (I/O).
+
+Rules (``docs/wire-format.md``, "Signed statements"; ``statements.md``, clock and version floors):
+
+1. Floors only rise: the clock's, those of metadata versions, the roster's, the order floor of each
+   (product, cohort), the release floor, the highest counter ever confirmed. They are kept apart
+   from TUF's own files, which forget them when online keys change.
+2. Only issue times under offline threshold signatures raise the clock's floor (``clock``, rule 3).
+3. Counters and the release floor rise when an installation is confirmed, and never before.
+4. What rolled back here is not tried again under the same order.
+5. A memory that is damaged is not replaced by an empty one: without it, older releases could be
+   accepted again. A person decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from interlock_core import durable
+from interlock_core.clock import EPOCH, LastDecision, raised_floor
+from interlock_core.errors import NotFoundError, RefusedError, WireError
+from interlock_client.sealed import MAX_RECORD, Kept, seal, unseal
+
+MAX_ROLLED_BACK: Final = 256
+
+
+class RecordedStop(Kept, frozen=True, kw_only=True):
+    """A validly signed stop, as it was seen."""
+
+    id: str
+    order: str
+    cohort: str | None
+    site: str | None
+
+
+class OrderFloor(Kept, frozen=True, kw_only=True):
+    """What was accepted for one (product, cohort)."""
+
+    seq: int = 0
+    id: str | None = None
+    stops: tuple[RecordedStop, ...] = ()
+
+
+class Content(Kept, frozen=True, kw_only=True):
+    """What a slot holds and was confirmed, or came with.
+
+    Attributes:
+        path: its target path; None for what came from the factory.
+        counter: its release counter; 0 when unknown.
+        order: the order under which it was installed.
+    """
+
+    length: int
+    sha256: str
+    path: str | None = None
+    version: str | None = None
+    counter: int = 0
+    order: str | None = None
+
+
+class RolledBack(Kept, frozen=True, kw_only=True):
+    """A digest that did not stay here, and the order that wanted it."""
+
+    order: str
+    sha256: str
+
+
+class Memory(Kept, frozen=True, kw_only=True):
+    """All of it.
+
+    Attributes:
+        clock_floor: no decision is made at an earlier time.
+        last: the last decision.
+        versions: metadata version floors: ``image/root``, ``image/<role>``, ``director/root``.
+        roster_seq: the highest roster accepted.
+        orders: by ``<product>/<cohort>``.
+        slots: what was confirmed in each slot.
+        release_floor: nothing below this counter without a permit.
+        highest_confirmed_counter: of all that was ever confirmed here.
+        rolled_back: newest last.
+        spent_permits: digests of permit targets that were used.
+    """
+
+    clock_floor: datetime = EPOCH
+    last: LastDecision | None = None
+    versions: dict[str, int] = msgspec.field(default_factory=dict)
+    roster_seq: int = 0
+    orders: dict[str, OrderFloor] = msgspec.field(default_factory=dict)
+    slots: dict[str, Content] = msgspec.field(default_factory=dict)
+    release_floor: int = 0
+    highest_confirmed_counter: int = 0
+    rolled_back: tuple[RolledBack, ...] = ()
+    spent_permits: tuple[str, ...] = ()
+
+    def order_floor(self, product: str, cohort: str) -> OrderFloor:
+        """The floor of one product and cohort."""
+        return self.orders.get(f"{product}/{cohort}", OrderFloor())
+
+    def below(self, versions: Mapping[str, int]) -> str | None:
+        """The first of these metadata versions that lies below its floor, described."""
+        for role, version in versions.items():
+            if version < self.versions.get(role, 0):
+                return f"{role} {version} is older than {self.versions[role]}, accepted here"
+        return None
+
+    def accepting(
+        self, versions: Mapping[str, int], issued: Iterable[datetime | None]
+    ) -> Memory:
+        """With metadata accepted: its versions, and its issue times signed offline (1, 2)."""
+        floors = {
+            role: max(version, self.versions.get(role, 0)) for role, version in versions.items()
+        }
+        return msgspec.structs.replace(
+            self,
+            versions=self.versions | floors,
+            clock_floor=raised_floor(self.clock_floor, issued),
+        )
+
+    def having_rolled_back(self, order: str, sha256: str) -> Memory:
+        """With one more pair that is not tried again (4)."""
+        pair = RolledBack(order=order, sha256=sha256)
+        others = tuple(known for known in self.rolled_back if known != pair)
+        return msgspec.structs.replace(self, rolled_back=(*others, pair)[-MAX_ROLLED_BACK:])
+
+    def holding(self, slot: str, content: Content | None) -> Memory:
+        """With what a slot now holds; None once it is being overwritten."""
+        others = {name: known for name, known in self.slots.items() if name != slot}
+        return msgspec.structs.replace(
+            self, slots=others | ({slot: content} if content is not None else {})
+        )
+
+    def confirming(
+        self, slot: str, content: Content, *, raises_floor_to: int, permit: str | None
+    ) -> Memory:
+        """With an installation confirmed (3)."""
+        spent = () if permit is None or permit in self.spent_permits else (permit,)
+        return msgspec.structs.replace(
+            self.holding(slot, content),
+            release_floor=max(self.release_floor, raises_floor_to),
+            highest_confirmed_counter=max(self.highest_confirmed_counter, content.counter),
+            spent_permits=(*self.spent_permits, *spent),
+        )
+
+
+def load(path: Path) -> Memory:
+    """Read the memory; an empty one if there never was any.
+
+    Raises:
+        RefusedError: ``damaged_state`` (rule 5).
+        TransientError: it cannot be read.
+    """
+    try:
+        return unseal(durable.read(path, limit=MAX_RECORD, what="memory"), Memory)
+    except NotFoundError:
+        return Memory()
+    except WireError as e:
+        raise RefusedError(
+            f"The gateway's memory {path} is damaged ({e}) and without it older releases could "
+            "be accepted again. Restore it from a backup; or, if this gateway may start afresh, "
+            "move it away and run this again.",
+            reason="damaged_state",
+        ) from e
+
+
+def save(path: Path, memory: Memory) -> None:
+    """Make the memory durable.
+
+    Raises:
+        TransientError: the disk did not do it; the old memory stands.
+    """
+    durable.replace(path, seal(memory), mode=0o600)

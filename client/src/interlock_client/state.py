@@ -1,0 +1,108 @@
+"""The state directory: what lies where, and one agent at a time (I/O).
+
+Rules:
+
+1. Whatever may change anything here holds the lock; a second agent is told to come back later.
+2. ``memory.json``, ``journal.json`` and ``decisions/`` are evidence. Everything else may be lost:
+   it is fetched again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from interlock_core import disk, durable
+from interlock_core.errors import TransientError
+
+
+@dataclass(frozen=True)
+class StateDir:
+    """Names of what the agent keeps.
+
+    Attributes:
+        root: the directory, made when it is first locked.
+    """
+
+    root: Path
+
+    @property
+    def memory(self) -> Path:
+        """What must never be forgotten: floors, counters, what rolled back."""
+        return self.root / "memory.json"
+
+    @property
+    def journal(self) -> Path:
+        """Where the agent stands."""
+        return self.root / "journal.json"
+
+    @property
+    def decisions(self) -> Path:
+        """One file for each decision, create-only."""
+        return self.root / "decisions"
+
+    @property
+    def bundle(self) -> Path:
+        """The newest poll bundle whose content was verified."""
+        return self.root / "bundle.json"
+
+    @property
+    def seen(self) -> Path:
+        """What the last poll led to, so that a 304 costs one request."""
+        return self.root / "seen.json"
+
+    @property
+    def roster(self) -> Path:
+        """The newest roster."""
+        return self.root / "roster.json"
+
+    @property
+    def trusted(self) -> Path:
+        """A link to the directory of trusted TUF metadata in force."""
+        return self.root / "trusted"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the only agent (rule 1).
+
+        Raises:
+            TransientError: ``busy``, or the directory cannot be used.
+        """
+        durable.mkdir(self.root, mode=0o700)
+        with exclusive(self.root / "lock", "Another interlock-client is at work here"):
+            yield
+
+
+@contextmanager
+def exclusive(path: Path, busy: str, *, mode: int = 0o600) -> Iterator[None]:
+    """Hold an exclusive ``flock`` on ``path``, which is made if it is missing and stays.
+
+    Raises:
+        TransientError: ``busy``: somebody else holds it; or it cannot be opened.
+    """
+    with durable.translated("lock", path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as e:
+            raise TransientError(f"{busy} ({path} is locked): try again later.", reason="busy") from e
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory that nothing refers to any more.
+
+    Raises:
+        TransientError: the disk did not do it.
+    """
+    with durable.translated("remove", path):
+        disk.step("unlink", path)
+        shutil.rmtree(path)

@@ -1,0 +1,172 @@
+"""A TUF repository as it lies in a Store: reading only (I/O).
+
+Rules:
+
+1. What is *published* is what ``timestamp.json`` leads to. What is *stored* may be newer: offline
+   metadata that waits for ``publish``, and leavings of a crash.
+2. Metadata other than the timestamp is immutable: ``<version>.<role>.json``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
+
+from interlock_core.errors import NotFoundError
+from interlock_core.store import Store
+from interlock_core.tuf_metadata import parse_metadata
+
+_FILE: Final = re.compile(r"([1-9][0-9]{0,14})\.([a-z0-9][a-z0-9-]{0,62})\.json\Z")
+
+
+def metadata_key(prefix: str, version: int, role: str) -> str:
+    """The store key of versioned metadata (rule 2)."""
+    return f"{prefix}/metadata/{version}.{role}.json"
+
+
+def timestamp_key(prefix: str) -> str:
+    """The store key of the one head."""
+    return f"{prefix}/metadata/timestamp.json"
+
+
+def newest_versions(store: Store, prefix: str) -> dict[str, int]:
+    """The highest stored version of each role, published or not.
+
+    Raises:
+        TransientError: the store cannot be read.
+    """
+    newest: dict[str, int] = {}
+    folder = f"{prefix}/metadata/"
+    for key in store.list(folder):
+        match = _FILE.match(key.removeprefix(folder))
+        if match:
+            newest[match[2]] = max(int(match[1]), newest.get(match[2], 0))
+    return newest
+
+
+def newest_root(store: Store, prefix: str) -> Metadata[Root]:
+    """The newest root of a repository.
+
+    Raises:
+        NotFoundError: there is none yet.
+        TransientError: the store cannot be read.
+    """
+    return StoredRepository(store, prefix).root()
+
+
+class StoredRepository:
+    """Reads one repository.
+
+    Every method raises ``TransientError`` if the store cannot be read, and ``WireError`` if what
+    is stored is damaged.
+
+    Args:
+        store: where it lives.
+        prefix: ``"image"`` or ``"director/<cohort id>"``.
+    """
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        self.store = store
+        self.prefix = prefix
+        self._listing: dict[str, int] | None = None
+
+    @contextmanager
+    def one_listing(self) -> Iterator[None]:
+        """Inside, stored versions are listed once; ``note`` keeps the list true."""
+        self._listing = newest_versions(self.store, self.prefix)
+        try:
+            yield
+        finally:
+            self._listing = None
+
+    def note(self, role: str, version: int) -> None:
+        """A new version was just stored."""
+        if self._listing is not None:
+            self._listing[role] = version
+
+    def newest(self, role: str) -> int | None:
+        """The highest stored version of a role (rule 1)."""
+        if self._listing is not None:
+            return self._listing.get(role)
+        return newest_versions(self.store, self.prefix).get(role)
+
+    def published_version(self, role: str) -> int | None:
+        """The version of a role that readers are led to; None before it is published."""
+        timestamp = self.timestamp()
+        if timestamp is None:
+            return None
+        if role == Timestamp.type:
+            return timestamp.signed.version
+        version = timestamp.signed.snapshot_meta.version
+        if role == Snapshot.type:
+            return version
+        listed = self._snapshot_at(version).signed.meta.get(f"{role}.json")
+        return listed.version if listed else None
+
+    def get(self, version: int, role: str) -> bytes:
+        """The bytes of one version of a role.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        return self.store.get(metadata_key(self.prefix, version, role))
+
+    def newest_bytes(self, role: str) -> bytes | None:
+        """The bytes of the highest stored version of a role: what a new version follows."""
+        version = self.newest(role)
+        return None if version is None else self.get(version, role)
+
+    def root(self) -> Metadata[Root]:
+        """The newest root.
+
+        Raises:
+            NotFoundError: there is none yet.
+        """
+        version = self.newest(Root.type)
+        if version is None:
+            raise NotFoundError(f"There is no root in {self.prefix}: run the server's 'init'.")
+        data = self.get(version, Root.type)
+        return parse_metadata(data, Root, what=f"{version}.root.json")
+
+    def timestamp(self) -> Metadata[Timestamp] | None:
+        """The timestamp, or None before anything was published."""
+        try:
+            data = self.store.get(timestamp_key(self.prefix))
+        except NotFoundError:
+            return None
+        return parse_metadata(data, Timestamp, what=f"{self.prefix} timestamp.json")
+
+    def snapshot(self) -> Metadata[Snapshot] | None:
+        """The published snapshot, or None before anything was published."""
+        timestamp = self.timestamp()
+        return (
+            None if timestamp is None else self._snapshot_at(timestamp.signed.snapshot_meta.version)
+        )
+
+    def _snapshot_at(self, version: int) -> Metadata[Snapshot]:
+        data = self.get(version, Snapshot.type)
+        return parse_metadata(data, Snapshot, what=f"{version}.snapshot.json")
+
+    def published_targets(self, role: str = Targets.type) -> Metadata[Targets] | None:
+        """The published metadata of a targets role, or None before it is published."""
+        version = self.published_version(role)
+        return None if version is None else self._targets(version, role)
+
+    def newest_targets(self, role: str = Targets.type) -> Metadata[Targets]:
+        """The highest stored version of a targets role.
+
+        Raises:
+            NotFoundError: there is none yet.
+        """
+        version = self.newest(role)
+        if version is None:
+            raise NotFoundError(f"There is no {role} metadata in {self.prefix} yet: publish it.")
+        return self._targets(version, role)
+
+    def _targets(self, version: int, role: str) -> Metadata[Targets]:
+        data = self.get(version, role)
+        return parse_metadata(data, Targets, what=f"{version}.{role}.json")

@@ -1,0 +1,43 @@
+"""Which server URLs may be called (pure).
+
+Rules:
+
+1. HTTPS anywhere; plain HTTP on loopback only.
+2. A URL names a server and perhaps a path: no query, no fragment, no user name.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from interlock_core.errors import ConfigurationError
+
+
+def check_url(url: str) -> str:
+    """Return ``url`` without a trailing slash if it may be called (rules 1 and 2).
+
+    Raises:
+        ConfigurationError: it may not.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as e:
+        raise ConfigurationError(f"{url!r} is no URL: {e}.") from e
+    if parts.scheme not in {"http", "https"} or not host:
+        raise ConfigurationError(f"{url!r} is no server URL: write https://host[:port][/path].")
+    if parts.query or parts.fragment or parts.username is not None:
+        raise ConfigurationError(f"{url!r} must hold no query, fragment or user name.")
+    if parts.scheme == "http" and not _loopback(host):
+        raise ConfigurationError(f"{url!r} is plain HTTP beyond loopback: use https.")
+    return url.rstrip("/")
+
+
+def _loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,33 @@
+"""How people compare keys and files: SHA-256, in groups that can be read aloud (pure).
+
+Rules:
+
+1. A key's fingerprint is the SHA-256 of its public key bytes (DER SubjectPublicKeyInfo), so that
+   one key has one fingerprint however it is spelled. ``openssl`` computes the same.
+2. On the wire 64 hexadecimal digits; for people the same in eight groups of eight.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from securesystemslib.signer import Key
+
+from interlock_core.keybytes import public_key_bytes
+from interlock_core.wire import sha256_hex
+
+GROUP: Final = 8
+
+
+def fingerprint(key: Key) -> str:
+    """A key's fingerprint (rule 1).
+
+    Raises:
+        WireError: ``bad_key``: a kind of key that is not accepted.
+    """
+    return sha256_hex(public_key_bytes(key))
+
+
+def grouped(digest: str) -> str:
+    """A digest as people read it (rule 2)."""
+    return " ".join(digest[start : start + GROUP] for start in range(0, len(digest), GROUP))

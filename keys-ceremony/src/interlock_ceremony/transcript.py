@@ -1,0 +1,163 @@
+"""What happened, in order, so that nobody can rewrite it afterwards (pure).
+
+Rules:
+
+1. A transcript is one canonical JSON document. Its entries are numbered from 1, and each holds the
+   SHA-256 of the canonical bytes of the one before; the first holds null. ``head`` is that of the
+   last entry.
+2. Every key that was made in the ceremony signs the head, under a context of its own, so that no
+   such signature can be taken for one over metadata. An entry that is changed, removed, added or
+   moved changes the head.
+3. It holds no secret: public keys' digests, proofs and signatures, names, times, and the script.
+4. It is enough: with it and the published metadata, everything that it says can be computed again
+   (``audit``). The script stands in it whole, because that is what people agreed to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Final, Literal
+from datetime import datetime
+
+from msgspec import Meta
+from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
+from securesystemslib.signer import Key, Signature, Signer
+
+from interlock_ceremony.acts import AnyAct, Hex
+from interlock_core import wire
+from interlock_core.clock import Clock
+from interlock_core.errors import RefusedError
+from interlock_core.names import Digest, Name
+from interlock_core.wire import Record
+
+MAX_TRANSCRIPT: Final = 4 * 1024 * 1024
+MAX_ENTRIES: Final = 1024
+
+_CONTEXT: Final = b"interlock ceremony transcript v1\n"
+
+
+class Entry(Record, frozen=True, kw_only=True):
+    """One link of the chain (rule 1)."""
+
+    number: int
+    previous: Digest | None
+    at: datetime
+    act: AnyAct
+
+
+class HeadSignature(Record, frozen=True, kw_only=True):
+    """A key's signature over the head (rule 2)."""
+
+    key: Name
+    keyid: Digest
+    sig: Hex
+
+
+class Transcript(Record, frozen=True, kw_only=True):
+    """A whole transcript."""
+
+    type: Literal["urn:interlock:transcript:v1"] = "urn:interlock:transcript:v1"
+    entries: Annotated[tuple[Entry, ...], Meta(min_length=1, max_length=MAX_ENTRIES)]
+    head: Digest
+    signatures: Annotated[tuple[HeadSignature, ...], Meta(max_length=256)]
+
+
+class Recorder:
+    """Writes acts down as they happen."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._entries: list[Entry] = []
+
+    def record(self, act: AnyAct) -> Entry:
+        """Add the next entry, dated now."""
+        previous = digest_of(self._entries[-1]) if self._entries else None
+        entry = Entry(
+            number=len(self._entries) + 1, previous=previous, at=self._clock(), act=act
+        )
+        self._entries.append(entry)
+        return entry
+
+    def signed(self, signers: Mapping[str, Signer]) -> bytes:
+        """The finished transcript, its head signed by ``signers``, by name (rule 2)."""
+        head = digest_of(self._entries[-1])
+        signatures = []
+        for name, signer in signers.items():
+            signature = signer.sign(_payload(head))
+            signatures.append(
+                HeadSignature(key=name, keyid=signature.keyid, sig=signature.signature)
+            )
+        return wire.encode(
+            Transcript(entries=tuple(self._entries), head=head, signatures=tuple(signatures))
+        )
+
+
+def read(data: bytes) -> Transcript:
+    """Read a transcript and check its form and its chain.
+
+    Raises:
+        WireError: it does not have the form of one.
+        RefusedError: ``broken_chain``; the message names the entry.
+    """
+    transcript = wire.decode_canonical(
+        data, Transcript, limit=MAX_TRANSCRIPT, what="transcript"
+    )
+    previous: str | None = None
+    for number, entry in enumerate(transcript.entries, 1):
+        if entry.number != number:
+            raise _broken(f"entry {number} is numbered {entry.number}")
+        if entry.previous != previous:
+            raise _broken(f"entry {number} does not follow the one before it")
+        previous = digest_of(entry)
+    if transcript.head != previous:
+        raise _broken(f"the head is not the digest of the last entry, {len(transcript.entries)}")
+    return transcript
+
+
+def check_signatures(transcript: Transcript, keys: Iterable[tuple[str, Key]]) -> None:
+    """Check that exactly ``keys``, in this order, signed the head.
+
+    Args:
+        transcript: one whose chain holds.
+        keys: name and public key of everybody who must have signed.
+
+    Raises:
+        RefusedError: ``bad_signature``; the message names the key.
+    """
+    expected = list(keys)
+    names = [signature.key for signature in transcript.signatures]
+    if names != [name for name, _ in expected]:
+        wrong = next(
+            (name for name, _ in expected if name not in names), "a key twice or one too many"
+        )
+        raise RefusedError(
+            f"The transcript's head is not signed once by every key that was made: {wrong}.",
+            reason="bad_signature",
+        )
+    payload = _payload(transcript.head)
+    for signature, (name, key) in zip(transcript.signatures, expected, strict=True):
+        try:
+            key.verify_signature(Signature(signature.keyid, signature.sig), payload)
+            verified = signature.keyid == key.keyid
+        except (UnverifiedSignatureError, VerificationError):
+            verified = False
+        if not verified:
+            raise RefusedError(
+                f"The signature of {name} over the transcript's head does not verify.",
+                reason="bad_signature",
+            )
+
+
+def digest_of(entry: Entry) -> str:
+    """What the next entry holds of this one."""
+    return wire.sha256_hex(wire.encode(entry))
+
+
+def _payload(head: str) -> bytes:
+    return _CONTEXT + head.encode()
+
+
+def _broken(why: str) -> RefusedError:
+    return RefusedError(
+        f"The transcript was changed: {why}. Ask for the original.", reason="broken_chain"
+    )

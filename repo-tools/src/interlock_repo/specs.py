@@ -1,0 +1,149 @@
+"""What people write: one TOML file for each kind of signing event.
+
+Rules:
+
+1. A file is read whole and checked whole before anything is made. An unknown, missing or
+   malformed field is an error that names the file and the field; nothing has a silent default.
+2. Files that it names are relative to the file itself, so that a directory can be moved.
+3. Facts have the types that gateways read (``interlock_core.release``, ``roster``): what passes
+   here is what will be signed.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from interlock_core import durable
+from interlock_core.errors import ConfigurationError, WireError
+from interlock_core.names import HardwareId, Market, Name, Version
+from interlock_core.order import Seq
+from interlock_core.release import Counter, Slot, UpdateClass
+from interlock_core.roster import CohortRules, Grant
+from interlock_core.wire import Record
+
+MAX_SPEC: Final = 1024 * 1024
+
+FilePath = Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]+\Z")]
+"""A file, relative to the TOML file that names it (rule 2)."""
+
+T = TypeVar("T", bound=Record)
+
+
+class RoleSpec(Record, frozen=True, kw_only=True):
+    """Who holds a delegated role, and how many of them must sign."""
+
+    threshold: int
+    holders: Annotated[tuple[FilePath, ...], Meta(max_length=64)]
+
+
+class DelegationsSpec(Record, frozen=True, kw_only=True):
+    """Roles to add or to change; those that are not named stay as they are."""
+
+    products: Annotated[dict[str, RoleSpec], Meta(max_length=1024)] = {}
+    interlock: RoleSpec | None = None
+
+
+class ImageSpec(Record, frozen=True, kw_only=True):
+    """One image of a release.
+
+    Attributes:
+        file: the image.
+        name: its name in the repository; by default the file's own.
+        hardware_ids: instead of the release's.
+        slot: the slot that it is written to as it is.
+        slots: what each slot holds afterwards, where that is not the image itself.
+    """
+
+    file: FilePath
+    name: str | None = None
+    hardware_ids: tuple[HardwareId, ...] | None = None
+    slot: Name | None = None
+    slots: tuple[Slot, ...] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.slot is not None and self.slots is not None:
+            raise ValueError("`slot` and `slots` exclude each other")
+
+
+class ReleaseSpec(Record, frozen=True, kw_only=True):
+    """A release: its facts, its images and its evidence. ``release.Image`` says what each means."""
+
+    product: str
+    version: Version
+    hardware_ids: tuple[HardwareId, ...]
+    release_counter: Counter
+    raises_floor_to: Counter
+    min_counter_installed: Counter
+    update_class: UpdateClass
+    markets: tuple[Market, ...]
+    support_end: date
+    udi_di: str | None = None
+    images: Annotated[tuple[ImageSpec, ...], Meta(min_length=1, max_length=64)]
+    sbom: FilePath | None = None
+    notes: FilePath | None = None
+    vex: FilePath | None = None
+    provenance: FilePath | None = None
+
+
+class PersonSpec(Record, frozen=True, kw_only=True):
+    """A person of the roster, with the public key files that the person handed over."""
+
+    name: Name
+    keys: Annotated[tuple[FilePath, ...], Meta(min_length=1, max_length=8)]
+    grants: tuple[Grant, ...]
+
+
+class RosterSpec(Record, frozen=True, kw_only=True):
+    """A roster as people write it: everything but the number and the time of issue."""
+
+    fleet: Name
+    rules: tuple[CohortRules, ...]
+    persons: tuple[PersonSpec, ...]
+    min_order_seq: dict[Name, Seq] = {}
+
+
+def parse_spec(data: bytes, type_: type[T], *, what: str) -> T:
+    """Check the bytes of a TOML file whole (rule 1).
+
+    Args:
+        data: the file.
+        type_: ``DelegationsSpec``, ``ReleaseSpec`` or ``RosterSpec``.
+        what: names the file in errors.
+
+    Raises:
+        ConfigurationError: it is not such a file; the message says where and what to change.
+    """
+    try:
+        tree = tomllib.loads(data.decode("utf-8"))
+        return msgspec.convert(tree, type_)
+    except UnicodeDecodeError as e:
+        raise ConfigurationError(f"{what} is not UTF-8 (byte {e.start}).") from e
+    except RecursionError as e:
+        raise ConfigurationError(f"{what} is nested too deeply.") from e
+    except msgspec.ValidationError as e:
+        raise ConfigurationError(f"{what}: {e}.") from e
+    except ValueError as e:
+        # tomllib's own error, or an integer of more digits than Python reads.
+        raise ConfigurationError(f"{what} is not TOML: {e}.") from e
+
+
+def read_spec(path: Path, type_: type[T]) -> T:
+    """Read a TOML file.
+
+    Raises:
+        ConfigurationError: as ``parse_spec``, or it is too large.
+        NotFoundError: there is none.
+        TransientError: it cannot be read.
+    """
+    try:
+        data = durable.read(path, limit=MAX_SPEC, what="TOML file")
+    except WireError as e:
+        raise ConfigurationError(str(e)) from e
+    return parse_spec(data, type_, what=str(path))

@@ -1,0 +1,119 @@
+"""Who may sign what, by metadata that somebody else signed (pure).
+
+Rules:
+
+1. A chain of roots begins with one that is trusted already; each next one carries the thresholds
+   of the root before and its own, and no version is skipped.
+2. Expiry is not judged here: what has expired must still be readable to be renewed. Whether a
+   repository is fresh is judged where it is read.
+3. A delegated role's signed field ``holders`` gives each key a name, for people. Nobody who
+   verifies looks at it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from securesystemslib.signer import Key
+from tuf.api.metadata import Metadata, Root, Targets
+
+from interlock_core.errors import RefusedError
+from interlock_core.keybytes import public_key_bytes
+from interlock_core.names import is_name
+from interlock_core.tuf_metadata import (
+    check_signatures,
+    delegated_roles,
+    parse_metadata,
+    refuse_shared_keys,
+)
+
+HOLDERS: Final = "holders"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """One key of a role.
+
+    Attributes:
+        name: of the person, where the delegator says it.
+        key: the public key.
+    """
+
+    name: str | None
+    key: Key
+
+    @property
+    def title(self) -> str:
+        """What people call the holder: the name, or the beginning of the key's id."""
+        return self.name or f"key {self.key.keyid[:12]}"
+
+
+@dataclass(frozen=True)
+class Role:
+    """Who may sign a role's metadata, and how many must."""
+
+    name: str
+    threshold: int
+    holders: tuple[Holder, ...]
+
+    def holder_of(self, key: Key) -> Holder | None:
+        """The holder of this public key, by its bytes; None if the role does not list it."""
+        public = public_key_bytes(key)
+        return next((h for h in self.holders if public_key_bytes(h.key) == public), None)
+
+
+def role_of(delegator: Root | Targets, name: str) -> Role:
+    """Who may sign ``name``'s metadata.
+
+    Raises:
+        RefusedError: ``unknown_role``: it is not delegated.
+    """
+    role = (
+        delegator.roles.get(name)
+        if isinstance(delegator, Root)
+        else delegated_roles(delegator).get(name)
+    )
+    if role is None:
+        raise RefusedError(
+            f"The role {name} is not delegated by {delegator.type} {delegator.version}.",
+            reason="unknown_role",
+        )
+    names = holder_names(role.unrecognized_fields)
+    holders = tuple(Holder(names.get(k), delegator.get_key(k)) for k in role.keyids)
+    return Role(name, role.threshold, holders)
+
+
+def holder_names(fields: Mapping[str, object]) -> dict[str, str]:
+    """The names of key holders by key id, as far as they are names (rule 3)."""
+    stated = fields.get(HOLDERS)
+    if not isinstance(stated, Mapping):
+        return {}
+    return {
+        keyid: name for keyid, name in stated.items() if isinstance(name, str) and is_name(name)
+    }
+
+
+def link_roots(chain: Sequence[bytes]) -> list[Metadata[Root]]:
+    """Check that roots form a chain (rule 1), the trusted one first.
+
+    Raises:
+        RefusedError: ``untrusted_metadata``, ``version_gap`` or ``shared_key``.
+        WireError: one is no root metadata.
+    """
+    roots: list[Metadata[Root]] = []
+    for data in chain:
+        root = parse_metadata(data, Root, what="root metadata")
+        refuse_shared_keys(root.signed)
+        if roots:
+            before = roots[-1].signed
+            if root.signed.version != before.version + 1:
+                raise RefusedError(
+                    f"Root {root.signed.version} does not follow root {before.version}.",
+                    reason="version_gap",
+                )
+            check_signatures(before, Root.type, root)
+        check_signatures(root.signed, Root.type, root)
+        roots.append(root)
+    return roots

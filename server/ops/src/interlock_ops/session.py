@@ -1,0 +1,243 @@
+"""One run of a command: settings, keys, the verified repository and the server, as needed (I/O).
+
+Rules:
+
+1. Each thing is fetched or opened once, when it is first needed; a passphrase is asked for once.
+2. The person who signs is found in the verified roster by the bytes of his key. A key that the
+   roster does not know, or knows as somebody else's, signs nothing.
+3. The token to read with is kept in memory only, and authorises nothing.
+4. What a server lists is not believed: orders are read from their signed statements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlencode
+
+from securesystemslib.signer import Signer, SSlibKey
+
+from interlock_core import durable, http, keys
+from interlock_core.api import Accepted, Challenge, Rollout, RolloutPage, RolloutSummary, Token
+from interlock_core.clock import Clock
+from interlock_core.credentials import Prompt, passphrase_handler
+from interlock_core.errors import ConfigurationError, RefusedError
+from interlock_core.keybytes import public_key_bytes
+from interlock_core.order import Order
+from interlock_core.roster import OPERATOR, Judge, Roster
+from interlock_core.statement import Envelope, Session as SessionStatement, open_as, sign
+from interlock_core.tuf_metadata import MAX_LENGTH
+from interlock_ops.image import ImageRepository
+from interlock_ops.settings import Settings
+from interlock_ops.view import Dossier, open_rollout
+
+MAX_PAGES: Final = 1000
+
+
+class Session:
+    """What a command works with.
+
+    Args:
+        settings: of this run.
+        clock: now.
+        prompt: asks a person for a passphrase; by default the terminal.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock, prompt: Prompt | None = None) -> None:
+        self.settings = settings
+        self.clock = clock
+        self._prompt = prompt
+
+    # Who signs
+
+    @cached_property
+    def public_key(self) -> SSlibKey:
+        """The public half of the operator's key.
+
+        Raises:
+            ConfigurationError, NotFoundError, WireError: it is not set, missing or malformed.
+        """
+        key = self.settings.need(self.settings.key, "key")
+        path = self.settings.public_key
+        if path is None:
+            private = key.removeprefix(f"{keys.EncryptedFileSigner.SCHEME}:")
+            path = keys.public_path_of(Path(private))
+        return keys.load_public_key(path).key
+
+    @cached_property
+    def signer(self) -> Signer:
+        """The operator's key, opened.
+
+        Raises:
+            SecretError: no passphrase, or a wrong one.
+            InterlockError: as ``keys.load_signer``.
+        """
+        key = self.settings.need(self.settings.key, "key")
+        secrets = passphrase_handler(self.settings.passphrase_file, self._prompt)
+        return keys.load_signer(key, secrets, self.public_key)
+
+    @cached_property
+    def me(self) -> str:
+        """Who signs, by the roster (rule 2).
+
+        Raises:
+            RefusedError: ``unknown_key``: the roster does not know the key, or not as his.
+        """
+        mine = public_key_bytes(self.public_key)
+        roster = self.roster
+        for person in roster.persons:
+            if any(public_key_bytes(key.sslib()) == mine for key in person.keys):
+                if self.settings.person not in (None, person.name):
+                    raise RefusedError(
+                        f"The key {self.public_key.keyid[:12]} is {person.name}'s by roster "
+                        f"{roster.seq}, not {self.settings.person}'s: mend 'person' or 'key'.",
+                        reason="unknown_key",
+                    )
+                return person.name
+        raise RefusedError(
+            f"Roster {roster.seq} does not know the key {self.public_key.keyid[:12]}: what it "
+            "signs counts for nothing. Name another key, or have the roster renewed with it.",
+            reason="unknown_key",
+        )
+
+    # What is verified
+
+    @cached_property
+    def image(self) -> ImageRepository:
+        """The image repository, verified from the operator's own root."""
+        path = self.settings.need(self.settings.image_root, "image_root")
+        root = durable.read(path, limit=MAX_LENGTH["root"], what="image root file")
+        url = http.check_url(self.settings.need(self.settings.server, "server"))
+        pool = http.make_pool(ca_file=self.settings.ca_file, proxy=self.settings.proxy)
+        return ImageRepository(url, root, self.settings.state(root), pool)
+
+    @cached_property
+    def roster(self) -> Roster:
+        """The verified roster of the fleet that the settings name.
+
+        Raises:
+            RefusedError: ``wrong_fleet``, or as ``ImageRepository.roster``.
+        """
+        roster = self.image.roster()
+        fleet = self.settings.need(self.settings.fleet, "fleet")
+        if roster.fleet != fleet:
+            raise RefusedError(
+                f"The roster is of the fleet {roster.fleet}, and 'fleet' is set to {fleet}: mend "
+                "the setting, or the server.",
+                reason="wrong_fleet",
+            )
+        return roster
+
+    @property
+    def judge(self) -> Judge:
+        """The verified roster, now."""
+        return Judge(self.roster, self.clock())
+
+    # The server
+
+    @cached_property
+    def api(self) -> http.Api:
+        """The server's API."""
+        return http.Api(
+            self.settings.need(self.settings.server, "server"),
+            ca_file=self.settings.ca_file,
+            proxy=self.settings.proxy,
+        )
+
+    @cached_property
+    def token(self) -> str:
+        """A token to read with, for a signed challenge (rule 3)."""
+        me = self.me
+        challenge = self.api.post("/v1/challenges", {}, Challenge)
+        said = SessionStatement(
+            fleet=self.settings.need(self.settings.fleet, "fleet"),
+            author=me,
+            at=self.clock(),
+            reason="to read rollouts",
+            challenge=challenge.challenge,
+        )
+        return self.api.post("/v1/tokens", sign(said, self.signer), Token).token
+
+    def post(self, envelope: Envelope, id_: str) -> None:
+        """Send a signed statement.
+
+        Raises:
+            RefusedError: the server refused it, or ``wrong_receipt``: it says that it stored
+                something else.
+            TransientError: it could not be asked; sending again does no harm.
+        """
+        accepted = self.api.post("/v1/statements", envelope, Accepted)
+        if accepted.id != id_:
+            raise RefusedError(
+                f"The server says that it stored {accepted.id}, and was sent {id_}: ask who runs "
+                "it.",
+                reason="wrong_receipt",
+            )
+
+    def rollouts(self, product: str | None = None) -> Iterator[RolloutSummary]:
+        """What the server lists, newest first. None of it is signed.
+
+        Raises:
+            RefusedError: ``endless``: its pages do not end.
+        """
+        page: int | None = None
+        for _ in range(MAX_PAGES):
+            query = {"product": product, "page": page}
+            asked = urlencode({name: value for name, value in query.items() if value is not None})
+            path = f"/v1/rollouts?{asked}" if asked else "/v1/rollouts"
+            answer = self.api.get(path, RolloutPage, token=self.token)
+            yield from answer.items
+            if answer.next is None:
+                return
+            page = answer.next
+        raise RefusedError("The server's list of rollouts does not end.", reason="endless")
+
+    def dossier(self, order_id: str) -> Dossier:
+        """Everything that was signed about an order, under its own id.
+
+        Raises:
+            RefusedError: ``wrong_order``.
+            NotFoundError: the server knows none of that id.
+        """
+        return open_rollout(
+            self.api.get(f"/v1/rollouts/{order_id}", Rollout, token=self.token), order_id
+        )
+
+    def find_go(self, go_id: str) -> Dossier:
+        """The order that a ``go`` is about.
+
+        Raises:
+            ConfigurationError: ``no_such_go``: the server shows it with no order.
+        """
+        for summary in self.rollouts():
+            dossier = self.dossier(summary.id)
+            if any(go.id == go_id for go in dossier.goes):
+                return dossier
+        raise ConfigurationError(
+            f"The server shows no go {go_id} with any order: check the id.", reason="no_such_go"
+        )
+
+    def next_seq(self, product: str) -> int:
+        """The number of the next order of a product: after the newest that was signed (rule 4).
+
+        Raises:
+            RefusedError: ``seq_unproven``: nobody in the roster signed the number that the server
+                shows as the highest.
+        """
+        highest = max(self.rollouts(product), key=lambda one: one.seq, default=None)
+        least = self.roster.min_order_seq.get(product, 1)
+        if highest is None:
+            return least
+        order = open_as(self.dossier(highest.id).order.envelope, Order)
+        said = order.said
+        signed = any(self.judge.author_is(order, (OPERATOR,), cohort) for cohort in said.cohorts())
+        if (said.product, said.seq) != (product, highest.seq) or not signed:
+            raise RefusedError(
+                f"The server shows {highest.seq} as the highest number of {product}'s orders, and "
+                "no operator in the roster signed it: check it with 'interlock-ops rollout "
+                "status', and pass --seq.",
+                reason="seq_unproven",
+            )
+        return max(said.seq + 1, least)

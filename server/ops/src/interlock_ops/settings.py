@@ -1,0 +1,162 @@
+"""What an operator sets once: ops.toml, and the flags that override it (I/O: reads files).
+
+Rules:
+
+1. Settings come from ``--config``, or from the file that ``INTERLOCK_OPS_CONFIG`` names; a flag
+   wins over the file. Unknown settings are errors. Nothing is guessed: a setting that a command
+   needs and does not have is an error that names the setting and the flag.
+2. Paths in the file are relative to the file; paths in flags, to the current directory.
+3. No secret stands in settings: ``passphrase_file`` names a file that only its owner can read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from interlock_core import durable
+from interlock_core.errors import ConfigurationError, NotFoundError
+from interlock_core.names import NAME_PATTERN
+from interlock_core.wire import sha256_hex
+from interlock_ops.order_file import read_toml
+
+CONFIG_VARIABLE: Final = "INTERLOCK_OPS_CONFIG"
+MAX_CONFIG: Final = 64 * 1024
+
+_Text = Annotated[str, Meta(min_length=1, max_length=4096)]
+_Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
+_KEY_URI: Final = re.compile(r"[a-z][a-z0-9+.-]+:")
+
+T = TypeVar("T")
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    server: _Text | None = None
+    ca_file: _Text | None = None
+    proxy: _Text | None = None
+    fleet: _Name | None = None
+    image_root: _Text | None = None
+    person: _Name | None = None
+    key: _Text | None = None
+    public_key: _Text | None = None
+    passphrase_file: _Text | None = None
+    state_directory: _Text | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Frozen settings of one run.
+
+    Attributes:
+        server: base URL of the server.
+        ca_file: PEM file of the certificate authorities to trust instead of the system's.
+        proxy: URL of an HTTP proxy.
+        fleet: the fleet id that the ceremony fixed.
+        image_root: a trusted ``root.json`` of the image repository, from the ceremony.
+        person: who signs, as the roster names him; found by the key if not set.
+        key: private key file, or the URI of a key in a token or KMS.
+        public_key: its public half, where it does not stand beside the private key.
+        passphrase_file: its first line opens the key; without it a person is asked.
+        state_directory: where the newest metadata seen is remembered.
+    """
+
+    server: str | None = None
+    ca_file: Path | None = None
+    proxy: str | None = None
+    fleet: str | None = None
+    image_root: Path | None = None
+    person: str | None = None
+    key: str | None = None
+    public_key: Path | None = None
+    passphrase_file: Path | None = None
+    state_directory: Path | None = None
+
+    def need(self, value: T | None, name: str) -> T:
+        """``value``, the setting called ``name``.
+
+        Raises:
+            ConfigurationError: ``missing_setting``.
+        """
+        if value is None:
+            raise ConfigurationError(
+                f"The setting {name!r} is needed: pass --{name.replace('_', '-')}, or set it in "
+                f"the file that --config or {CONFIG_VARIABLE} names ('interlock-ops sample ops' "
+                "prints one).",
+                reason="missing_setting",
+            )
+        return value
+
+    def state(self, image_root: bytes) -> Path:
+        """Where metadata of the repository under this root is remembered.
+
+        By default in the user's state directory, apart for each root, so that two fleets of one
+        name never mix.
+        """
+        if self.state_directory is not None:
+            return self.state_directory
+        home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+        return Path(home).expanduser() / "interlock-ops" / sha256_hex(image_root)[:16]
+
+
+def load(config: Path | None, flags: Mapping[str, str | None]) -> Settings:
+    """Read the file, if there is one, and put the flags above it (rules 1 and 2).
+
+    Args:
+        config: the value of ``--config``.
+        flags: setting name → text, or None where the flag was not given.
+
+    Raises:
+        ConfigurationError: ``bad_settings``: no TOML, an unknown setting, a wrong type.
+        NotFoundError: the file, or one that it names, is missing.
+        TransientError: it cannot be read.
+    """
+    named = os.environ.get(CONFIG_VARIABLE)
+    path = config or (Path(named) if named else None)
+    texts = {name: None for name in _File.__struct_fields__}
+    if path is not None:
+        texts |= _read(path)
+    texts |= {name: text for name, text in flags.items() if text is not None}
+    settings = Settings(**{f.name: _typed(f.name, texts[f.name]) for f in fields(Settings)})
+    if settings.ca_file is not None and not settings.ca_file.is_file():
+        raise NotFoundError(f"There is no CA file at {settings.ca_file}: mend 'ca_file'.")
+    if settings.proxy is not None and not settings.proxy.startswith(("http://", "https://")):
+        raise ConfigurationError(
+            f"{settings.proxy!r} is no proxy: write http://host:port.", reason="bad_settings"
+        )
+    if settings.person is not None and re.match(NAME_PATTERN, settings.person) is None:
+        raise ConfigurationError(
+            f"{settings.person[:80]!r} cannot name a person of the roster.", reason="bad_settings"
+        )
+    return settings
+
+
+_PATHS: Final = ("ca_file", "image_root", "public_key", "passphrase_file", "state_directory")
+
+
+def _typed(name: str, text: str | None) -> str | Path | None:
+    return Path(text) if text is not None and name in _PATHS else text
+
+
+def _read(path: Path) -> dict[str, str | None]:
+    data = durable.read(path, limit=MAX_CONFIG, what="settings file")
+    try:
+        file = msgspec.convert(read_toml(data), _File)
+    except ValueError as e:
+        raise ConfigurationError(
+            f"{path} holds no settings for interlock-ops: {' '.join(str(e).split())}. "
+            "'interlock-ops sample ops' prints a file that does.",
+            reason="bad_settings",
+        ) from e
+    texts = msgspec.structs.asdict(file)
+    for name in (*_PATHS, "key"):
+        text = texts[name]
+        if text is not None and not (name == "key" and _KEY_URI.match(text)):
+            texts[name] = str(path.parent / Path(text).expanduser())
+    return texts

@@ -1,0 +1,221 @@
+"""The server's settings: one TOML file, frozen and typed.
+
+Rules:
+
+1. An unknown, missing, half-set or misspelt setting is an error that names it. Nothing is guessed.
+2. Units stand in the names. A relative path starts at the directory of the settings file.
+3. Plain HTTP is allowed on loopback alone; anywhere else a certificate and its key are needed.
+   The health listener is on loopback always.
+4. No secret stands in the file: only where to find it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from interlock_core import durable
+from interlock_core.errors import ConfigurationError, NotFoundError, WireError
+from interlock_core.genesis import DIRECTOR_ONLINE, DIRECTOR_TARGETS, IMAGE_ONLINE
+
+MAX_SETTINGS: Final = 64 * 1024
+CREDENTIAL: Final = "interlock-online"
+"""The systemd credential that holds the passphrase of the online keys."""
+
+Text = Annotated[str, Meta(min_length=1, max_length=4096)]
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to listen: a literal IP address, or ``localhost``, and a port (0: any free one)."""
+
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def read_address(text: str, what: str) -> Address:
+    """Read ``host:port`` or ``[host]:port``.
+
+    Raises:
+        ConfigurationError: anything else.
+    """
+    host, _, port = text.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        if bare != "localhost":
+            ipaddress.ip_address(bare)
+        number = int(port) if port.isascii() and port.isdigit() else -1
+    except ValueError:
+        number = -1
+    if not 0 <= number <= 65_535 or (":" in bare) != host.startswith("["):
+        raise ConfigurationError(
+            f"{what} is {text!r}: write an address and a port, for instance 127.0.0.1:8080."
+        )
+    return Address(bare, number)
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file."""
+
+
+class ServerSection(_Section, frozen=True, kw_only=True):
+    """``[server]``: listeners and processes."""
+
+    listen: Text
+    health_listen: Text
+    workers: Annotated[int, Meta(ge=1, le=256)] = 2
+    threads_per_worker: Annotated[int, Meta(ge=1, le=256)] = 8
+    stop_within_seconds: Annotated[int, Meta(ge=1, le=3600)] = 30
+    tls_certificate_file: Text | None = None
+    tls_key_file: Text | None = None
+
+
+class StorageSection(_Section, frozen=True, kw_only=True):
+    """``[storage]``: what is kept, and where."""
+
+    store_directory: Text
+    pending_directory: Text
+    database: Text
+    largest_target_bytes: Annotated[int, Meta(ge=1, le=2**40)] = 4 * 2**30
+
+
+class KeysSection(_Section, frozen=True, kw_only=True):
+    """``[keys]``: key files or key URIs of the online keys."""
+
+    image_online: Text
+    director_targets: Text
+    director_online: Text
+    passphrase_file: Text | None = None
+
+
+class _File(_Section, frozen=True, kw_only=True):
+    server: ServerSection
+    storage: StorageSection
+    keys: KeysSection
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Checked settings, with every path made whole.
+
+    Attributes:
+        database: an SQLAlchemy URL.
+        database_file: where SQLite keeps it, or None for another database.
+        key_uris: by the name of the online key.
+        passphrase_file: None means the systemd credential ``interlock-online``.
+        tls: certificate and key, or None for plain HTTP on loopback.
+    """
+
+    source: Path
+    listen: Address
+    health_listen: Address
+    workers: int
+    threads_per_worker: int
+    stop_within_seconds: int
+    tls: tuple[Path, Path] | None
+    store_directory: Path
+    pending_directory: Path
+    database: str
+    database_file: Path | None
+    largest_target_bytes: int
+    key_uris: dict[str, str]
+    passphrase_file: Path | None
+
+
+def sample() -> str:
+    """The settings file that ships with the server."""
+    return resources.files("interlock_server").joinpath("samples/server.toml").read_text("utf-8")
+
+
+def load_settings(path: Path) -> Settings:
+    """Read and check the settings file.
+
+    Raises:
+        ConfigurationError: a setting is unknown, missing or wrong (rules 1 and 3).
+        NotFoundError: there is no such file.
+        TransientError: it cannot be read.
+    """
+    try:
+        data = durable.read(path, limit=MAX_SETTINGS, what="settings file")
+        file = msgspec.toml.decode(data, type=_File)
+    except NotFoundError as e:
+        raise NotFoundError(f"{e} 'interlock-server sample' prints one to begin with.") from e
+    except (WireError, msgspec.DecodeError, UnicodeDecodeError) as e:
+        raise ConfigurationError(f"The settings in {path} are not usable: {e}.") from e
+    return _checked(path, file)
+
+
+def _checked(path: Path, file: _File) -> Settings:
+    base = path.absolute().parent
+    listen = read_address(file.server.listen, "server.listen")
+    health = read_address(file.server.health_listen, "server.health_listen")
+    if not health.is_loopback:
+        raise ConfigurationError(f"server.health_listen is {health}: it must be on loopback.")
+    if listen == health and listen.port != 0:
+        raise ConfigurationError(f"server.listen and server.health_listen are both {listen}.")
+    store = base / file.storage.store_directory
+    database_file = None if "://" in file.storage.database else base / file.storage.database
+    for name, private in (
+        ("pending_directory", base / file.storage.pending_directory),
+        ("database", database_file),
+    ):
+        if private is not None and private.resolve().is_relative_to(store.resolve()):
+            raise ConfigurationError(
+                f"storage.{name} lies inside storage.store_directory, which everybody may read: "
+                "move it elsewhere."
+            )
+    return Settings(
+        source=path,
+        listen=listen,
+        health_listen=health,
+        workers=file.server.workers,
+        threads_per_worker=file.server.threads_per_worker,
+        stop_within_seconds=file.server.stop_within_seconds,
+        tls=_tls(base, file.server, listen),
+        store_directory=store,
+        pending_directory=base / file.storage.pending_directory,
+        database=file.storage.database if database_file is None else f"sqlite:///{database_file}",
+        database_file=database_file,
+        largest_target_bytes=file.storage.largest_target_bytes,
+        key_uris={
+            IMAGE_ONLINE: _key(base, file.keys.image_online),
+            DIRECTOR_TARGETS: _key(base, file.keys.director_targets),
+            DIRECTOR_ONLINE: _key(base, file.keys.director_online),
+        },
+        passphrase_file=base / file.keys.passphrase_file if file.keys.passphrase_file else None,
+    )
+
+
+def _tls(base: Path, server: ServerSection, listen: Address) -> tuple[Path, Path] | None:
+    certificate, key = server.tls_certificate_file, server.tls_key_file
+    if (certificate is None) != (key is None):
+        raise ConfigurationError(
+            "server.tls_certificate_file and server.tls_key_file belong together: set both."
+        )
+    if certificate is None or key is None:
+        if not listen.is_loopback:
+            raise ConfigurationError(
+                f"server.listen is {listen}, which is not loopback, and plain HTTP is for "
+                "loopback alone: set tls_certificate_file and tls_key_file, or put nginx before it."
+            )
+        return None
+    return base / certificate, base / key
+
+
+def _key(base: Path, text: str) -> str:
+    # A path may not hold a colon, so that a URI is never mistaken for one.
+    return text if ":" in text else str(base / text)

@@ -1,0 +1,133 @@
+"""Sessions, and the turn that makes one publisher at a time (I/O).
+
+Rules:
+
+1. ``writing`` first changes the row ``publisher``: that takes SQLite's write lock, or PostgreSQL's
+   lock of the row, so writers of all processes and hosts go one after another, and each reads
+   what the one before has committed.
+2. ``reading`` changes nothing.
+3. SQLite: write-ahead log, foreign keys, a busy timeout; the file is for its owner alone, since it
+   holds the secret that signs tokens.
+4. A fault of the database becomes a ``TransientError``: the call may be made again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Engine, create_engine, event, update
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import Session, sessionmaker
+
+from interlock_core import durable
+from interlock_core.errors import ConfigurationError, TransientError
+from interlock_server.db.tables import PublisherRow
+
+BUSY_SECONDS: Final = 30.0
+
+
+def _private_sqlite(connection: Any, _record: object) -> None:
+    # The driver begins transactions on its own, and late; SQLAlchemy shall say when.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        f"busy_timeout = {int(BUSY_SECONDS * 1000)}",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Any) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn a fault of the database into a TransientError (rule 4).
+
+    A constraint that does not hold is no fault: it passes as it is.
+    """
+    try:
+        yield
+    except (DBAPIError, PoolTimeoutError) as e:
+        cause = getattr(e, "orig", None) or e
+        if type(e).__name__ == "IntegrityError":
+            raise
+        raise TransientError(
+            f"The database did not do it ({str(cause)[:200]}): try again.", reason="database"
+        ) from e
+
+
+class Database:
+    """One database.
+
+    Nothing connects before the first session, so an object may be made before a process forks.
+
+    Args:
+        url: an SQLAlchemy URL.
+        file: where SQLite keeps it; None for another database.
+
+    Raises:
+        ConfigurationError: the URL is wrong, or its driver is not installed.
+    """
+
+    def __init__(self, url: str, file: Path | None) -> None:
+        self.file = file
+        try:
+            self.engine: Engine = create_engine(url)
+        except (ArgumentError, NoSuchModuleError, ImportError) as e:
+            raise ConfigurationError(f"storage.database is not usable: {e}.") from e
+        if self.engine.dialect.name == "sqlite":
+            event.listen(self.engine, "connect", _private_sqlite)
+            event.listen(self.engine, "begin", _begin)
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+
+    def make_file(self) -> None:
+        """Make SQLite's file, for its owner alone, if it is not there (rule 3).
+
+        Raises:
+            TransientError: the disk did not do it.
+        """
+        if self.file is None:
+            return
+        durable.mkdir(self.file.parent)
+        with durable.translated("make the database", self.file):
+            if not self.file.exists():
+                os.close(os.open(self.file, os.O_RDWR | os.O_CREAT, 0o600))
+
+    def is_there(self) -> bool:
+        """Whether there is a database at all; a missing SQLite file is not made by looking."""
+        return self.file is None or self.file.exists()
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session to read with (rule 2).
+
+        Raises:
+            TransientError: the database failed.
+        """
+        with translated(), self._sessions() as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """The turn: a session that is the only writer until it ends, and commits then (rule 1).
+
+        Raises:
+            TransientError: the database failed, or other writers took too long.
+        """
+        with translated(), self._sessions.begin() as session:
+            session.execute(update(PublisherRow).values(turn=PublisherRow.turn + 1))
+            yield session
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()

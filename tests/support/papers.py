@@ -1,0 +1,270 @@
+"""Signed statements, one line each: orders, authorisations, goes, stops, and a directive of them.
+
+Every builder returns an ``Opened`` statement (``.said``, ``.id``, ``.envelope``), signed with the
+key of its author's name (see ``tests.support.people``). ``by`` names the author, ``key`` another
+key to sign with; times are ``DAY0`` unless said. Further keywords replace fields.
+
+    paper = order(seq=7)
+    papers = [authorise(paper), first := opening(paper), authorise(first)]
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from interlock_core.directive import Directive, ProductDirective
+from interlock_core.order import (
+    DEFAULT_GO,
+    Abort,
+    Assignment,
+    Authorisation,
+    Go,
+    Meaning,
+    Order,
+    Stage,
+    Stop,
+    Target,
+)
+from interlock_core.statement import Envelope, Opened, Said, open_as, sign
+from tests.support.people import CANARY, DAY0, FLEET, ST_ANNA, ST_BERT, signer
+
+PRODUCT: Final = "gateway"
+VERSION: Final = "2.0.0"
+DAY: Final = timedelta(days=1)
+S = TypeVar("S", bound=Said)
+
+
+def hours(number: float) -> timedelta:
+    return timedelta(hours=number)
+
+
+def days(number: float) -> timedelta:
+    return timedelta(days=number)
+
+
+def digest(text: str) -> str:
+    """A digest that follows from ``text``."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def signed(said: S, key: str | None = None) -> Opened[S]:
+    """Sign with the key of the author's name, or of ``key``, and open again."""
+    return open_as(sign(said, signer(key if key is not None else said.author)), type(said))
+
+
+def target(version: str = VERSION, product: str = PRODUCT, length: int = 1024) -> Target:
+    """The image of one version, with the digest that follows from its path."""
+    path = f"{product}/{version}/image.img"
+    return Target(path=path, length=length, sha256=digest(path))
+
+
+def stage(*cohorts: str, share: int = 10_000, soak: timedelta = DAY, gate: str = "manual") -> Stage:
+    """A stage of ``cohorts``, whole unless ``share`` (basis points) says otherwise."""
+    return msgspec.convert(
+        {
+            "cohorts": cohorts,
+            "basis_points": share,
+            "soak_seconds": int(soak.total_seconds()),
+            "gate": gate,
+        },
+        Stage,
+    )
+
+
+STAGES: Final = (stage(CANARY), stage(CANARY, ST_ANNA, ST_BERT))
+"""All of the canary cohort, then, after a day, everybody."""
+
+
+def order(*, by: str = "olga", key: str | None = None, **fields: Any) -> Opened[Order]:
+    """An update to ``VERSION`` over ``STAGES``, valid for 90 days."""
+    made: dict[str, Any] = {
+        "fleet": FLEET,
+        "author": by,
+        "at": DAY0,
+        "reason": "fixes the pump alarm",
+        "product": PRODUCT,
+        "seq": 1,
+        "kind": "update",
+        "targets": (target(),),
+        "stages": STAGES,
+        "abort": (Abort(failure_type="all", threshold_basis_points=2_000, min_executed=5),),
+        "not_before": DAY0,
+        "expires": DAY0 + days(90),
+        "window": None,
+        "spread_seconds": 0,
+        "deadline_seconds": 3 * 86_400,
+    }
+    return signed(Order(**made | fields), key)
+
+
+def authorise(
+    subject: Opened[Any],
+    by: str = "ada",
+    *,
+    role: str = "approver",
+    meaning: Meaning = "approved",
+    at: datetime | None = None,
+    key: str | None = None,
+    **fields: Any,
+) -> Opened[Authorisation]:
+    """``by`` authorises ``subject``, when it was signed unless ``at`` says otherwise."""
+    made: dict[str, Any] = {
+        "fleet": FLEET,
+        "author": by,
+        "at": at if at is not None else subject.said.at,
+        "reason": "reviewed the evidence",
+        "authorises": type(subject.said).__name__.lower(),
+        "id": subject.id,
+        "role": role,
+        "meaning": meaning,
+    }
+    return signed(Authorisation(**made | fields), key)
+
+
+def consent(subject: Opened[Any], by: str = "hanna", **fields: Any) -> Opened[Authorisation]:
+    """The hospital consents."""
+    return authorise(subject, by, role="hospital", meaning="consented", **fields)
+
+
+def _go(by: str, key: str | None, at: datetime, fields: dict[str, Any]) -> Opened[Go]:
+    made: dict[str, Any] = {
+        "fleet": FLEET,
+        "author": by,
+        "at": at,
+        "reason": "the stage before looks well",
+        "renews": None,
+        "clears": (),
+        "valid_until": at + DEFAULT_GO,
+        "seq": 1,
+    }
+    return signed(Go(**made | fields), key)
+
+
+def opening(
+    of: Opened[Order],
+    number: int = 0,
+    *,
+    by: str = "olga",
+    at: datetime | None = None,
+    key: str | None = None,
+    **fields: Any,
+) -> Opened[Go]:
+    """Opens stage ``number`` at ``at``, for a week; when the order was signed unless said."""
+    when = at if at is not None else of.said.at
+    own = {"order": of.id, "stage": number, "act": "open", "opened_at": when}
+    return _go(by, key, when, own | fields)
+
+
+def renewal(
+    of: Opened[Go], *, at: datetime, by: str = "olga", key: str | None = None, **fields: Any
+) -> Opened[Go]:
+    """Prolongs the opening ``of`` by a week from ``at``."""
+    own = {
+        "order": of.said.order,
+        "stage": of.said.stage,
+        "act": "renew",
+        "renews": of.id,
+        "opened_at": of.said.opened_at,
+    }
+    return _go(by, key, at, own | fields)
+
+
+def resume(
+    of: Opened[Order],
+    number: int = 0,
+    *,
+    at: datetime,
+    clears: Iterable[str | Opened[Stop]] = (),
+    by: str = "olga",
+    key: str | None = None,
+    **fields: Any,
+) -> Opened[Go]:
+    """Resumes stage ``number`` at ``at``, for a week, and clears ``clears``."""
+    ids = tuple(stop if isinstance(stop, str) else stop.id for stop in clears)
+    own = {"order": of.id, "stage": number, "act": "resume", "opened_at": at, "clears": ids}
+    return _go(by, key, at, own | fields)
+
+
+def stop(
+    of: Opened[Order] | str,
+    *,
+    by: str = "omar",
+    at: datetime = DAY0,
+    cohort: str | None = None,
+    site: str | None = None,
+    key: str | None = None,
+    **fields: Any,
+) -> Opened[Stop]:
+    """One signature that stops the order ``of`` (or the order of that id)."""
+    made: dict[str, Any] = {
+        "fleet": FLEET,
+        "author": by,
+        "at": at,
+        "reason": "alarms sound late",
+        "order": of if isinstance(of, str) else of.id,
+        "cohort": cohort,
+        "site": site,
+    }
+    return signed(Stop(**made | fields), key)
+
+
+def assignment(
+    enrolment: str, *, by: str = "olga", key: str | None = None, **fields: Any
+) -> Opened[Assignment]:
+    """Moves a device from ``st-anna`` to the canary cohort."""
+    made: dict[str, Any] = {
+        "fleet": FLEET,
+        "author": by,
+        "at": DAY0,
+        "reason": "a test bench now",
+        "enrolment": enrolment,
+        "device": "GW-0001",
+        "from_cohort": ST_ANNA,
+        "to_cohort": CANARY,
+        "seq": 1,
+        "expires": DAY0 + days(30),
+    }
+    return signed(Assignment(**made | fields), key)
+
+
+def entry(
+    of: Opened[Order] | None,
+    papers: Iterable[Opened[Any]] = (),
+) -> ProductDirective:
+    """What a directive says of one product: the order, and each paper where it belongs."""
+    sorted_: dict[type[Said], list[Envelope]] = {
+        Authorisation: [],
+        Go: [],
+        Stop: [],
+        Assignment: [],
+    }
+    for paper in papers:
+        sorted_[type(paper.said)].append(paper.envelope)
+    return ProductDirective(
+        order=of.envelope if of is not None else None,
+        authorisations=tuple(sorted_[Authorisation]),
+        chain=tuple(sorted_[Go]),
+        stops=tuple(sorted_[Stop]),
+        assignments=tuple(sorted_[Assignment]),
+    )
+
+
+def directive(
+    products: Mapping[str, ProductDirective], cohort: str = CANARY, fleet: str = FLEET
+) -> Directive:
+    """The directive of ``cohort``: an ``entry`` for each product."""
+    return Directive(fleet=fleet, cohort=cohort, products=dict(products))
+
+
+def started(
+    of: Opened[Order], *, at: datetime | None = None, consents: bool = False
+) -> list[Opened[Any]]:
+    """An order authorised by Ada, and its stage 0 opened by Olga and authorised by Ada."""
+    first = opening(of, at=at)
+    papers: list[Opened[Any]] = [authorise(of), first, authorise(first)]
+    return [*papers, consent(of), consent(first)] if consents else papers
