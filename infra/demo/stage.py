@@ -56,9 +56,13 @@ class Stage:
     started: float = field(default_factory=time.monotonic)
     _processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
+    def seconds(self) -> float:
+        """How long the story has been going."""
+        return time.monotonic() - self.started
+
     def say(self, text: str) -> None:
         """One line of the story."""
-        print(f"{time.monotonic() - self.started:6.1f} s  {text}", flush=True)
+        print(f"{self.seconds():6.1f} s  {text}", flush=True)
 
     def chapter(self, title: str) -> None:
         """A new part of the story."""
@@ -85,8 +89,15 @@ class Stage:
 
     def start(self, command: str, *words: str | Path) -> subprocess.Popen[str]:
         """Start one of our commands, to be ended with the story."""
+        return self._start([str(BIN / command), *map(str, words)])
+
+    def start_script(self, script: Path, *words: str | Path) -> subprocess.Popen[str]:
+        """Start one of the demo's own scripts, to be ended with the story."""
+        return self._start([sys.executable, str(script), *map(str, words)])
+
+    def _start(self, command: list[str]) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [str(BIN / command), *map(str, words)],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

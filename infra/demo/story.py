@@ -8,12 +8,19 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from infra.demo.attacker import Attacker
+from infra.demo.firmware import Firmware
 from infra.demo.stage import Said, Stage, StoryError, free_port
+from interlock_core import wire
+from interlock_core.genesis import ONLINE_ROLES
 
 PRODUCT: Final = "ward-gateway"
 HARDWARE: Final = "cg-200"
@@ -83,7 +90,10 @@ class Story:
         self.place = stage.place
         self.port, self.health_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._secret = self._passphrase_file()
+        self.secret = self._passphrase_file()
+        self.people = self.place / "people"
+        (self.place / "server").mkdir()
+        self.people.mkdir()
         self.ceremony = self.place / "ceremony-output"
         self.server_config = self.place / "server" / "server.toml"
 
@@ -105,21 +115,266 @@ class Story:
 
     # The fleet is founded
 
-    def make_online_keys(self) -> None:
-        """The server's own keys, before the ceremony."""
+    def make_keys(self) -> None:
+        """Everybody's own keys, each in its zone: online keys, release managers, roster, people."""
         self.stage.run(
             "interlock-server", "keys", "new", self.place / "server" / "online",
-            "--passphrase-file", self._secret,
+            "--passphrase-file", self.secret,
+        )  # fmt: skip
+        for person in (*RELEASE_MANAGERS, *ROSTER_HOLDERS):
+            self._key("interlock-repo", person)
+        for person in (PROPOSER, *APPROVERS):
+            self._key("interlock-ops", person)
+
+    def _key(self, command: str, person: str) -> None:
+        self.stage.run(
+            command, "key", "new", person, "--directory", self.people,
+            "--passphrase-file", self.secret,
         )  # fmt: skip
 
     def hold_ceremony(self) -> Said:
         """Root ceremony, 2 of 3, of both repositories."""
-        online = self.place / "server" / "online"
+        holders = json.dumps(KEY_HOLDERS)
         script = self.place / "genesis.toml"
+        online = "\n".join(f'{name} = "server/online/{name}.pub.json"' for name in ONLINE_ROLES)
+        roles = "\n".join(
+            f"[{role}]\nholders = {holders}\nthreshold = 2\nlifetime_days = 365\n"
+            for role in ("image.root", "image.targets", "director.root")
+        )
+        persons = "\n".join(f'{name} = "{name.title()}"' for name in KEY_HOLDERS)
         script.write_text(
-            f'fleet = "{FLEET}"\noutput = "{self.ceremony}"\n'
+            f'act = "genesis"\nfleet = "{FLEET}"\noutput = "{self.ceremony.name}"\n'
+            f'administrator = "{KEY_HOLDERS[0]}"\n[persons]\n{persons}\n{roles}\n'
+            f"[online]\n{online}\n"
         )
         words: list[str | Path] = []
         for holder in KEY_HOLDERS:
-            words += ["--passphrase-file", f"{holder}={self._secret}"]
+            words += ["--passphrase-file", f"{holder}={self.secret}"]
         return self.stage.run("interlock-ceremony", "run", script, *words)
+
+    def start_server(self) -> None:
+        """The server takes the ceremony's output, makes the first heads and serves."""
+        self.server_config.write_text(
+            f"""[server]
+listen = "127.0.0.1:{self.port}"
+health_listen = "127.0.0.1:{self.health_port}"
+workers = 2
+threads_per_worker = 4
+stop_within_seconds = 5
+[storage]
+store_directory = "store"
+pending_directory = "pending"
+database = "server.sqlite3"
+largest_target_bytes = 4_294_967_296
+[keys]
+image_online = "online/image-online.key.json"
+director_targets = "online/director-targets.key.json"
+director_online = "online/director-online.key.json"
+passphrase_file = "{self.secret}"
+"""
+        )
+        self.stage.run(
+            "interlock-server", "init", self.ceremony, "--config", self.server_config,
+            "--cohort", CANARY, "--cohort", WARDS,
+        )  # fmt: skip
+        self.stage.serve(self.server_config, self.health_port, self.place / "server" / "log")
+
+    # A gateway is built in
+
+    def build_in(self, name: str, cohort: str) -> Gateway:
+        """A new gateway in its hospital, switched on."""
+        home = self.place / "gateways" / name
+        for directory in ("interlock.d", "health.d", "slots", "boot"):
+            (home / directory).mkdir(parents=True)
+        for repository in ("image", "director"):
+            shutil.copy(
+                self.ceremony / repository / "1.root.json", home / f"{repository}.root.json"
+            )
+        _script(home / "interlock.d" / "patient", f'test ! -e "{home}/in-use"')
+        _script(home / "health.d" / "boots", f'test -s "{home}/slots/$(cat "{home}/booted")"')
+        _script(home / "reboot.sh", f'touch "{home}/reboot"')
+        (home / "gateway.toml").write_text(
+            f"""fleet = "{FLEET}"
+device = "{name}"
+product = "{PRODUCT}"
+hardware = "{HARDWARE}"
+market = "DE"
+cohort = "{cohort}"
+cohort_patterns = []
+servers = ["{self.url}"]
+poll_interval_seconds = 900
+poll_jitter_seconds = 300
+image_root = "image.root.json"
+director_root = "director.root.json"
+state = "state"
+reboot_command = ["{home}/reboot.sh"]
+hold_file = "hold"
+[installer]
+kind = "slots"
+a = "slots/a"
+b = "slots/b"
+boot_environment = "boot"
+booted = "booted"
+tries = 3
+[interlock]
+checks = "interlock.d"
+timeout_seconds = 10
+[health]
+checks = "health.d"
+timeout_seconds = 10
+"""
+        )
+        process = self.stage.start_script(Path(__file__).with_name("machine.py"), home)
+        gateway = Gateway(name, home, process)
+        gateway.booted = gateway.hear()
+        return gateway
+
+    # Release managers and the roster's holders sign
+
+    def delegate(self) -> None:
+        """The root's targets holders delegate: a product to its managers, the roster to others."""
+        spec = self.place / "delegations.toml"
+        managers = json.dumps([str(self.public_of(person)) for person in RELEASE_MANAGERS])
+        holders = json.dumps([str(self.public_of(person)) for person in ROSTER_HOLDERS])
+        spec.write_text(
+            f"[products.{PRODUCT}]\nthreshold = 2\nholders = {managers}\n"
+            f"[interlock]\nthreshold = 2\nholders = {holders}\n"
+        )
+        keys = self.ceremony / "keys"
+        signers = [keys / f"{holder}-image-targets.key.json" for holder in KEY_HOLDERS[:2]]
+        self._signing_event("delegate", spec, "delegations", signers)
+
+    def publish_roster(self) -> None:
+        """Who may do what, to which cohorts, and what each cohort asks for."""
+        spec = self.place / "roster.toml"
+        until = wire.format_time(datetime.now(UTC) + timedelta(days=300))
+        persons = "".join(
+            f'[[persons]]\nname = "{person}"\nkeys = ["{self.public_of(person)}"]\n'
+            f'grants = [{{ role = "{role}", cohorts = ["*"], expires = "{until}" }}]\n'
+            for person, role in ((PROPOSER, "operator"), *((p, "approver") for p in APPROVERS))
+        )
+        spec.write_text(
+            f'fleet = "{FLEET}"\n[[rules]]\npattern = "*"\nstart = {{ approver = 2 }}\n'
+            "advance = { approver = 2 }\nresume = { approver = 2 }\nstop = []\n"
+            f"assign = {{ approver = 2 }}\n{persons}"
+        )
+        signers = [self.key_of(person) for person in ROSTER_HOLDERS]
+        self._signing_event("roster", spec, "roster", signers)
+
+    def publish_release(self, firmware: Firmware, counter: int) -> None:
+        """Stage a release with its SBOM, sign it by two, publish it through the server."""
+        sbom = self.place / f"sbom-{firmware.version}.cdx.json"
+        sbom.write_text(json.dumps(firmware.sbom))
+        spec = self.place / f"release-{firmware.version}.toml"
+        spec.write_text(
+            f"""product = "{PRODUCT}"
+version = "{firmware.version}"
+hardware_ids = ["{HARDWARE}"]
+release_counter = {counter}
+raises_floor_to = 0
+min_counter_installed = 0
+update_class = {{ type = "security", urgency = "routine" }}
+markets = ["DE"]
+support_end = 2031-12-31
+sbom = "{sbom}"
+[[images]]
+file = "{firmware.path}"
+name = "firmware.img"
+"""
+        )
+        signers = [self.key_of(person) for person in RELEASE_MANAGERS]
+        self._signing_event("stage", spec, f"release-{firmware.version}", signers)
+
+    def _signing_event(self, verb: str, spec: Path, name: str, signers: Sequence[Path]) -> None:
+        event = self.place / "events" / name
+        event.parent.mkdir(exist_ok=True)
+        self.stage.run(
+            "interlock-repo", verb, spec, "--event", event,
+            "--repository", self.url, "--root", self.ceremony / "image" / "1.root.json",
+        )  # fmt: skip
+        for signer in signers:
+            self.stage.run(
+                "interlock-repo", "sign", event, "--key", signer,
+                "--passphrase-file", self.secret, "--meaning", "approved",
+                "--reason", "reviewed for the demo", "--yes",
+            )  # fmt: skip
+        self.stage.run("interlock-repo", "publish", event, "--server", self.url)
+
+    # Operators command a rollout
+
+    def propose(self, firmware: Firmware) -> str:
+        """One person proposes; returns the order's id."""
+        order = self.place / "order.toml"
+        order.write_text(
+            f"""product = "{PRODUCT}"
+kind = "update"
+not_before = "0s"
+expires = "30d"
+deadline = "6h"
+spread = "0s"
+[[targets]]
+path = "{PRODUCT}/{firmware.version}/firmware.img"
+[[stages]]
+cohorts = ["{CANARY}"]
+percent = 100
+soak = "0s"
+gate = "manual"
+[[stages]]
+cohorts = ["{WARDS}"]
+percent = 100
+soak = "0s"
+gate = "manual"
+"""
+        )
+        return self._id(self._operator(PROPOSER, "propose", order))
+
+    def start(self, order: str) -> str:
+        """The proposer opens stage 0; returns the id of the go."""
+        return self._id(self._operator(PROPOSER, "start", order))
+
+    def advance(self, order: str) -> str:
+        """The proposer opens the next stage; returns the id of the go."""
+        return self._id(self._operator(PROPOSER, "advance", order))
+
+    def authorise(self, *subject: str) -> None:
+        """Both approvers authorise an order, or with ``--go`` a go."""
+        for person in APPROVERS:
+            self._operator(person, "authorise", *subject, "--role", "approver")
+
+    def status(self, order: str) -> dict[str, Any]:
+        """How the order stands, computed by the operator from what was signed."""
+        return self._operator(PROPOSER, "status", order, acts=False).answer
+
+    def _operator(self, person: str, verb: str, *words: str | Path, acts: bool = True) -> Said:
+        settings = self.people / f"{person}.toml"
+        if not settings.exists():
+            settings.write_text(
+                f'server = "{self.url}"\nfleet = "{FLEET}"\n'
+                f'image_root = "{self.ceremony}/image/1.root.json"\nperson = "{person}"\n'
+                f'key = "{person}.key.json"\npassphrase_file = "{self.secret}"\n'
+                f'state_directory = "{person}-state"\n'
+            )
+        if acts:
+            words = (*words, "--reason", "the demo", "--yes")
+        return self.stage.run("interlock-ops", "rollout", verb, *words, "--config", settings)
+
+    @staticmethod
+    def _id(said: Said) -> str:
+        statement: str = said.answer["id"]
+        return statement
+
+    # Somebody breaks in
+
+    def attacker(self) -> Attacker:
+        """An attacker who took the server with all its online keys."""
+        server = self.place / "server"
+        return Attacker(server / "store", server / "online", self.secret.read_text().strip())
+
+    def refresh(self) -> None:
+        """The server signs again what expires soon and repairs what is not its own."""
+        self.stage.run("interlock-server", "refresh", "--config", self.server_config)
+
+
+def _script(path: Path, line: str) -> None:
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)

@@ -34,6 +34,8 @@ from interlock_core.release import Image, Reference, Slot, UpdateClass
 from interlock_core.roster import Roster
 from interlock_core.statement import Opened
 from tests.support.papers import (
+    DEVICE,
+    HARDWARE,
     PRODUCT,
     days,
     digest,
@@ -46,9 +48,7 @@ from tests.support.papers import (
 )
 from tests.support.people import CANARY, DAY0, FLEET, ROSTER
 
-HARDWARE: Final = "cm4-r2"
 MARKET: Final = "DE"
-DEVICE: Final = "GW-0001"
 OLD: Final = target("1.0.0")
 NEW: Final = target()
 

@@ -30,11 +30,22 @@ from interlock_core.order import (
     Stop,
     Target,
 )
-from interlock_core.statement import Envelope, Opened, Said, open_as, sign
-from tests.support.people import CANARY, DAY0, FLEET, ST_ANNA, ST_BERT, signer
+from interlock_core.report import (
+    Attempt,
+    CheckResult,
+    Enrolment,
+    InterlockState,
+    Report,
+    Running,
+    Versions,
+)
+from interlock_core.statement import Envelope, Opened, Said, Session, open_as, sign
+from tests.support.people import CANARY, DAY0, FLEET, ST_ANNA, ST_BERT, public_key, signer
 
 PRODUCT: Final = "gateway"
 VERSION: Final = "2.0.0"
+DEVICE: Final = "GW-0001"
+HARDWARE: Final = "cm4-r2"
 DAY: Final = timedelta(days=1)
 S = TypeVar("S", bound=Said)
 
@@ -223,13 +234,89 @@ def assignment(
         "at": DAY0,
         "reason": "a test bench now",
         "enrolment": enrolment,
-        "device": "GW-0001",
+        "device": DEVICE,
         "from_cohort": ST_ANNA,
         "to_cohort": CANARY,
         "seq": 1,
         "expires": DAY0 + days(30),
     }
     return signed(Assignment(**made | fields), key)
+
+
+def enrolment(device: str = DEVICE, *, key: str | None = None, **fields: Any) -> Opened[Enrolment]:
+    """A device of the canary cohort asks to belong, with the key of its name."""
+    made: dict[str, Any] = {
+        "fleet": FLEET,
+        "author": device,
+        "at": DAY0,
+        "reason": "first start",
+        "device": device,
+        "key": public_key(key if key is not None else device),
+        "hardware": HARDWARE,
+        "product": PRODUCT,
+        "site": "ward-7",
+        "cohort": CANARY,
+    }
+    return signed(Enrolment(**made | fields), key)
+
+
+def report(
+    of: Opened[Enrolment],
+    after: Opened[Report] | None = None,
+    *,
+    about: Opened[Order] | None = None,
+    key: str | None = None,
+    **fields: Any,
+) -> Opened[Report]:
+    """The device's report ``after`` the one before; ``about`` an order that it confirmed."""
+    wanted = about.said.targets[0] if about is not None else target("1.0.0")
+    _, version, _ = wanted.path.split("/")
+    attempt = (
+        Attempt(
+            order=about.id,
+            target=wanted.sha256,
+            outcome="confirmed",
+            reason=None,
+            deferred_since=None,
+        )
+        if about is not None
+        else None
+    )
+    made: dict[str, Any] = {
+        "fleet": FLEET,
+        "author": of.said.device,
+        "at": DAY0,
+        "reason": "poll",
+        "enrolment": of.id,
+        "number": after.said.number + 1 if after is not None else 1,
+        "previous": after.id if after is not None else None,
+        "running": Running(slot="a", sha256=wanted.sha256, version=version),
+        "attempt": attempt,
+        "interlock": InterlockState(
+            mode="checks", clear=True, checks=(CheckResult(name="bedside", passed=True),)
+        ),
+        "health": (CheckResult(name="network", passed=True),),
+        "versions": Versions(
+            client="0.1.0",
+            tuf="7.0.1",
+            securesystemslib="1.6.0",
+            cryptography="49.0.0",
+            python="3.11.2",
+        ),
+    }
+    return signed(Report(**made | fields), key)
+
+
+def session(challenge: str, *, by: str = "olga", **fields: Any) -> Opened[Session]:
+    """``by`` answers the server's challenge."""
+    made: dict[str, Any] = {
+        "fleet": FLEET,
+        "author": by,
+        "at": DAY0,
+        "reason": "to read the status",
+        "challenge": challenge,
+    }
+    return signed(Session(**made | fields))
 
 
 def entry(

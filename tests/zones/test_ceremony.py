@@ -12,6 +12,9 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
+from securesystemslib.signer import CryptoSigner
+
+from interlock_core.keys import public_key_file
 from tests.zones.zone import Zone
 
 SOCKET_OPENED = 97
@@ -67,3 +70,23 @@ def test_a_refused_transcript_opens_no_socket(ceremony: Zone, tmp_path: Path) ->
     (tmp_path / "transcript.json").write_text("{}")
     refused = watched(ceremony, "verify", "transcript.json", cwd=tmp_path)
     assert refused.returncode in {2, 20}, refused.stderr
+
+
+def test_a_whole_ceremony_and_its_proof_open_no_socket(ceremony: Zone, tmp_path: Path) -> None:
+    script = tmp_path / "genesis.toml"
+    script.write_text(watched(ceremony, "sample", cwd=tmp_path).stdout)
+    (tmp_path / "online-keys").mkdir()
+    for name in ("image-online", "director-targets", "director-online"):
+        key = public_key_file(name, CryptoSigner.generate_ed25519())
+        (tmp_path / "online-keys" / f"{name}.pub.json").write_bytes(key)
+    passphrases: list[str] = []
+    for holder in ("alice", "bob", "carol"):
+        file = tmp_path / f"{holder}.txt"
+        file.touch(mode=0o600)
+        file.write_text(f"the long passphrase of {holder}\n")
+        passphrases += ["--passphrase-file", f"{holder}={file.name}"]
+
+    held = watched(ceremony, "run", script.name, *passphrases, cwd=tmp_path)
+    assert held.returncode == 0, held.stderr
+    proven = watched(ceremony, "verify", "ceremony/transcript.json", cwd=tmp_path)
+    assert proven.returncode == 0, proven.stderr

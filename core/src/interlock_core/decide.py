@@ -84,6 +84,7 @@ class _Case:
     order_id: str | None = None
     wanted: Target | None = None
     permit: str | None = None
+    read: Papers | Refusal = field(init=False)
     papers: Papers = field(init=False)
     chain: Chain = field(init=False)
     choice: tuple[Target, Image] | Refusal = field(init=False)
@@ -165,23 +166,30 @@ def _director(c: _Case) -> Refusal | None:
     return None
 
 
-def _wanted(c: _Case) -> Refusal | None:
+def _read(c: _Case) -> Papers | Refusal:
+    """The order in force and what was signed about it: opened, not judged."""
     if c.entry is None or c.entry.order is None:
         return Refusal(Reason.NOTHING_WANTED, "no order is in force here")
     try:
         order = open_as(c.entry.order, Order)
     except WireError as e:
         return Refusal(Reason.MALFORMED, str(e))
-    c.order_id = order.id
-    c.papers = Papers(
+    return Papers(
         order,
         _open_all(c.entry.authorisations, Authorisation),
         _open_all(c.entry.chain, Go),
     )
-    if order.said.fleet != c.gateway.fleet:
-        return Refusal(Reason.WRONG_FLEET, f"the order is of fleet {order.said.fleet}")
-    if order.said.product != c.gateway.product:
-        return Refusal(Reason.WRONG_PRODUCT, f"the order is for {order.said.product}")
+
+
+def _wanted(c: _Case) -> Refusal | None:
+    if isinstance(c.read, Refusal):
+        return c.read
+    c.papers = c.read
+    c.order_id = c.order.id
+    if c.order.said.fleet != c.gateway.fleet:
+        return Refusal(Reason.WRONG_FLEET, f"the order is of fleet {c.order.said.fleet}")
+    if c.order.said.product != c.gateway.product:
+        return Refusal(Reason.WRONG_PRODUCT, f"the order is for {c.order.said.product}")
     return None
 
 
@@ -326,16 +334,23 @@ _TO_CHANGE: Final[tuple[tuple[str, _Rule], ...]] = (
 
 
 def _learn_stops(c: _Case) -> None:
-    """Record every validly signed stop (16); a full record keeps those of orders in force."""
+    """Record every validly signed stop (16).
+
+    A full record keeps those of orders in force first, and lets those go first that a resume has
+    ended: or else whoever signs 64 stops leaves no room for the next, which must not be forgotten.
+    """
     c.stops = tuple(
         KnownStop(stop.id, stop.said.order, stop.said.cohort, stop.said.site)
         for stop in _open_all(c.entry.stops if c.entry else (), Stop)
         if stop_counts(c.judge, stop, c.gateway.cohort)
     )
-    shown = _open_all((c.entry.order,) if c.entry and c.entry.order else (), Order)
-    in_force = {c.floor_was.order_id, *(order.id for order in shown)}
+    c.read = _read(c)
+    in_force, over = {c.floor_was.order_id}, frozenset[str]()
+    if isinstance(c.read, Papers):
+        in_force.add(c.read.order.id)
+        over = cleared(read_chain(c.judge, c.read, c.gateway.cohort))
     known = {stop.id: stop for stop in (*c.floors.stops, *c.stops)}
-    ranked = sorted(known.values(), key=lambda stop: stop.order not in in_force)
+    ranked = sorted(known.values(), key=lambda s: (s.id in over, s.order not in in_force))
     c.floors = replace(c.floors, roster_seq=c.trusted.roster.seq, stops=tuple(ranked[:MAX_STOPS]))
 
 

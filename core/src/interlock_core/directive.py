@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from interlock_core.names import Name
 from interlock_core.statement import Envelope
-from interlock_core.wire import Record, decode
+from interlock_core.wire import Record, decode_canonical
 
 MAX_DIRECTIVE: Final = 4 * 1024 * 1024
 MAX_STOPS: Final = 64
@@ -49,4 +49,4 @@ def read_directive(data: bytes) -> Directive:
     Raises:
         WireError: too large or malformed.
     """
-    return decode(data, Directive, limit=MAX_DIRECTIVE, what="directive")
+    return decode_canonical(data, Directive, limit=MAX_DIRECTIVE, what="directive")

@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
@@ -19,6 +19,7 @@ import urllib3
 from interlock_core import wire
 from interlock_core.api import MAX_ANSWER, Problem
 from interlock_core.errors import (
+    ConfigurationError,
     ConflictError,
     InterlockError,
     NotFoundError,
@@ -34,17 +35,34 @@ T = TypeVar("T")
 
 CONNECT_SECONDS: Final = 10.0
 READ_SECONDS: Final = 60.0
+SENT_AT_ONCE: Final = 64 * 1024
 
 
 def make_pool(*, ca_file: Path | None = None, proxy: str | None = None) -> urllib3.PoolManager:
-    """Connections as rules 1 and 3 ask for, also for those who fetch TUF metadata."""
+    """Connections as rules 1 and 3 ask for, also for those who fetch TUF metadata.
+
+    Raises:
+        ConfigurationError: ``proxy`` is no proxy URL.
+    """
     settings: dict[str, Any] = {
         "timeout": urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
         "retries": urllib3.Retry(connect=2, read=0, redirect=0, status=0, other=0),
         "cert_reqs": "CERT_REQUIRED",
         "ca_certs": str(ca_file) if ca_file else None,
     }
-    return urllib3.ProxyManager(proxy, **settings) if proxy else urllib3.PoolManager(**settings)
+    try:
+        return urllib3.ProxyManager(proxy, **settings) if proxy else urllib3.PoolManager(**settings)
+    except urllib3.exceptions.HTTPError as e:
+        raise ConfigurationError(
+            f"{proxy!r} is no proxy URL: write http://host:port or https://host:port."
+        ) from e
+
+
+def _next(file: IO[bytes], length: int) -> Iterator[bytes]:
+    """The next ``length`` bytes: of a file, urllib3 would send all that there is to read."""
+    while length and (data := file.read(min(length, SENT_AT_ONCE))):
+        length -= len(data)
+        yield data
 
 
 class Api:
@@ -81,13 +99,13 @@ class Api:
             InterlockError: of the family that the status names (rule 2).
         """
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(length)}
-        self._call("PUT", path, file, headers, None)
+        self._call("PUT", path, _next(file, length), headers, None)
 
     def _call(
         self,
         method: str,
         path: str,
-        body: bytes | IO[bytes] | None,
+        body: bytes | Iterator[bytes] | None,
         headers: Mapping[str, str],
         token: str | None,
     ) -> bytes:

@@ -138,6 +138,7 @@ class Order(Said, frozen=True, kw_only=True):
         return tuple(sorted({cohort for stage in self.stages for cohort in stage.cohorts}))
 
     def subjects(self) -> tuple[Subject, ...]:
+        """The wanted images, by path."""
         return tuple(subject(target.path, target.sha256) for target in self.targets)
 
 
@@ -155,6 +156,7 @@ class Authorisation(Said, frozen=True, kw_only=True):
     meaning: Meaning
 
     def subjects(self) -> tuple[Subject, ...]:
+        """What is authorised, by id."""
         return (subject(self.authorises, self.id),)
 
 
@@ -192,6 +194,7 @@ class Go(Said, frozen=True, kw_only=True):
             raise ValueError("`valid_until` must lie after `at`, by at most 30 days")
 
     def subjects(self) -> tuple[Subject, ...]:
+        """The order, by id."""
         return (subject("order", self.order),)
 
 
@@ -205,6 +208,7 @@ class Stop(Said, frozen=True, kw_only=True):
     site: Name | None
 
     def subjects(self) -> tuple[Subject, ...]:
+        """The order, by id."""
         return (subject("order", self.order),)
 
 
@@ -226,6 +230,7 @@ class Assignment(Said, frozen=True, kw_only=True):
             raise ValueError("`from` and `to` are the same cohort")
 
     def subjects(self) -> tuple[Subject, ...]:
+        """The enrolment, by id."""
         return (subject("enrolment", self.enrolment),)
 
 

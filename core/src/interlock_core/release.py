@@ -13,7 +13,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta
@@ -30,7 +30,7 @@ from interlock_core.names import (
     check_product,
     split_path,
 )
-from interlock_core.wire import Record, convert
+from interlock_core.wire import Record, convert, encode
 
 MAX_CUSTOM: Final = 64 * 1024
 Counter = Annotated[int, Meta(ge=0, le=2**53 - 1)]
@@ -95,6 +95,7 @@ class Image(Record, frozen=True, kw_only=True):
             raise ValueError("`raises_floor_to` must not exceed `release_counter`")
         if self.min_counter_installed >= self.release_counter:
             raise ValueError("`min_counter_installed` must be below `release_counter`")
+        date.fromisoformat(self.support_end)
         names = [slot.name for slot in self.slots]
         if len(set(names)) != len(names):
             raise ValueError("`slots` names one slot twice")
@@ -133,6 +134,8 @@ def read_image(path: str, custom: Mapping[str, Any] | None) -> Image:
     if custom is None:
         raise WireError(f"The target {path} carries no facts (custom): it is no image.")
     image = convert(dict(custom), Image, what=f"custom of {path}")
+    if encode(dict(custom)) != encode(image):
+        raise WireError(f"The facts of {path} leave out a field that every image states.")
     product, version, _ = split_path(path)
     if (image.product, image.version) != (product, version):
         raise WireError(

@@ -38,6 +38,7 @@ class Enrolment(Said, frozen=True, kw_only=True):
     cohort: Name
 
     def subjects(self) -> tuple[Subject, ...]:
+        """The device's key, by the digest of its canonical form."""
         return (subject("device-key", sha256_hex(encode(self.key))),)
 
 
@@ -122,4 +123,5 @@ class Report(Said, frozen=True, kw_only=True):
             raise ValueError("exactly the first report has no `previous`")
 
     def subjects(self) -> tuple[Subject, ...]:
+        """The enrolment, by id."""
         return (subject("enrolment", self.enrolment),)

@@ -12,6 +12,8 @@ Rules (numbers are those of ``docs/wire-format.md``, "Counting signatures"):
 5. Two people never share a key (a roster in which they do is refused whole); one person with two
    keys is one person.
 6. One signature stops: an operator's, a monitor's, or that of a role named in the rule ``stop``.
+7. A monitor holds no other role, so that its key, which works unattended, opens auto stages,
+   renews and stops, and nothing else.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from interlock_core.keybytes import PublicKey, public_key_bytes
 from interlock_core.names import CohortPattern, Name, covers, most_specific
 from interlock_core.order import Authorisation, Seq
 from interlock_core.statement import Opened, Said, Signature
-from interlock_core.wire import Record, decode
+from interlock_core.wire import Record, decode_canonical
 
 MAX_ROSTER: Final = 1024 * 1024
 OPERATOR: Final = "operator"
@@ -95,6 +97,10 @@ class Roster(Record, frozen=True, kw_only=True):
             (public_key_bytes(key.sslib()).hex() for person in self.persons for key in person.keys),
             "one public key twice (two people never share a key):",
         )
+        for person in self.persons:
+            roles = {grant.role for grant in person.grants}
+            if MONITOR in roles and len(roles) > 1:
+                raise ValueError(f"the monitor {person.name} holds another role too")
         for rule in self.rules:
             for asked in (rule.start, rule.advance, rule.resume, rule.assign):
                 if MONITOR in asked:
@@ -116,9 +122,10 @@ def read_roster(data: bytes) -> Roster:
     """Read ``interlock/roster.json``.
 
     Raises:
-        WireError: malformed, or two people share a key, or two patterns tie.
+        WireError: malformed, or two people share a key, or two patterns tie, or a monitor holds
+            another role.
     """
-    return decode(data, Roster, limit=MAX_ROSTER, what="roster")
+    return decode_canonical(data, Roster, limit=MAX_ROSTER, what="roster")
 
 
 @dataclass
@@ -230,6 +237,7 @@ class Judge:
         for word in sorted(authorisations, key=lambda a: (a.said.at, a.id)):
             if (
                 word.said.id == subject.id
+                and f"urn:interlock:{word.said.authorises}:v1" == subject.said.PREDICATE
                 and word.said.author != subject.said.author
                 and word.said.fleet == self.roster.fleet
                 and word.said.meaning in COUNTING_MEANINGS

@@ -93,6 +93,7 @@ class Session(Said, frozen=True, kw_only=True):
     challenge: Annotated[str, Meta(min_length=16, max_length=512)]
 
     def subjects(self) -> tuple[Subject, ...]:
+        """The challenge, by digest."""
         return (subject("challenge", sha256_hex(self.challenge.encode())),)
 
 
@@ -149,10 +150,10 @@ class Opened(Generic[S_co]):
             for signature in self.envelope.signatures:
                 if signature.keyid != key.keyid:
                     continue
-                raw = _base64(signature.sig, "signature").hex()
                 try:
+                    raw = _base64(signature.sig, "signature").hex()
                     key.verify_signature(SslibSignature(key.keyid, raw), signed_bytes)
-                except UnverifiedSignatureError:
+                except (WireError, UnverifiedSignatureError):
                     continue
                 return key
         return None

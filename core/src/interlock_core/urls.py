@@ -4,18 +4,24 @@ Rules:
 
 1. HTTPS anywhere; plain HTTP on loopback only.
 2. A URL names a server and perhaps a path: no query, no fragment, no user name.
+3. It is visible ASCII without a backslash: readers of URLs differ about anything else, and what
+   was checked must be what is called.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
+from typing import Final
 from urllib.parse import urlsplit
 
 from interlock_core.errors import ConfigurationError
 
+_PLAIN: Final = re.compile(r"[!-\[\]-~]+\Z")
+
 
 def check_url(url: str) -> str:
-    """Return ``url`` without a trailing slash if it may be called (rules 1 and 2).
+    """Return ``url`` without a trailing slash if it may be called (rules 1 to 3).
 
     Raises:
         ConfigurationError: it may not.
@@ -27,7 +33,9 @@ def check_url(url: str) -> str:
         raise ConfigurationError(f"{url!r} is no URL: {e}.") from e
     if parts.scheme not in {"http", "https"} or not host:
         raise ConfigurationError(f"{url!r} is no server URL: write https://host[:port][/path].")
-    if parts.query or parts.fragment or parts.username is not None:
+    if _PLAIN.match(url) is None:
+        raise ConfigurationError(f"{url!r} holds a character that no URL holds: write it plainly.")
+    if any(mark in url for mark in "?#@"):
         raise ConfigurationError(f"{url!r} must hold no query, fragment or user name.")
     if parts.scheme == "http" and not _loopback(host):
         raise ConfigurationError(f"{url!r} is plain HTTP beyond loopback: use https.")

@@ -35,14 +35,18 @@ T = TypeVar("T")
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every type on the wire: immutable, named fields, unknown fields refused.
 
-    Every time must be in UTC and whole seconds.
+    Every time must be in UTC and whole seconds, and lie in the years 1970 to 9998: then no rule
+    that adds days to it can leave the calendar.
     """
 
     def __post_init__(self) -> None:
         for field in self.__struct_fields__:
             value = getattr(self, field)
-            if isinstance(value, datetime) and (value.tzinfo is not UTC or value.microsecond != 0):
-                raise ValueError(f"`{field}` must be in UTC and whole seconds")
+            if isinstance(value, datetime):
+                if value.tzinfo is not UTC or value.microsecond != 0:
+                    raise ValueError(f"`{field}` must be in UTC and whole seconds")
+                if not 1970 <= value.year <= 9998:
+                    raise ValueError(f"`{field}` must lie in the years 1970 to 9998")
 
 
 def _unique_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

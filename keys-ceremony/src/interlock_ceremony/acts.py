@@ -91,7 +91,7 @@ class PossessionProven(Act, frozen=True, kw_only=True, tag="possession_proven"):
 class MetadataSigned(Act, frozen=True, kw_only=True, tag="metadata_signed"):
     """A metadata file was signed by the named keys; ``sha256`` is the file's."""
 
-    file: Line
+    file: metadata.File
     sha256: Digest
     signers: tuple[Name, ...]
 
@@ -143,9 +143,7 @@ def key_made(duty: Duty, key: Key) -> KeyMade:
 
 def key_imported(name: str, key: Key) -> KeyImported:
     """The import of an online key."""
-    return KeyImported(
-        key=name, scheme=key.scheme, keyid=key.keyid, fingerprint=fingerprint(key)
-    )
+    return KeyImported(key=name, scheme=key.scheme, keyid=key.keyid, fingerprint=fingerprint(key))
 
 
 def possession_proven(name: str, key: Key, proof: str) -> PossessionProven:
@@ -153,7 +151,7 @@ def possession_proven(name: str, key: Key, proof: str) -> PossessionProven:
     return PossessionProven(key=name, fingerprint=fingerprint(key), proof=proof)
 
 
-def metadata_signed(script: Script, file: str, data: bytes) -> MetadataSigned:
+def metadata_signed(script: Script, file: metadata.File, data: bytes) -> MetadataSigned:
     """The signing of a metadata file with these bytes."""
     return MetadataSigned(
         file=file, sha256=wire.sha256_hex(data), signers=metadata.signers_of(script, file)

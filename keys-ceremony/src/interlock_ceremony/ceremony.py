@@ -13,9 +13,9 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from tuf.api.metadata import Metadata
 
 from interlock_ceremony import __version__, acts, audit, custody, media, metadata
 from interlock_ceremony.fingerprint import grouped
+from interlock_ceremony.proved import Proved
 from interlock_ceremony.quorum import duties
 from interlock_ceremony.review import Reviewed
 from interlock_ceremony.script import Script
@@ -61,7 +62,7 @@ def perform(
     say: Say,
     *,
     rehearsal: bool = False,
-) -> audit.Proved:
+) -> Proved:
     """Hold the ceremony, and return what its output proves.
 
     Args:
@@ -74,6 +75,8 @@ def perform(
     Raises:
         ConflictError: something appeared at the output meanwhile; nothing was written there.
         TransientError: the disk did not do it; there is no output.
+        RefusedError, WireError: what was made does not pass the audit (rule 3): the machine or
+            the software is at fault; there is no output.
     """
     with media.assembled(reviewed.output) as directory:
         work = _Work(reviewed, directory, room, say, rehearsal=rehearsal)
@@ -83,10 +86,9 @@ def perform(
         work.sign_metadata()
         work.name_fleet()
         work.close()
-        transcript = media.read_transcript(directory / media.TRANSCRIPT)
-        files = media.collect(directory, tuple(metadata.SIGNED_BY))
-        proved = audit.audit(transcript, files, rehearsal=rehearsal)
-    return proved
+        transcript = media.read_transcript(directory / metadata.TRANSCRIPT)
+        files = media.collect(directory)
+        return audit.audit(transcript, files, rehearsal=rehearsal)
 
 
 class _Work:
@@ -105,11 +107,10 @@ class _Work:
         self._keys: dict[str, Key] = {}
         self._signers: dict[str, Signer] = {}
         self._digests: dict[str, str] = {}
+        self._began: datetime
 
     def open(self) -> None:
-        opening = acts.began(
-            self._script, self._reviewed.text, SOFTWARE, rehearsal=self._rehearsal
-        )
+        opening = acts.began(self._script, self._reviewed.text, SOFTWARE, rehearsal=self._rehearsal)
         self._began = self._recorder.record(opening).at
         self._say(f"Fleet {self._script.fleet}, at {wire.format_time(self._began)}.")
         self._say(f"Script SHA-256:\n  {grouped(opening.script_sha256)}")
@@ -119,12 +120,10 @@ class _Work:
             self._say(f"Present: {act.name} ({person}), {' and '.join(act.parts)}.")
 
     def make_keys(self, passphrases: Mapping[str, str]) -> None:
-        directory = self._directory / media.KEYS
+        directory = self._directory / metadata.KEYS
         durable.mkdir(directory, mode=0o700)
         for duty in duties(self._script):
-            made = custody.make(
-                directory, duty, passphrases[duty.holder], self._room.scrypt_n
-            )
+            made = custody.make(directory, duty, passphrases[duty.holder], self._room.scrypt_n)
             act = acts.key_made(duty, made.public.key)
             self._recorder.record(act)
             self._keys[duty.key], self._signers[duty.key] = made.public.key, made.signer
@@ -132,7 +131,7 @@ class _Work:
             self._say(f"Made {duty.key} ({duty.scheme}):\n  {grouped(act.fingerprint)}")
 
     def import_keys(self) -> None:
-        directory = self._directory / media.ONLINE
+        directory = self._directory / metadata.ONLINE
         durable.mkdir(directory)
         for name, file in self._reviewed.online.items():
             durable.create(directory / (name + keys.PUBLIC_SUFFIX), file.data)
@@ -143,9 +142,7 @@ class _Work:
             self._say(f"Imported {name} ({file.key.scheme}):\n  {grouped(act.fingerprint)}")
 
     def sign_metadata(self) -> None:
-        unsigned = metadata.build(
-            self._script, self._keys, self._began, rehearsal=self._rehearsal
-        )
+        unsigned = metadata.build(self._script, self._keys, self._began, rehearsal=self._rehearsal)
         for file, document in unsigned.items():
             data = self._signed(file, document)
             path = self._directory / file
@@ -166,20 +163,16 @@ class _Work:
             director_root=self._digests[metadata.DIRECTOR_ROOT],
         )
         data = wire.encode(fleet)
-        durable.create(self._directory / media.FLEET, data)
+        durable.create(self._directory / metadata.FLEET, data)
         self._recorder.record(acts.fleet_named(fleet, data))
 
     def close(self) -> None:
-        durable.create(
-            self._directory / media.TRANSCRIPT, self._recorder.signed(self._signers)
-        )
+        durable.create(self._directory / metadata.TRANSCRIPT, self._recorder.signed(self._signers))
 
     def _prove(self, name: str, file: custody.PublicFile) -> None:
         self._recorder.record(acts.possession_proven(name, file.key, file.proof))
 
-    def _signed(self, file: str, document: Metadata[Any]) -> bytes:
+    def _signed(self, file: metadata.File, document: Metadata[Any]) -> bytes:
         for name in metadata.signers_of(self._script, file):
             document.sign(self._signers[name], append=True)
         return tuf_metadata.serialise(document)
-
-

@@ -16,19 +16,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from securesystemslib.signer import Signer, SSlibKey
 
-from interlock_ceremony.quorum import POST_QUANTUM, Duty, duties
+from interlock_ceremony.quorum import Duty, duties, may_sign_online
 from interlock_ceremony.script import Problem, Script
 from interlock_core import durable, keys, wire
 from interlock_core.credentials import Prompt, new_passphrase
 from interlock_core.errors import ConfigurationError, InterlockError, SecretError
-from interlock_core.genesis import ONLINE_ROLES
 from interlock_core.keybytes import public_key_bytes
-
-_TIMESTAMP: Final = "timestamp"
 
 
 @dataclass(frozen=True)
@@ -89,12 +85,13 @@ def online_keys(script: Script, base: Path) -> tuple[dict[str, PublicFile], list
         except InterlockError as e:
             problems.append(Problem(where, str(e)))
             continue
-        signs = {role for _, role in ONLINE_ROLES[name]}
         if made_for != name:
             problems.append(
-                Problem(where, f"the key was made for the name {made_for!r}; make one for {name!r}.")
+                Problem(
+                    where, f"the key was made for the name {made_for!r}; make one for {name!r}."
+                )
             )
-        elif file.key.scheme in POST_QUANTUM and _TIMESTAMP in signs:
+        elif not may_sign_online(name, file.key.scheme):
             problems.append(
                 Problem(
                     where,
@@ -112,9 +109,7 @@ def online_keys(script: Script, base: Path) -> tuple[dict[str, PublicFile], list
     return found, problems
 
 
-def passphrases(
-    script: Script, files: Mapping[str, Path], prompt: Prompt | None
-) -> dict[str, str]:
+def passphrases(script: Script, files: Mapping[str, Path], prompt: Prompt | None) -> dict[str, str]:
     """Every holder's passphrase, from their file or from them (rule 3).
 
     Args:
@@ -143,9 +138,7 @@ def make(directory: Path, duty: Duty, passphrase: str, scrypt_n: int) -> MadeKey
     Raises:
         TransientError: the disk did not do it.
     """
-    private, public = keys.new_key(
-        directory, duty.key, duty.scheme, passphrase, scrypt_n=scrypt_n
-    )
+    private, public = keys.new_key(directory, duty.key, duty.scheme, passphrase, scrypt_n=scrypt_n)
     _, file = read_public(public)
     return MadeKey(file, keys.load_signer(private, lambda _: passphrase, file.key))
 

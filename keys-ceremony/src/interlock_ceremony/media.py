@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from interlock_ceremony.metadata import FLEET, KEYS, ONLINE, SIGNED_BY
 from interlock_ceremony.script import Problem
 from interlock_ceremony.transcript import MAX_TRANSCRIPT
 from interlock_core import disk, durable
@@ -28,11 +29,6 @@ from interlock_core.disk import translated
 from interlock_core.errors import ConflictError, TransientError
 from interlock_core.keys import MAX_KEY_FILE, PUBLIC_SUFFIX
 from interlock_core.tuf_metadata import MAX_LENGTH
-
-TRANSCRIPT: Final = "transcript.json"
-FLEET: Final = "fleet.json"
-KEYS: Final = "keys"
-ONLINE: Final = "online"
 
 _WIDE: Final = 0o755
 
@@ -55,26 +51,28 @@ def assembled(output: Path) -> Iterator[Path]:
         TransientError: the disk did not do it, or another ceremony is at work there.
     """
     partial = output.with_name(f".{output.name}.partial")
-    with translated("write", partial), _locked(partial):
+    with _locked(partial):
         try:
-            _empty(partial)
+            with translated("empty", partial):
+                _empty(partial)
             yield partial
-            partial.chmod(_WIDE)
-            disk.step("rename", output)
-            _rename(partial, output)
+            with translated("write", output):
+                partial.chmod(_WIDE)
+                disk.step("rename", output)
+                _rename(partial, output)
         except BaseException:
             # A disk that fails here as well leaves what the next ceremony removes (rule 3).
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        disk.sync_directory(output.parent)
+        with translated("flush", output.parent):
+            disk.sync_directory(output.parent)
 
 
-def collect(directory: Path, metadata: tuple[str, ...]) -> dict[str, bytes]:
+def collect(directory: Path) -> dict[str, bytes]:
     """Read what stands beside a transcript: the metadata, ``fleet.json``, public key files.
 
     Args:
         directory: a ceremony's output, or a copy without the private keys.
-        metadata: the metadata files that must be there.
 
     Returns:
         the bytes by path from ``directory``. Public key files are included where they are there.
@@ -84,9 +82,9 @@ def collect(directory: Path, metadata: tuple[str, ...]) -> dict[str, bytes]:
         WireError: a file is too large.
         TransientError: a file cannot be read.
     """
-    files = {
+    files: dict[str, bytes] = {
         file: durable.read(directory / file, limit=MAX_LENGTH["root"], what=file)
-        for file in metadata
+        for file in SIGNED_BY
     }
     files[FLEET] = durable.read(directory / FLEET, limit=MAX_KEY_FILE, what=FLEET)
     with translated("read", directory):
@@ -128,23 +126,28 @@ def _unusable(output: Path) -> str | None:
 
 @contextmanager
 def _locked(partial: Path) -> Iterator[None]:
-    disk.step("mkdir", partial)
-    partial.mkdir(mode=0o700, exist_ok=True)
-    descriptor = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with translated("make the directory", partial):
+        disk.step("mkdir", partial)
+        partial.mkdir(mode=0o700, exist_ok=True)
+        descriptor = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Another ceremony may have finished, and renamed it, between the two lines above.
-            mine = os.path.samestat(os.fstat(descriptor), partial.stat())
-        except (BlockingIOError, FileNotFoundError):
-            mine = False
-        if not mine:
+        if not _is_mine(descriptor, partial):
             raise TransientError(
                 f"Another ceremony is at work in {partial}: wait until it ended.", reason="busy"
             )
         yield
     finally:
         os.close(descriptor)
+
+
+def _is_mine(descriptor: int, partial: Path) -> bool:
+    with translated("lock", partial):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Another ceremony may have finished, and renamed it, since it was opened.
+            return os.path.samestat(os.fstat(descriptor), partial.stat())
+        except (BlockingIOError, FileNotFoundError):
+            return False
 
 
 def _empty(directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a genesis signs, from the script and the public keys alone (pure).
+"""What a genesis signs and where it stands, from script and public keys alone (pure).
 
 Rules:
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from securesystemslib.signer import Key
 from tuf.api.metadata import Metadata, Root, Targets
@@ -25,11 +25,18 @@ from interlock_ceremony.script import Script
 from interlock_core.genesis import DIRECTOR, IMAGE, ONLINE_ROLES
 from interlock_core.tuf_metadata import set_issued
 
+File = Literal["image/1.root.json", "image/1.targets.json", "director/1.root.json"]
+
 IMAGE_ROOT: Final = "image/1.root.json"
 IMAGE_TARGETS: Final = "image/1.targets.json"
 DIRECTOR_ROOT: Final = "director/1.root.json"
 
-SIGNED_BY: Final[Mapping[str, tuple[Repository, Role]]] = {
+TRANSCRIPT: Final = "transcript.json"
+FLEET: Final = "fleet.json"
+KEYS: Final = "keys"
+ONLINE: Final = "online"
+
+SIGNED_BY: Final[Mapping[File, tuple[Repository, Role]]] = {
     IMAGE_ROOT: (IMAGE, "root"),
     IMAGE_TARGETS: (IMAGE, "targets"),
     DIRECTOR_ROOT: (DIRECTOR, "root"),
@@ -46,8 +53,7 @@ def build(
     issued: datetime,
     *,
     rehearsal: bool = False,
-    spec_version: str | None = None,
-) -> dict[str, Metadata[Any]]:
+) -> dict[File, Metadata[Any]]:
     """The unsigned metadata of a genesis, by file.
 
     Args:
@@ -55,17 +61,16 @@ def build(
         keys: by name: those of ``quorum.duties`` and the online ones.
         issued: the time of the ceremony.
         rehearsal: whether to mark it (rule 5).
-        spec_version: of TUF, if it shall not be the library's own.
     """
-    files: dict[str, Metadata[Any]] = {}
+    files: dict[File, Metadata[Any]] = {}
     for file, (repository, role) in SIGNED_BY.items():
         expires = issued + timedelta(days=roles(script)[repository, role].lifetime_days)
         signed: Root | Targets
         if role == Root.type:
-            signed = Root(version=1, spec_version=spec_version, expires=expires)
+            signed = Root(version=1, expires=expires)
             _name_keys(signed, script, keys, repository)
         else:
-            signed = Targets(version=1, spec_version=spec_version, expires=expires)
+            signed = Targets(version=1, expires=expires)
         set_issued(signed, issued)
         if rehearsal:
             signed.unrecognized_fields[REHEARSAL] = True
@@ -73,7 +78,7 @@ def build(
     return files
 
 
-def signers_of(script: Script, file: str) -> tuple[str, ...]:
+def signers_of(script: Script, file: File) -> tuple[str, ...]:
     """The names of the keys that sign a file: all of its role, so that each proves itself."""
     return tuple(
         duty.key for duty in duties(script) if (duty.repository, duty.role) == SIGNED_BY[file]

@@ -22,7 +22,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final, Literal
 
 from interlock_ceremony.script import DEFAULT_SCHEME, Problem, RoleScript, Script
-from interlock_core.genesis import DIRECTOR, IMAGE
+from interlock_core.genesis import DIRECTOR, IMAGE, ONLINE_ROLES
 from interlock_core.keybytes import KEY_SCHEMES
 from interlock_core.names import is_name
 
@@ -36,8 +36,8 @@ MAX_LIFETIME_DAYS: Final = 5 * 366
 MAX_FULL_NAME: Final = 100
 POST_QUANTUM: Final = frozenset({"ml-dsa-65/1"})
 
-EARLIEST: Final = datetime(2026, 1, 1, tzinfo=UTC)
-"""No ceremony was held before this software was written: an earlier clock is wrong."""
+EARLIEST: Final = datetime(2024, 1, 1, tzinfo=UTC)
+"""An earlier clock is wrong: a machine whose battery died wakes up long ago."""
 
 _SPELLING: Final = "use 1 to 63 of a-z, 0-9 and '-', beginning with a letter or digit"
 
@@ -91,6 +91,11 @@ def parts(script: Script, person: str) -> tuple[Part, ...]:
     if any(person in plan.holders for plan in roles(script).values()):
         found.append("holder")
     return tuple(found)
+
+
+def may_sign_online(name: str, scheme: str) -> bool:
+    """Whether a key of this kind may be the online key ``name`` (rule 4)."""
+    return scheme not in POST_QUANTUM or all(role == "targets" for _, role in ONLINE_ROLES[name])
 
 
 def problems(script: Script, now: datetime) -> list[Problem]:

@@ -33,8 +33,12 @@ MAX_HOLDERS: Final = 16
 DEFAULT_SCHEME: Final = "ed25519"
 DEFAULT_LIFETIME_DAYS: Final = 365
 
-_WHERE: Final = re.compile(r"(?P<what>.*?)(?: - at `(?:key` in `)?\$(?P<path>[^`]*)`)?\Z", re.DOTALL)
-_FIELD: Final = re.compile(r"Object (?P<how>missing required|contains unknown) field `(?P<name>.*)`")
+_WHERE: Final = re.compile(
+    r"(?P<what>.*?)(?: - at `(?:key` in `)?\$(?P<path>[^`]*)`)?\Z", re.DOTALL
+)
+_FIELD: Final = re.compile(
+    r"Object (?P<how>missing required|contains unknown) field `(?P<name>.*)`"
+)
 _STEP: Final = re.compile(r"\.([^.\[]+)|\[")
 
 Text = Annotated[str, Meta(min_length=1, max_length=1024)]
@@ -53,7 +57,7 @@ class RoleScript(Record, frozen=True, kw_only=True):
     holders: Annotated[tuple[str, ...], Meta(max_length=MAX_HOLDERS)]
     threshold: int
     lifetime_days: int = DEFAULT_LIFETIME_DAYS
-    schemes: dict[str, str] = {}
+    schemes: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class ImageScript(Record, frozen=True, kw_only=True):

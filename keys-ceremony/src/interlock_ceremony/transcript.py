@@ -16,8 +16,8 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Final, Literal
 from datetime import datetime
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
@@ -72,9 +72,7 @@ class Recorder:
     def record(self, act: AnyAct) -> Entry:
         """Add the next entry, dated now."""
         previous = digest_of(self._entries[-1]) if self._entries else None
-        entry = Entry(
-            number=len(self._entries) + 1, previous=previous, at=self._clock(), act=act
-        )
+        entry = Entry(number=len(self._entries) + 1, previous=previous, at=self._clock(), act=act)
         self._entries.append(entry)
         return entry
 
@@ -99,9 +97,7 @@ def read(data: bytes) -> Transcript:
         WireError: it does not have the form of one.
         RefusedError: ``broken_chain``; the message names the entry.
     """
-    transcript = wire.decode_canonical(
-        data, Transcript, limit=MAX_TRANSCRIPT, what="transcript"
-    )
+    transcript = wire.decode_canonical(data, Transcript, limit=MAX_TRANSCRIPT, what="transcript")
     previous: str | None = None
     for number, entry in enumerate(transcript.entries, 1):
         if entry.number != number:

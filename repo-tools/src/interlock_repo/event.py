@@ -8,8 +8,7 @@ Rules:
    rename: it is there whole or not at all. It is create-only.
 3. Signatures are detached and create-only. They are made over the metadata's canonical signed
    bytes and nothing else, so that copies of one event can be signed apart and put together.
-4. Opening an event checks all of it, each time: what it follows and who may sign, by the roots
-   that it carries; its rules, as if it were being staged; every byte of its targets.
+4. An ``Event`` comes from ``reading.open_event`` alone, which checks all of it, each time.
 """
 
 from __future__ import annotations
@@ -28,10 +27,11 @@ from tuf.api.metadata import Metadata, Root, Targets
 
 from interlock_core import disk, durable, wire
 from interlock_core.errors import ConflictError, NotFoundError, RefusedError
-from interlock_core.names import ROSTER_PATH, ROSTER_ROLE, Digest, Name, check_product
+from interlock_core.names import ROSTER_ROLE, Digest, Name, check_product
 from interlock_core.roster import Roster
 from interlock_core.tuf_metadata import serialise
 from interlock_repo.signatures import SignatureFile, Signed
+from interlock_repo.trust import spoken
 
 EVENT_FILE: Final = "event.json"
 METADATA: Final = "metadata"
@@ -145,8 +145,8 @@ class Event:
 
     @property
     def spoken_digest(self) -> str:
-        """What people read to one another: 20 digits of ``digest``, by fours."""
-        return " ".join(self.digest[i : i + 4] for i in range(0, 20, 4))
+        """What people read to one another to know that they look at the same event."""
+        return spoken(self.digest)
 
     def target_path(self, path: str) -> Path:
         """Where the bytes of a target lie."""
@@ -234,13 +234,6 @@ def event_files(directory: Path) -> set[str]:
             if not disk.is_temporary(name)
         }
     return found
-
-
-def target_names(draft: EventFile, metadata: Targets, previous: Targets | None) -> list[str]:
-    """The target paths whose bytes come with an event, sorted."""
-    if draft.kind == "roster":
-        return [ROSTER_PATH]
-    return sorted(metadata.targets.keys() - (previous.targets.keys() if previous else set()))
 
 
 def _put(path: Path, content: bytes | SourceFile) -> None:

@@ -16,12 +16,15 @@ was made by other means is refused before anybody signs it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
+from datetime import datetime
 
 from tuf.api.metadata import DelegatedRole, TargetFile, Targets
 
 from interlock_core.errors import RefusedError, WireError
 from interlock_core.names import split_path
 from interlock_core.release import Evidence, Image, read_image
+from interlock_core.tuf_metadata import set_issued
 from interlock_core.wire import convert
 
 
@@ -67,6 +70,15 @@ def highest_counter(targets: Targets | None) -> int:
     """The highest release counter of a product; 0 before its first release."""
     known = images(targets).values() if targets is not None else ()
     return max((image.release_counter for image in known), default=0)
+
+
+def following(previous: Targets | None, *, now: datetime, expires: datetime) -> Targets:
+    """A copy of metadata with the next version, issued now; empty metadata for the first."""
+    targets = Targets() if previous is None else Targets.from_dict(deepcopy(previous.to_dict()))
+    targets.version = 1 if previous is None else previous.version + 1
+    targets.expires = expires
+    set_issued(targets, now)
+    return targets
 
 
 def new_paths(targets: Targets, previous: Targets | None) -> list[str]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -47,18 +46,15 @@ _VERSIONED: Final = re.compile(r"([1-9][0-9]{0,14})\.([a-z]+)\.json\Z")
 
 
 class Repository(Protocol):
-    """A verified image repository.
-
-    Attributes:
-        roots: bytes of every root from the trusted one to the newest.
-        targets: bytes of the top-level targets metadata in force.
-    """
+    """A verified image repository."""
 
     @property
-    def roots(self) -> tuple[bytes, ...]: ...
+    def roots(self) -> tuple[bytes, ...]:
+        """Bytes of every root from the trusted one to the newest."""
 
     @property
-    def targets(self) -> bytes: ...
+    def targets(self) -> bytes:
+        """Bytes of the top-level targets metadata in force."""
 
     def role(self, name: str) -> bytes | None:
         """Metadata in force of a delegated role, or None before there is any.

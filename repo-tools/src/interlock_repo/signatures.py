@@ -91,8 +91,28 @@ def parse_signature(data: bytes, *, what: str) -> SignatureFile:
     return wire.decode_canonical(data, SignatureFile, limit=MAX_SIGNATURE, what=what)
 
 
+def check_unchanged(files: Iterable[SignatureFile], digest: str) -> None:
+    """Check that what people signed is what stands there now (rule 3).
+
+    Args:
+        files: their signatures.
+        digest: SHA-256 of the canonical signed bytes as they are now.
+
+    Raises:
+        RefusedError: ``event_changed``.
+    """
+    for file in files:
+        if file.metadata_sha256 != digest:
+            raise RefusedError(
+                f"The event changed after it was signed: {file.person} signed metadata_sha256 "
+                f"{file.metadata_sha256}, and it is {digest} now. Every signature is void: stage "
+                "it anew, and sign that.",
+                reason="event_changed",
+            )
+
+
 def verify(file: SignatureFile, role: Role, signed_bytes: bytes, *, what: str) -> Signed:
-    """Check a signature file against the bytes that it claims to sign (rules 1 and 3).
+    """Check a signature file against the bytes that it signs (rule 1).
 
     Args:
         file: the signature.
@@ -101,16 +121,8 @@ def verify(file: SignatureFile, role: Role, signed_bytes: bytes, *, what: str) -
         what: names the file in errors.
 
     Raises:
-        RefusedError: ``event_changed``, ``wrong_key`` or ``bad_signature``.
+        RefusedError: ``wrong_key`` or ``bad_signature``.
     """
-    digest = wire.sha256_hex(signed_bytes)
-    if file.metadata_sha256 != digest:
-        raise RefusedError(
-            f"The event changed after it was signed: {file.person} signed metadata_sha256 "
-            f"{file.metadata_sha256}, and it is {digest} now. Every signature is void: stage it "
-            "anew and sign that.",
-            reason="event_changed",
-        )
     holder = next((h for h in role.holders if h.key.keyid == file.keyid), None)
     if holder is None:
         raise RefusedError(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, field
 
 from interlock_core import durable
 from interlock_core.errors import ConfigurationError, WireError
@@ -45,7 +45,7 @@ class RoleSpec(Record, frozen=True, kw_only=True):
 class DelegationsSpec(Record, frozen=True, kw_only=True):
     """Roles to add or to change; those that are not named stay as they are."""
 
-    products: Annotated[dict[str, RoleSpec], Meta(max_length=1024)] = {}
+    products: Annotated[dict[str, RoleSpec], Meta(max_length=1024)] = field(default_factory=dict)
     interlock: RoleSpec | None = None
 
 
@@ -106,7 +106,7 @@ class RosterSpec(Record, frozen=True, kw_only=True):
     fleet: Name
     rules: tuple[CohortRules, ...]
     persons: tuple[PersonSpec, ...]
-    min_order_seq: dict[Name, Seq] = {}
+    min_order_seq: dict[Name, Seq] = field(default_factory=dict)
 
 
 def parse_spec(data: bytes, type_: type[T], *, what: str) -> T:

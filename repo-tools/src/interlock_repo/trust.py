@@ -32,6 +32,11 @@ from interlock_core.tuf_metadata import (
 HOLDERS: Final = "holders"
 
 
+def spoken(digest: str) -> str:
+    """The first 20 digits of a digest by fours: what people read to one another."""
+    return " ".join(digest[i : i + 4] for i in range(0, 20, 4))
+
+
 @dataclass(frozen=True)
 class Holder:
     """One key of a role.

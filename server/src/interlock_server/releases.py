@@ -102,15 +102,17 @@ def _facts(path: str, info: TargetFile) -> Image | Evidence:
         raise RefusedError(
             f"The facts of {path} are longer than {MAX_CUSTOM} bytes.", reason="bad_facts"
         )
+    facts: Image | Evidence
     try:
         if custom.get("kind") == "evidence":
-            evidence = convert(custom, Evidence, what=f"custom of {path}")
-            if (evidence.product, evidence.version) != (product, version):
-                raise WireError(f"The facts of {path} contradict its path.")
-            return evidence
-        return read_image(path, custom)
+            facts = convert(custom, Evidence, what=f"custom of {path}")
+        else:
+            facts = read_image(path, custom)
     except WireError as e:
         raise RefusedError(str(e), reason="bad_facts") from e
+    if (facts.product, facts.version) != (product, version):
+        raise RefusedError(f"The facts of {path} contradict its path.", reason="bad_facts")
+    return facts
 
 
 def _check_references(
@@ -127,7 +129,7 @@ def _check_references(
         if (
             info is None
             or info.hashes.get("sha256") != reference.sha256
-            or (reference.kind != "delta" and evidence != reference.kind)
+            or reference.kind not in {"delta", evidence}
         ):
             raise RefusedError(
                 f"{path} refers to {reference.path} ({reference.kind}), which this metadata does "

@@ -8,7 +8,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from interlock_core.chain import Chain, read_chain
@@ -45,6 +45,11 @@ def asks(judge: Judge, act: str, stage: int, cohort: str) -> Mapping[str, int]:
     if act == "resume":
         return rules.resume
     return rules.start if act == "order" or stage == 0 else rules.advance
+
+
+def asks_of_order(judge: Judge, cohorts: Iterable[str]) -> dict[str, Mapping[str, int]]:
+    """Who must authorise an order, by cohort."""
+    return {cohort: asks(judge, "order", 0, cohort) for cohort in cohorts}
 
 
 def chains_of(judge: Judge, dossier: Dossier) -> dict[str, Chain]:

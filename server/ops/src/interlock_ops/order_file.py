@@ -255,7 +255,8 @@ def _seconds(where: str, text: object, seconds: int | None, *, absent: int | Non
     if text is not None:
         return int(_named(where, units.parse_duration, text))
     if seconds is None and absent is None:
-        raise ValueError(f'`{where}` is missing: write for instance {where.split(".")[-1]} = "2h"')
+        name = where.rpartition(".")[2]
+        raise ValueError(f'`{where}` is missing: write for instance {name} = "2h"')
     return seconds if seconds is not None else int(absent or 0)
 
 

@@ -25,9 +25,9 @@ from interlock_core.clock import Clock
 from interlock_core.credentials import Prompt, passphrase_handler
 from interlock_core.errors import ConfigurationError, RefusedError
 from interlock_core.keybytes import public_key_bytes
-from interlock_core.order import Order
 from interlock_core.roster import OPERATOR, Judge, Roster
-from interlock_core.statement import Envelope, Session as SessionStatement, open_as, sign
+from interlock_core.statement import Envelope, sign
+from interlock_core.statement import Session as SessionStatement
 from interlock_core.tuf_metadata import MAX_LENGTH
 from interlock_ops.image import ImageRepository
 from interlock_ops.settings import Settings
@@ -230,7 +230,7 @@ class Session:
         least = self.roster.min_order_seq.get(product, 1)
         if highest is None:
             return least
-        order = open_as(self.dossier(highest.id).order.envelope, Order)
+        order = self.dossier(highest.id).order
         said = order.said
         signed = any(self.judge.author_is(order, (OPERATOR,), cohort) for cohort in said.cohorts())
         if (said.product, said.seq) != (product, highest.seq) or not signed:

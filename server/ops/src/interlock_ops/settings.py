@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -119,7 +119,7 @@ def load(config: Path | None, flags: Mapping[str, str | None]) -> Settings:
     """
     named = os.environ.get(CONFIG_VARIABLE)
     path = config or (Path(named) if named else None)
-    texts = {name: None for name in _File.__struct_fields__}
+    texts: dict[str, str | None] = dict.fromkeys(_File.__struct_fields__)
     if path is not None:
         texts |= _read(path)
     texts |= {name: text for name, text in flags.items() if text is not None}
@@ -140,7 +140,7 @@ def load(config: Path | None, flags: Mapping[str, str | None]) -> Settings:
 _PATHS: Final = ("ca_file", "image_root", "public_key", "passphrase_file", "state_directory")
 
 
-def _typed(name: str, text: str | None) -> str | Path | None:
+def _typed(name: str, text: str | None) -> Any:
     return Path(text) if text is not None and name in _PATHS else text
 
 

@@ -41,7 +41,9 @@ def parse_percent(value: object) -> int:
         ValueError: no number, not above 0, above 100, or more than two decimals.
     """
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise ValueError(f"{_short(value)} is not a percentage: write a number such as 12.5")
+        raise ValueError(  # noqa: TRY004  # rule 4: one family for whatever a file may hold
+            f"{_short(value)} is not a percentage: write a number such as 12.5"
+        )
     if (isinstance(value, Decimal) and not value.is_finite()) or not 0 < value <= 100:
         raise ValueError(f"{_short(value)} is not a percentage above 0 and up to 100")
     number = Decimal(value)
@@ -106,7 +108,9 @@ def parse_time(value: object, *, after: datetime | None = None) -> datetime:
             time = _or_none(value.upper())
     if not isinstance(time, datetime):
         hint = " or a duration such as 30d" if after is not None else ""
-        raise ValueError(f"{_short(value)} is not a time: write 2030-01-31T08:00:00Z{hint}")
+        raise ValueError(  # noqa: TRY004  # rule 4
+            f"{_short(value)} is not a time: write 2030-01-31T08:00:00Z{hint}"
+        )
     if time.tzinfo is None:
         raise ValueError(f"{time.isoformat()} has no zone: add Z for UTC, or +01:00")
     if time.microsecond:

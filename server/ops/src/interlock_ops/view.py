@@ -296,9 +296,10 @@ def _waiting(judge: Judge, dossier: Dossier, number: int, cohort: str) -> Iterab
     if cohort not in dossier.order.said.stages[number].cohorts:
         return
     for go in dossier.goes:
-        if go.said.act == "open" and go.said.stage == number:
-            if judge.author_is(go, (OPERATOR,), cohort) is not None:
-                yield Waiting(go, missing_for(judge, dossier, go, cohort))
+        if (go.said.act, go.said.stage) == ("open", number) and judge.author_is(
+            go, (OPERATOR,), cohort
+        ):
+            yield Waiting(go, missing_for(judge, dossier, go, cohort))
 
 
 def _superseded(

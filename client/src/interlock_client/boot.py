@@ -1,0 +1,222 @@
+"""Which slot boots: a pure state, and two checksummed copies of it (I/O at the end).
+
+Rules:
+
+1. A slot boots by itself only when it was committed. An armed slot is tried a limited number of
+   times; when the tries are used up, the committed one boots again.
+2. A try is consumed, durably, before the slot is booted. Where that cannot be written, the
+   committed slot boots: an armed one could be tried for ever.
+3. The state is written alternately to two files. The newest copy whose checksum is right counts,
+   so that a torn write leaves the state before it.
+4. With no copy at all the machine is new and the first slot is the one that it came with. With two
+   damaged copies the slot that booted last, or the first, is taken for committed: a machine that
+   boots something is better than one that boots nothing.
+
+How a boot loader uses it. The script that runs before the slots are mounted does::
+
+    slot=$(interlock-client boot-select --config /boot/interlock/gateway.toml) || slot=${slot:-a}
+
+and boots that slot. ``boot-select`` prints one letter, writes it to the file ``booted`` (best on a
+file system that does not survive a power cut, such as ``/run``), and consumes a try. It needs the
+table ``installer`` of the configuration and nothing else. A unit of the new system then runs
+``interlock-client confirm``, which commits the slot or rolls back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from interlock_core import durable
+from interlock_core.errors import ConfigurationError, NotFoundError, TransientError, WireError
+from interlock_client.sealed import MAX_RECORD, Kept, seal, unseal
+
+Slot = Literal["a", "b"]
+SLOTS: Final[tuple[Slot, Slot]] = ("a", "b")
+
+
+class BootState(Kept, frozen=True, kw_only=True):
+    """What the boot loader needs to know.
+
+    Attributes:
+        sequence: rises with every write.
+        active: the committed slot.
+        armed: a slot to be tried, or None.
+        tries: how often it may still be tried.
+        good: slots whose content was committed and not touched since; ``active`` is one.
+        fell_back: the slot whose tries were used up, until something is armed again.
+    """
+
+    sequence: int = 0
+    active: Slot = "a"
+    armed: Slot | None = None
+    tries: int = 0
+    good: tuple[Slot, ...] = ("a",)
+    fell_back: Slot | None = None
+
+
+def other(slot: Slot) -> Slot:
+    """The slot beside ``slot``."""
+    return "b" if slot == "a" else "a"
+
+
+def new(slot: Slot) -> BootState:
+    """The state of a machine that came with ``slot``."""
+    return BootState(active=slot, good=(slot,))
+
+
+def select(state: BootState) -> tuple[Slot, BootState]:
+    """The slot to boot now, and the state after that (rule 1)."""
+    if state.armed is None:
+        return state.active, state
+    if state.tries > 0:
+        return state.armed, _next(state, tries=state.tries - 1)
+    return state.active, _next(state, armed=None, fell_back=state.armed)
+
+
+def invalidate(state: BootState, slot: Slot) -> BootState:
+    """Before ``slot`` is written: it holds nothing good and is not tried."""
+    assert slot != state.active, "the committed slot is never written"
+    armed = None if state.armed == slot else state.armed
+    return _next(
+        state,
+        armed=armed,
+        tries=state.tries if armed else 0,
+        good=tuple(name for name in state.good if name != slot),
+    )
+
+
+def arm(state: BootState, slot: Slot, tries: int) -> BootState:
+    """Try ``slot`` at the next boots."""
+    assert slot != state.active, "the committed slot needs no arming"
+    return _next(state, armed=slot, tries=tries, fell_back=None)
+
+
+def disarm(state: BootState) -> BootState:
+    """Try nothing: the committed slot boots."""
+    return _next(state, armed=None, tries=0)
+
+
+def commit(state: BootState, slot: Slot) -> BootState:
+    """From now on ``slot`` boots by itself."""
+    good = tuple(name for name in SLOTS if name == slot or name in state.good)
+    return _next(state, active=slot, armed=None, tries=0, good=good, fell_back=None)
+
+
+def abandon(state: BootState, slot: Slot) -> BootState:
+    """Go back from the committed ``slot`` to the other one, which holds something good."""
+    assert other(slot) in state.good, "there is nothing good to go back to"
+    return _next(state, active=other(slot), armed=None, tries=0, good=(other(slot),))
+
+
+def _next(state: BootState, **changes: object) -> BootState:
+    return msgspec.structs.replace(state, sequence=state.sequence + 1, **changes)
+
+
+def _same(state: BootState, then: BootState) -> bool:
+    return msgspec.structs.replace(then, sequence=state.sequence) == state
+
+
+@dataclass(frozen=True)
+class BootEnvironment:
+    """The state on disk (rules 3 and 4).
+
+    Attributes:
+        directory: where both copies are.
+        booted: the file that says which slot booted.
+    """
+
+    directory: Path
+    booted: Path
+
+    def load(self) -> BootState:
+        """The newest copy that is whole.
+
+        Raises:
+            TransientError: no copy is whole, and one cannot be read.
+        """
+        whole: list[BootState] = []
+        fault: TransientError | None = None
+        for number in (0, 1):
+            try:
+                data = durable.read(self._path(number), limit=MAX_RECORD, what="boot state")
+                whole.append(unseal(data, BootState))
+            except (NotFoundError, WireError):
+                continue
+            except TransientError as e:
+                # The other copy may do; if it does not, this one must not look like a new machine.
+                fault = e
+        if whole:
+            return max(whole, key=lambda state: state.sequence)
+        if fault is not None:
+            raise fault
+        return new(self.last_booted() or "a")
+
+    def change(self, change: Callable[[BootState], BootState]) -> BootState:
+        """Apply a transition durably; return the state after it. No change writes nothing.
+
+        Raises:
+            TransientError: the disk did not do it; the state before it counts.
+        """
+        state = self.load()
+        then = change(state)
+        if not _same(state, then) or not self._path(state.sequence).exists():
+            durable.mkdir(self.directory)
+            # The newest copy is never the one that is written over.
+            durable.replace(self._path(then.sequence), seal(then))
+        return then
+
+    def last_booted(self) -> Slot | None:
+        """What the file ``booted`` says, or None if it is missing or says something else.
+
+        Raises:
+            TransientError: it cannot be read.
+        """
+        try:
+            text = durable.read(self.booted, limit=64, what="record of the booted slot")
+        except (NotFoundError, WireError):
+            return None
+        said = text.decode(errors="replace").strip()
+        return next((slot for slot in SLOTS if slot == said), None)
+
+    def require_booted(self) -> Slot:
+        """Which slot runs now.
+
+        Raises:
+            ConfigurationError: ``booted_unknown``.
+            TransientError: the file cannot be read.
+        """
+        slot = self.last_booted()
+        if slot is None:
+            raise ConfigurationError(
+                f"{self.booted} does not say which slot booted: let the boot script run "
+                "'interlock-client boot-select', which writes it.",
+                reason="booted_unknown",
+            )
+        return slot
+
+    def boot(self) -> tuple[Slot, TransientError | None]:
+        """Choose the slot to boot, consume a try, and say so in ``booted``.
+
+        Returns:
+            The slot, and the fault of the disk that kept it from being recorded, if there was
+            one: then nothing armed was chosen (rule 2).
+        """
+        chosen: Slot = "a"
+        try:
+            state = self.load()
+            chosen = state.active
+            slot, _ = select(state)
+            self.change(lambda present: select(present)[1])
+            durable.mkdir(self.booted.parent)
+            durable.replace(self.booted, f"{slot}\n".encode())
+        except TransientError as e:
+            return chosen, e
+        return slot, None
+
+    def _path(self, sequence: int) -> Path:
+        return self.directory / f"boot-{sequence % 2}.json"

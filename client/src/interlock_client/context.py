@@ -1,0 +1,190 @@
+"""What every command works with, built in one place.
+
+Nothing here reads the network or changes anything: that begins with the commands.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from interlock_core import durable
+from interlock_core.errors import TransientError
+from interlock_client import config, interlock, journal, memory, probes
+from interlock_client.config import Settings
+from interlock_client.install import Installer
+from interlock_client.install.slots import SlotInstaller
+from interlock_client.journal import Decisions, Journal
+from interlock_client.memory import Content, Memory
+from interlock_client.probes import Verdict
+from interlock_client.state import StateDir
+from interlock_client.times import Times
+
+if TYPE_CHECKING:
+    from interlock_client.servers import Limits, Servers
+
+REBOOT_SECONDS: Final = 60
+
+Progress = Callable[[int, int], None]
+"""Told how many bytes of how many have arrived."""
+
+
+def _quiet(_done: int, _whole: int) -> None:
+    """Show nothing."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """One gateway.
+
+    Attributes:
+        times: its clocks.
+        progress: told about downloads.
+        limits: how long the network may take; None for the usual.
+    """
+
+    settings: Settings
+    state: StateDir
+    installer: Installer
+    times: Times = field(default_factory=Times)
+    progress: Progress = _quiet
+    limits: Limits | None = None
+
+    @cached_property
+    def servers(self) -> Servers:
+        """Where updates come from.
+
+        Raises:
+            TransientError: the CA file cannot be read.
+        """
+        # Half of what a command costs that does not need it.
+        from interlock_client.servers import connect  # noqa: PLC0415
+
+        settings = self.settings
+        return connect(
+            settings.servers,
+            proxy=settings.proxy,
+            ca_file=settings.ca_file,
+            limits=self.limits,
+        )
+
+    def memory(self) -> Memory:
+        """What must not be forgotten; see ``memory.load``."""
+        return memory.load(self.state.memory)
+
+    def remember(self, changed: Memory) -> Memory:
+        """Make the memory durable, and return it."""
+        memory.save(self.state.memory, changed)
+        return changed
+
+    def journal(self) -> Journal:
+        """Where the agent stands; see ``journal.load``."""
+        return journal.load(self.state.journal)
+
+    def note(self, changed: Journal) -> Journal:
+        """Make the journal durable, and return it."""
+        journal.save(self.state.journal, changed)
+        return changed
+
+    def decisions(self) -> Decisions:
+        """The decisions made here."""
+        return Decisions(self.state.decisions)
+
+    def ask_interlock(self) -> Verdict:
+        """Whether now is safe for patients."""
+        return interlock.ask(self.settings)
+
+    def ask_health(self) -> Verdict:
+        """Whether the firmware that booted does its work."""
+        if self.settings.health == "none":
+            return Verdict(True, "no health checks: the configuration says none are needed")
+        return probes.ask(self.settings.health, "health")
+
+    def reboot(self) -> None:
+        """Run the reboot command.
+
+        Raises:
+            TransientError: ``reboot_failed``.
+        """
+        command = self.settings.reboot_command
+        try:
+            done = subprocess.run(  # noqa: S603  # from the gateway's own configuration
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=REBOOT_SECONDS,
+                check=False,
+            )
+        except (OSError, ValueError) as e:
+            raise _no_reboot(command[0], str(e)) from e
+        except subprocess.TimeoutExpired as e:
+            raise _no_reboot(command[0], f"it did not return within {REBOOT_SECONDS} s") from e
+        if done.returncode != 0:
+            raise _no_reboot(command[0], f"it exited with {done.returncode}")
+
+
+def _no_reboot(program: str, why: str) -> TransientError:
+    return TransientError(
+        f"The reboot command {program} failed ({why}): mend `reboot_command`.",
+        reason="reboot_failed",
+    )
+
+
+def running(memory_: Memory, journal_: Journal, booted: str) -> Content | None:
+    """What runs in the slot that booted, as far as it is known."""
+    attempt = journal_.attempt
+    pending = journal_.state in {journal.State.REBOOTING, journal.State.CONFIRMING}
+    if pending and attempt is not None and attempt.slot == booted:
+        return Content(
+            length=attempt.length,
+            sha256=attempt.sha256,
+            path=attempt.path,
+            version=attempt.version,
+            counter=attempt.counter,
+            order=attempt.order,
+        )
+    return memory_.slots.get(booted)
+
+
+def build(path: Path, *, progress: Progress = _quiet, limits: Limits | None = None) -> Context:
+    """The gateway that a configuration file describes.
+
+    Raises:
+        ConfigurationError, NotFoundError: the file is missing or wrong.
+        TransientError: it cannot be read.
+    """
+    return assemble(config.load(path), progress=progress, limits=limits)
+
+
+def assemble(
+    settings: Settings,
+    *,
+    times: Times | None = None,
+    progress: Progress = _quiet,
+    limits: Limits | None = None,
+    installer: Installer | None = None,
+) -> Context:
+    """The gateway of given settings; tests pass their own clocks and limits."""
+    return Context(
+        settings=settings,
+        state=StateDir(settings.state),
+        installer=installer or SlotInstaller(settings.installer),
+        times=times or Times(),
+        progress=progress,
+        limits=limits,
+    )
+
+
+def embedded_root(path: Path, what: str) -> bytes:
+    """The bytes of an embedded root.
+
+    Raises:
+        NotFoundError: it is not there.
+        TransientError: it cannot be read.
+    """
+    return durable.read(path, limit=512_000, what=what)

@@ -1,0 +1,147 @@
+"""Directories of executables that answer a yes-or-no question (I/O).
+
+Rules:
+
+1. Yes means: there is at least one, and every one exits with 0 within the time allowed for all.
+2. Whatever else happens is a no with a reason: no directory, an empty one, one that cannot be read,
+   an entry that is not executable, a crash, a signal, a hang. Names that begin with a dot are not
+   looked at.
+3. They run in the order of their names, one at a time, with a minimal environment and no input.
+   What they print is bounded; the last line is shown to people. What they start ends with them.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from interlock_client.config import Checks
+
+KEPT_OUTPUT: Final = 4096
+SHOWN: Final = 200
+_GLANCE_SECONDS: Final = 0.05
+_ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One executable's answer."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer of a whole directory.
+
+    Attributes:
+        passed: a clear yes (rule 1).
+        detail: the first no, or how many passed.
+        probes: those that ran, in order.
+    """
+
+    passed: bool
+    detail: str
+    probes: tuple[Probe, ...] = ()
+
+
+def ask(checks: Checks, what: str) -> Verdict:
+    """Ask every executable of a directory until one says no.
+
+    Args:
+        checks: the directory, and how long all may take.
+        what: names the directory in reasons: ``"interlock"`` or ``"health"``.
+    """
+    directory = checks.checks
+    try:
+        names = sorted(
+            entry.name for entry in directory.iterdir() if not entry.name.startswith(".")
+        )
+    except OSError as e:
+        return Verdict(False, f"the {what} checks {directory} cannot be read: {e.strerror}")
+    if not names:
+        return Verdict(False, f"there is no {what} check in {directory}")
+    deadline = time.monotonic() + checks.timeout_seconds
+    probes: list[Probe] = []
+    for name in names:
+        probe = _run(directory / name, deadline)
+        probes.append(probe)
+        if not probe.passed:
+            return Verdict(False, f"the {what} check {name} {probe.detail}", tuple(probes))
+    return Verdict(True, f"{len(probes)} {what} checks passed", tuple(probes))
+
+
+def _run(path: Path, deadline: float) -> Probe:
+    if not path.is_file() or not os.access(path, os.X_OK):
+        return Probe(path.name, False, "is not an executable file")
+    try:
+        process = subprocess.Popen(  # noqa: S603  # the hospital's own, from its directory
+            [path],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=_ENVIRONMENT,
+            cwd="/",
+            start_new_session=True,
+        )
+    except OSError as e:
+        return Probe(path.name, False, f"cannot be run: {e.strerror}")
+    with process:
+        assert process.stdout is not None
+        try:
+            output, in_time = _listen(process, process.stdout, deadline)
+        finally:
+            # All that it started is in its group, and ends here.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        code = process.wait()
+    if not in_time:
+        return Probe(path.name, False, "did not answer in time")
+    last = _last_line(output)
+    if code != 0:
+        how = f"exited with {code}" if code > 0 else f"was ended by signal {-code}"
+        return Probe(path.name, False, f"{how}: {last}" if last else how)
+    return Probe(path.name, True, last or "passed")
+
+
+def _listen(
+    process: subprocess.Popen[bytes], stream: IO[bytes], deadline: float
+) -> tuple[bytes, bool]:
+    """The last of its output, and whether it ended before the deadline."""
+    descriptor = stream.fileno()
+    output = b""
+    silent = False
+    while True:
+        ended = _ended(process.pid)
+        wait = 0.0 if ended else min(_GLANCE_SECONDS, max(0.0, deadline - time.monotonic()))
+        if silent:
+            time.sleep(wait)
+        elif select.select([descriptor], [], [], wait)[0]:
+            chunk = os.read(descriptor, KEPT_OUTPUT)
+            output = (output + chunk)[-KEPT_OUTPUT:]
+            silent = not chunk
+            if chunk and time.monotonic() < deadline:
+                continue
+        # A child of it may hold the pipe open: its own end is what counts.
+        if ended or time.monotonic() >= deadline:
+            return output, ended
+
+
+def _ended(pid: int) -> bool:
+    # Seen but not reaped: until then nobody else can get its number, and its group can be ended.
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _last_line(output: bytes) -> str:
+    lines = [line.strip() for line in output.decode(errors="replace").splitlines()]
+    last = next((line for line in reversed(lines) if line), "")
+    return "".join(char if char.isprintable() else "?" for char in last)[:SHOWN]

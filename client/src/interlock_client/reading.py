@@ -1,0 +1,214 @@
+"""Reads both refreshed repositories: facts for the decision (I/O, through ``trust``).
+
+Rules:
+
+1. All of it is for this fleet and cohort: the director's signed cohort fields, the directive, the
+   roster. Anything else is refused by name, before it is adopted.
+2. Roster and metadata are not older than the floors.
+3. Of the image repository only the roster's role and this product's are loaded, and facts of an
+   image come from its ``custom`` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from tuf.api.metadata import Root, Snapshot, TargetFile, Targets, Timestamp
+
+from interlock_core import durable
+from interlock_core.directive import MAX_DIRECTIVE, Directive, read_directive
+from interlock_core.errors import NotFoundError, RefusedError, WireError
+from interlock_core.facts import Expiry, TargetInfo, Trusted
+from interlock_core.names import DIRECTIVE_PATH, ROSTER_PATH, ROSTER_ROLE
+from interlock_core.order import Order
+from interlock_core.release import Image, read_image
+from interlock_core.roster import MAX_ROSTER, Roster, read_roster
+from interlock_core.statement import open_as
+from interlock_core.tuf_metadata import COHORT, issued_of
+from interlock_core.wire import sha256_hex
+from interlock_client.config import Settings
+from interlock_client.memory import Memory
+from interlock_client.state import StateDir
+from interlock_client.trust import Refreshed, Repository
+
+_ONLINE: Final = frozenset({Timestamp.type, Snapshot.type})
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was read.
+
+    Attributes:
+        trusted: for the decision.
+        memory: with floors raised; not yet durable.
+        inputs: digests and versions of everything, for the journal.
+        roster: the roster's bytes, to be kept.
+    """
+
+    trusted: Trusted
+    memory: Memory
+    inputs: dict[str, object]
+    roster: bytes
+
+
+def read(settings: Settings, state: StateDir, both: Refreshed, memory: Memory) -> Facts:
+    """Read everything that a decision needs (rules 1 to 3).
+
+    Raises:
+        RefusedError: by name.
+        TransientError: ``network``, or the disk.
+    """
+    try:
+        return _read(settings, state, both, memory)
+    except WireError as e:
+        raise RefusedError(str(e), reason=e.reason) from e
+
+
+def _read(settings: Settings, state: StateDir, both: Refreshed, memory: Memory) -> Facts:
+    image, director = both.image, both.director
+    heads = (director.timestamp(), director.snapshot(), director.targets())
+    cohorts = tuple(head.unrecognized_fields.get(COHORT) for head in heads)
+    for cohort in cohorts:
+        _bound("cohort", cohort, settings.cohort, "This director")
+    listed = director.targets().targets
+    directive, directive_sha256 = _directive(director, listed.get(DIRECTIVE_PATH))
+    _bound("cohort", directive.cohort, settings.cohort, "The directive")
+    _bound("fleet", directive.fleet, settings.fleet, "The directive")
+    roster, roster_bytes = _roster(image, state)
+    _bound("fleet", roster.fleet, settings.fleet, "The roster")
+    infos, images = _images(image, directive, settings.product)
+    versions = _offline_versions(image) | {"director/root": director.root().version}
+    old = memory.below(versions)
+    if roster.seq < memory.roster_seq:
+        old = f"roster {roster.seq} is older than {memory.roster_seq}, accepted here"
+    if old is not None:
+        raise RefusedError(f"Rolled back: {old}.", reason="rollback")
+    issued = [issued_of(signed) for signed in (*_offline(image), director.root())]
+    return Facts(
+        trusted=Trusted(
+            expiries=[*_expiries("image", image), *_expiries("director", director)],
+            roster=roster,
+            directive=directive,
+            director_cohorts=cohorts,
+            director_targets={path: _info(target) for path, target in listed.items()},
+            director_delegates=director.targets().delegations is not None,
+            image_targets=infos,
+            images=images,
+        ),
+        memory=memory.accepting(versions, [*issued, roster.issued]),
+        inputs={
+            "directive": directive_sha256,
+            "roster": sha256_hex(roster_bytes),
+            "metadata": _metadata("image", image) | _metadata("director", director),
+        },
+        roster=roster_bytes,
+    )
+
+
+def _bound(kind: str, found: str | None, mine: str, what: str) -> None:
+    if found != mine:
+        raise RefusedError(f"{what} is for {kind} {found}, not {mine}.", reason=f"wrong_{kind}")
+
+
+def _directive(director: Repository, target: TargetFile | None) -> tuple[Directive, str]:
+    if target is None:
+        raise RefusedError("The director lists no directive.", reason="malformed")
+    data = director.content(target, MAX_DIRECTIVE)
+    return read_directive(data), sha256_hex(data)
+
+
+def _roster(image: Repository, state: StateDir) -> tuple[Roster, bytes]:
+    role = image.delegated(ROSTER_ROLE, ROSTER_PATH)
+    target = role.targets.get(ROSTER_PATH) if role is not None else None
+    if target is None:
+        raise RefusedError(
+            "The image repository has no roster, so nobody is believed.", reason="malformed"
+        )
+    data = _kept_roster(state, target)
+    if data is None:
+        data = image.content(target, MAX_ROSTER)
+    return read_roster(data), data
+
+
+def _kept_roster(state: StateDir, target: TargetFile) -> bytes | None:
+    try:
+        data = durable.read(state.roster, limit=MAX_ROSTER, what="roster")
+    except (NotFoundError, WireError):
+        return None
+    same = len(data) == target.length and sha256_hex(data) == target.hashes.get("sha256")
+    return data if same else None
+
+
+def _images(
+    image: Repository, directive: Directive, product: str
+) -> tuple[dict[str, TargetInfo], dict[str, Image]]:
+    """Of the wanted targets, those that the image repository has, and their facts (rule 3)."""
+    entry = directive.products.get(product)
+    if entry is None or entry.order is None:
+        return {}, {}
+    try:
+        order = open_as(entry.order, Order).said
+    except WireError:
+        # The decision says so, after it has learned what else was signed.
+        return {}, {}
+    if order.product != product:
+        return {}, {}
+    wanted = [target.path for target in order.targets]
+    role = image.delegated(product, wanted[0])
+    infos: dict[str, TargetInfo] = {}
+    images: dict[str, Image] = {}
+    for path in wanted:
+        target = role.targets.get(path) if role is not None else None
+        if target is not None:
+            infos[path] = _info(target)
+            images[path] = read_image(path, target.custom)
+    return infos, images
+
+
+def _info(target: TargetFile) -> TargetInfo:
+    return TargetInfo(target.length, dict(target.hashes))
+
+
+def _offline(image: Repository) -> Iterable[Root | Targets]:
+    for role, (metadata, _) in image.loaded.items():
+        if role not in _ONLINE:
+            yield metadata.signed
+
+
+def _offline_versions(image: Repository) -> dict[str, int]:
+    return {
+        f"image/{role}": metadata.signed.version
+        for role, (metadata, _) in image.loaded.items()
+        if role not in _ONLINE
+    }
+
+
+def _expiries(name: str, repository: Repository) -> list[Expiry]:
+    return [
+        Expiry(f"{name}/{role}", metadata.signed.expires)
+        for role, (metadata, _) in repository.loaded.items()
+    ]
+
+
+def _metadata(name: str, repository: Repository) -> dict[str, object]:
+    return {
+        f"{name}/{role}": {"version": metadata.signed.version, "sha256": sha256}
+        for role, (metadata, sha256) in repository.loaded.items()
+    }
+
+
+def believed_until(trusted: Trusted, roster_age_ends: datetime, now: datetime) -> datetime:
+    """Until when the same bytes lead to the same decision, if nothing is to be done.
+
+    That is the earliest end of anything that was believed: metadata, the roster, a person's grant.
+    """
+    grants = [
+        grant.expires
+        for person in trusted.roster.persons
+        for grant in person.grants
+        if grant.expires > now
+    ]
+    return min([item.expires for item in trusted.expiries] + grants + [roster_age_ends])

@@ -1,0 +1,343 @@
+"""Bytes from the servers in order of preference (I/O).
+
+Rules:
+
+1. TLS is always verified, plain HTTP is for loopback (``config`` checks that), no redirect is
+   followed, nothing is decompressed.
+2. Everything has an end: a limit of bytes, a time-out between bytes, and a deadline for the whole
+   exchange that also ends a peer who sends one byte now and then, in headers or in a handshake.
+3. No library's error leaks: what the network does wrong is a ``TransientError`` (``network``).
+4. Requests are counted, because a check with nothing new must cost one.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from interlock_core.errors import RefusedError, TransientError
+from interlock_client import __version__
+
+CHUNK: Final = 256 * 1024
+MAX_WATCHED: Final = 32
+"""Open connections that are watched: more than there can be servers."""
+USER_AGENT: Final = f"interlock-client/{__version__}"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long the network may take.
+
+    Attributes:
+        connect_seconds: for a connection.
+        silence_seconds: between two bytes.
+        answer_seconds: for a whole small answer (metadata, bundle, roster).
+        image_seconds: for a whole image, beside what its length allows for.
+        image_bytes_per_second: the least average rate of an image.
+    """
+
+    connect_seconds: float = 10.0
+    silence_seconds: float = 30.0
+    answer_seconds: float = 300.0
+    image_seconds: float = 600.0
+    image_bytes_per_second: int = 16 * 1024
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole small answer.
+
+    Attributes:
+        status: the HTTP status, 200 or 304.
+        etag: the validator, if one was sent.
+        body: empty with 304.
+    """
+
+    status: int
+    etag: str | None
+    body: bytes
+
+
+class HttpStatusError(TransientError):
+    """The server answered, but not with what was asked for.
+
+    Attributes:
+        status: the HTTP status.
+    """
+
+    def __init__(self, url: str, status: int) -> None:
+        super().__init__(
+            f"{url} answered {status}: the server may be in maintenance; try again later.",
+            reason="network",
+        )
+        self.status = status
+
+
+@dataclass
+class Line:
+    """Every connection that is open, so that a deadline can end it (rule 2)."""
+
+    requests: int = 0
+    _open: list[socket.socket] = field(default_factory=list)
+
+    def opened(self, connection: socket.socket) -> socket.socket:
+        """Watch a new connection."""
+        # A duplicate: TLS takes the original over, and both mean the same connection.
+        self._open.append(connection.dup())
+        if len(self._open) > MAX_WATCHED:
+            self._open.pop(0).close()
+        return connection
+
+    def cut(self) -> None:
+        """End every connection, whatever it waits for."""
+        while self._open:
+            connection = self._open.pop()
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+
+
+class Server:
+    """One server.
+
+    Args:
+        url: its base URL, without a trailing slash.
+        limits: how long it may take.
+        line: counts requests, and watches connections.
+        proxy: URL of an HTTP proxy, or None.
+        ca_file: certificates to trust instead of the system's, or None.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        limits: Limits,
+        line: Line,
+        proxy: str | None = None,
+        ca_file: Path | None = None,
+    ) -> None:
+        self.url = url
+        self._limits = limits
+        self._line = line
+        settings: dict[str, Any] = {
+            "timeout": urllib3.Timeout(connect=limits.connect_seconds, read=limits.silence_seconds),
+            "retries": False,
+            "cert_reqs": "CERT_REQUIRED",
+            "ca_certs": str(ca_file) if ca_file else None,
+        }
+        self._pool = (
+            urllib3.ProxyManager(proxy, **settings) if proxy else urllib3.PoolManager(**settings)
+        )
+        self._pool.pool_classes_by_scheme = _watched(line)
+
+    def get(
+        self, path: str, *, limit: int, etag: str | None = None, too_long: str = "too_long"
+    ) -> Answer:
+        """GET a small object.
+
+        Args:
+            path: URL path under the server, with a leading slash.
+            limit: the most bytes allowed.
+            etag: ask for the body only if it changed from this validator.
+            too_long: the reason named if the body is longer than ``limit``.
+
+        Raises:
+            HttpStatusError: anything but 200, or 304 when an ``etag`` was passed.
+            RefusedError: ``too_long``.
+            TransientError: ``network``.
+        """
+        headers = {"If-None-Match": etag} if etag is not None else {}
+        with self._exchange(path, headers, self._limits.answer_seconds) as response:
+            if response.status == 304 and etag is not None:
+                return Answer(304, etag, b"")
+            if response.status != 200:
+                raise HttpStatusError(self.url + path, response.status)
+            body = b"".join(_read(response, limit + 1))
+            if len(body) > limit:
+                raise RefusedError(
+                    f"{self.url}{path} is longer than the {limit} bytes allowed.", reason=too_long
+                )
+            return Answer(200, response.headers.get("ETag"), body)
+
+    def stream(self, path: str, length: int) -> Iterator[bytes]:
+        """GET a large object, of which never more than ``length`` bytes are read.
+
+        Raises:
+            HttpStatusError: anything but 200.
+            RefusedError: ``hash_mismatch``: the server announces another length.
+            TransientError: ``network``: it broke off, or is too slow.
+        """
+        limits = self._limits
+        deadline = limits.image_seconds + length / limits.image_bytes_per_second
+        with self._exchange(path, {}, deadline) as response:
+            if response.status != 200:
+                raise HttpStatusError(self.url + path, response.status)
+            announced = response.headers.get("Content-Length")
+            if announced is not None and announced != str(length):
+                raise RefusedError(
+                    f"{self.url}{path} is announced as {announced[:20]} bytes, and {length} were "
+                    "signed.",
+                    reason="hash_mismatch",
+                )
+            yield from _read(response, length)
+
+    @contextmanager
+    def _exchange(
+        self, path: str, headers: Mapping[str, str], seconds: float
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
+        late = threading.Event()
+        url = self.url + path
+
+        def end() -> None:
+            late.set()
+            self._line.cut()
+
+        timer = threading.Timer(seconds, end)
+        timer.daemon = True
+        timer.start()
+        self._line.requests += 1
+        try:
+            response = self._pool.request(
+                "GET",
+                url,
+                headers={"User-Agent": USER_AGENT, **headers},
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
+            try:
+                yield response
+            finally:
+                if response.connection is not None:
+                    # What was not read is not wanted: the server shall not go on sending it.
+                    response.close()
+                    self._line.cut()
+            if late.is_set():
+                # A body without a length ends like this; it is not whole.
+                raise TransientError(_too_slow(url, seconds), reason="network")
+        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as e:
+            why = _too_slow(url, seconds) if late.is_set() else _cause(url, e)
+            raise TransientError(why, reason="network") from e
+        finally:
+            timer.cancel()
+
+
+@dataclass(frozen=True)
+class Servers:
+    """All of them, in order of preference.
+
+    Attributes:
+        line: shared by all.
+    """
+
+    each: tuple[Server, ...]
+    line: Line
+
+    @property
+    def requests(self) -> int:
+        """How many requests were made."""
+        return self.line.requests
+
+
+def connect(
+    urls: tuple[str, ...],
+    *,
+    proxy: str | None = None,
+    ca_file: Path | None = None,
+    limits: Limits | None = None,
+) -> Servers:
+    """The servers of a configuration. Nothing is sent yet.
+
+    Raises:
+        TransientError: the CA file cannot be read.
+    """
+    line = Line()
+    if ca_file is not None and not ca_file.is_file():
+        raise TransientError(f"The CA file {ca_file} cannot be read: mend `ca_file`.")
+    each = tuple(
+        Server(url, limits=limits or Limits(), line=line, proxy=proxy, ca_file=ca_file)
+        for url in urls
+    )
+    return Servers(each, line)
+
+
+class Pace:
+    """Keeps a stream at or below a rate.
+
+    Args:
+        bytes_per_second: the rate, or None for as fast as it comes.
+        monotonic: seconds.
+        pause: waits for seconds.
+    """
+
+    def __init__(
+        self,
+        bytes_per_second: int | None,
+        monotonic: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._rate = bytes_per_second
+        self._monotonic = monotonic
+        self._pause = pause
+
+    def __call__(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """Pass ``chunks`` on, each after its time has come."""
+        began, sent = self._monotonic(), 0
+        for chunk in chunks:
+            if self._rate is not None:
+                early = sent / self._rate - (self._monotonic() - began)
+                if early > 0:
+                    self._pause(early)
+            sent += len(chunk)
+            yield chunk
+
+
+def _read(response: urllib3.BaseHTTPResponse, most: int) -> Iterator[bytes]:
+    """The body, up to ``most`` bytes; what follows is not read."""
+    while most > 0:
+        chunk = response.read(min(CHUNK, most))
+        if not chunk:
+            return
+        most -= len(chunk)
+        yield chunk
+
+
+def _watched(line: Line) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+    """Connection pools that show every new connection to ``line``."""
+
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return line.opened(super()._new_conn())
+
+    class Secure(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return line.opened(super()._new_conn())
+
+    class PlainPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}
+
+
+def _too_slow(url: str, seconds: float) -> str:
+    return f"{url} was too slow: it did not end within {seconds:.0f} s; try again later."
+
+
+def _cause(url: str, error: Exception) -> str:
+    reason = getattr(error, "reason", None)
+    inner = reason if isinstance(reason, Exception) else error
+    return f"{url} could not be read ({type(inner).__name__}): check the address and the network."

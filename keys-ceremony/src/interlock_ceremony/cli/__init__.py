@@ -1,0 +1,42 @@
+"""The command ``interlock-ceremony``; each subcommand is a module."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from interlock_ceremony import __version__
+from interlock_ceremony.cli.rehearse import rehearse
+from interlock_ceremony.cli.run import run
+from interlock_ceremony.cli.sample import sample
+from interlock_ceremony.cli.verify import verify
+
+EXAMPLES: Final = """\b
+Examples:
+  interlock-ceremony sample > genesis.toml     # begin with this
+  interlock-ceremony rehearse genesis.toml     # the same, with keys that are thrown away
+  interlock-ceremony run genesis.toml          # the ceremony
+  interlock-ceremony verify ceremony/transcript.json
+"""
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXAMPLES,
+)
+@click.version_option(__version__, prog_name="interlock-ceremony")
+def main() -> None:
+    """Make the offline roots of a fleet, from one reviewed script, without a network.
+
+    A script says who holds which key and how many must sign. It is checked whole before any key
+    is made; what is made is recorded in a transcript that anybody can verify.
+
+    Exit codes: 0 done, 2 usage or script, 20 refused, 30 disk or busy (try again), 1 anything else.
+    """
+
+
+main.add_command(sample)
+main.add_command(rehearse)
+main.add_command(run)
+main.add_command(verify)

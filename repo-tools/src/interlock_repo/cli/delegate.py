@@ -1,0 +1,53 @@
+"""``interlock-repo delegate``: who may release which product, and who keeps the roster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from interlock_repo.cli.edge import Outcome, json_option
+from interlock_repo.cli.making import make
+from interlock_repo.cli.options import EXISTING_FILE, new_event
+from interlock_repo.drafting import draft_delegations
+from interlock_repo.specs import DelegationsSpec, read_spec
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  interlock-repo sample delegations > delegations.toml
+  interlock-repo delegate --event delegations --repository ceremony-output \\
+      --root ceremony-output/image/1.root.json delegations.toml
+"""
+)
+@new_event("delegations")
+@click.argument("spec", type=EXISTING_FILE)
+@json_option
+def delegate(
+    spec: Path,
+    event: Path,
+    repository: str,
+    root: Path,
+    ca_file: Path | None,
+    proxy: str | None,
+    lifetime_days: int,
+    as_json: bool,
+) -> Outcome:
+    """Make a signing event that adds or changes the roles that SPEC names.
+
+    SPEC is a TOML file ('interlock-repo sample delegations'). Roles that it does not name stay as
+    they are; an empty one only renews. The holders of the root's targets role sign it.
+    """
+    wanted = read_spec(spec, DelegationsSpec)
+    return make(
+        event,
+        repository,
+        root,
+        lambda opened, now: draft_delegations(
+            opened, wanted, spec.parent, now=now, days=lifetime_days
+        ),
+        ca_file=ca_file,
+        proxy=proxy,
+        quiet=as_json,
+    )

@@ -1,0 +1,128 @@
+"""The outermost edge: arguments in, one outcome out.
+
+Rules:
+
+1. A command returns an ``Outcome``. Its lines are for people, on standard output; with ``--json``
+   standard output is one JSON object with ``outcome`` and ``reason``, and nothing else.
+2. An error is one line on standard error, and the exit code of its family. Never a traceback.
+3. Progress and questions need a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NoReturn, TypeVar
+
+import click
+
+from interlock_core.errors import ConfigurationError, Exit, InterlockError
+from interlock_repo.review import printable
+
+PROGRAM: Final = "interlock-repo"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended when nothing went wrong.
+
+    Attributes:
+        reason: a stable name for machines.
+        lines: for people.
+        facts: further members of the JSON object.
+        exit_code: of the contract.
+    """
+
+    reason: str
+    lines: Sequence[str] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    exit_code: Exit = Exit.DONE
+
+
+class Edge(click.Group):
+    """The group whose ``main`` ends every command in one way (rules 1 and 2)."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # click's own signature
+        windows_expand_args: bool = True,  # as above
+        **extra: Any,
+    ) -> NoReturn:
+        """Run one command and exit."""
+        del standalone_mode
+        words = list(sys.argv[1:] if args is None else args)
+        as_json = "--json" in words
+        try:
+            result = super().main(
+                words,
+                prog_name or PROGRAM,
+                complete_var,
+                standalone_mode=False,
+                windows_expand_args=windows_expand_args,
+                **extra,
+            )
+        except InterlockError as e:
+            code = _failed(e.exit_code, e.reason, str(e), as_json=as_json)
+        except click.ClickException as e:
+            if not as_json and isinstance(e, click.UsageError) and e.ctx is not None:
+                click.echo(e.ctx.get_usage(), err=True)
+            code = _failed(Exit.USAGE, "usage", e.format_message(), as_json=as_json)
+        except click.Abort:
+            code = _failed(Exit.OTHER, "aborted", "Stopped: nothing was changed.", as_json=as_json)
+        except Exception as e:  # noqa: BLE001  # the outermost edge: what nobody foresaw ends here
+            message = f"Unexpected {type(e).__name__}: {e}. Please report it with the command."
+            code = _failed(Exit.OTHER, "unexpected", message, as_json=as_json)
+        else:
+            code = _ended(result, as_json=as_json) if isinstance(result, Outcome) else Exit.DONE
+        sys.exit(code)
+
+
+def _ended(outcome: Outcome, *, as_json: bool) -> Exit:
+    if as_json:
+        _print_json(outcome.exit_code, outcome.reason, outcome.facts)
+    else:
+        for line in outcome.lines:
+            click.echo(line)
+    return outcome.exit_code
+
+
+def _failed(code: Exit, reason: str, message: str, *, as_json: bool) -> Exit:
+    line = " ".join(printable(part) for part in message.splitlines())
+    click.echo(f"{PROGRAM}: {line} [{reason}]", err=True)
+    if as_json:
+        _print_json(code, reason, {"message": line})
+    return code
+
+
+def _print_json(code: Exit, reason: str, facts: Mapping[str, Any]) -> None:
+    outcome = {"outcome": code.name.lower(), "reason": reason} | dict(facts)
+    click.echo(json.dumps(outcome, ensure_ascii=False))
+
+
+def json_option(command: F) -> F:
+    """``--json``: read by the edge itself, so that it holds for usage errors too."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
+    )(command)
+
+
+def check_proxy(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> str | None:
+    """A proxy's URL, or a usage error."""
+    del context, parameter
+    if value is not None and not value.startswith(("http://", "https://")):
+        raise ConfigurationError(f"{value!r} is no proxy: write http://host:port.")
+    return value
+
+
+def is_terminal() -> bool:
+    """Whether a person can be asked (rule 3)."""
+    return sys.stdin.isatty() and sys.stderr.isatty()

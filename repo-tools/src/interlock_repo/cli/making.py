@@ -1,0 +1,57 @@
+"""What ``delegate``, ``stage`` and ``roster`` have in common: read, draft, assemble, show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from interlock_core.clock import system_clock
+from interlock_core.errors import ConflictError
+from interlock_repo import event as events
+from interlock_repo.cli import show
+from interlock_repo.cli.edge import Outcome
+from interlock_repo.event import Draft
+from interlock_repo.reading import open_event
+from interlock_repo.repository import Repository, open_repository
+from interlock_repo.review import account, tally_of
+
+Drafted = Callable[[Repository, datetime], Draft]
+"""Makes an event's content from what is in force, at a time."""
+
+
+def make(
+    directory: Path,
+    repository: str,
+    root: Path,
+    draft: Drafted,
+    *,
+    ca_file: Path | None,
+    proxy: str | None,
+    quiet: bool,
+) -> Outcome:
+    """Make an event and show it.
+
+    Raises:
+        InterlockError: whatever is wrong; nothing was written then.
+    """
+    if directory.exists():
+        # Said before the repository is read; ``events.create`` rules on it.
+        raise ConflictError(
+            f"{directory} exists: an event is never overwritten, choose another name.",
+            reason="event_exists",
+        )
+    now = system_clock()
+    with open_repository(repository, root, now, ca_file=ca_file, proxy=proxy) as opened:
+        drafted = draft(opened, now)
+        events.create(directory, drafted)
+    event = open_event(directory, root)
+    shown = account(event, now, root_is_trusted=True)
+    show.show(shown, err=quiet)
+    tally = tally_of(event)
+    names = ", ".join(holder.title for holder in tally.waiting)
+    said = (
+        f"Made {directory}. {tally.needed} of {names} must sign it: "
+        f"interlock-repo sign {directory} --key NAME.key.json"
+    )
+    return Outcome("staged", ("", said), show.event_facts(event, tally))

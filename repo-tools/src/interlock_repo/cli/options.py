@@ -1,0 +1,98 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from interlock_repo.cli.edge import check_proxy
+from interlock_repo.drafting import LIFETIME_DAYS
+from interlock_repo.event import Kind
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FILE: Final = click.Path(path_type=Path, dir_okay=False)
+EXISTING_FILE: Final = click.Path(path_type=Path, dir_okay=False, exists=True)
+DIRECTORY: Final = click.Path(path_type=Path, file_okay=False)
+
+passphrase_file: Final = click.option(
+    "--passphrase-file",
+    type=FILE,
+    metavar="FILE",
+    help="Take the passphrase from the first line of FILE instead of asking; only its owner may "
+    "be able to read it.",
+)
+
+
+def network(command: F) -> F:
+    """How to reach a server."""
+    for option in (
+        click.option("--proxy", metavar="URL", callback=check_proxy, help="Use this HTTP proxy."),
+        click.option(
+            "--ca-file",
+            type=EXISTING_FILE,
+            metavar="FILE",
+            help="Trust these certificates (PEM) instead of the system's.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def trusted_root(command: F) -> F:
+    """A root file of one's own, to check an event against."""
+    return click.option(
+        "--root",
+        "trusted_root",
+        type=EXISTING_FILE,
+        metavar="FILE",
+        help="Check that the event rests on this root metadata, which you trust.",
+    )(command)
+
+
+def new_event(kind: Kind) -> Callable[[F], F]:
+    """What makes a signing event of ``kind``: where to, from what, for how long."""
+
+    def decorate(command: F) -> F:
+        days = LIFETIME_DAYS[kind]
+        for option in (
+            click.option(
+                "--lifetime-days",
+                type=click.IntRange(1, 3650),
+                default=days,
+                show_default=True,
+                help="How long the new metadata is valid.",
+            ),
+            network,
+            click.option(
+                "--root",
+                "root",
+                type=EXISTING_FILE,
+                required=True,
+                metavar="FILE",
+                help="The image repository's root metadata that you trust, as the ceremony gave "
+                "it to you: image/1.root.json.",
+            ),
+            click.option(
+                "--repository",
+                required=True,
+                metavar="URL|DIR",
+                help="What is in force: the server, a copy of its store, or the output of the "
+                "ceremony.",
+            ),
+            click.option(
+                "--event",
+                "event",
+                type=DIRECTORY,
+                required=True,
+                metavar="DIR",
+                help="The signing event to make; it must not exist.",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return decorate

@@ -1,0 +1,92 @@
+"""``interlock-repo publish``: send what enough people signed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, BinaryIO, cast
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from interlock_core.clock import system_clock
+from interlock_core.http import Api
+from interlock_repo.cli.edge import Outcome, json_option
+from interlock_repo.cli.options import DIRECTORY, network, trusted_root
+from interlock_repo.copies import open_copies
+from interlock_repo.publishing import assemble, unobserved
+from interlock_repo.publishing import publish as send
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  interlock-repo publish release-1.4.0 --server https://updates.example.org
+  interlock-repo publish release-1.4.0 /media/usb/release-1.4.0 --server https://updates.example.org
+"""
+)
+@click.argument("event", nargs=-1, required=True, type=DIRECTORY)
+@click.option("--server", required=True, metavar="URL", help="Where to publish.")
+@network
+@trusted_root
+@json_option
+def publish(
+    event: tuple[Path, ...],
+    server: str,
+    ca_file: Path | None,
+    proxy: str | None,
+    trusted_root: Path | None,
+    as_json: bool,
+) -> Outcome:
+    """Publish EVENT through the server.
+
+    The signatures of all copies that are named are put together and verified; then the metadata
+    and the bytes that the server lacks are sent. After an interruption run it again: it finishes.
+    """
+    del as_json
+    first, tally = open_copies(event, trusted_root)
+    data = assemble(first, tally, system_clock())
+    api = Api(server, ca_file=ca_file, proxy=proxy)
+    done = send(first, data, api, _bar if sys.stderr.isatty() else unobserved)
+    name = f"{first.file.role} {first.file.version}"
+    said = (
+        f"{name} was published already."
+        if done.was_published
+        else f"Published {name}; {len(done.uploaded)} files were sent."
+    )
+    return Outcome(
+        "already_published" if done.was_published else "published",
+        (said,),
+        {
+            "id": done.id,
+            "role": first.file.role,
+            "version": first.file.version,
+            "uploaded": list(done.uploaded),
+        },
+    )
+
+
+@contextmanager
+def _bar(file: IO[bytes], length: int, name: str) -> Iterator[IO[bytes]]:
+    with (
+        Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        ) as progress,
+        progress.wrap_file(cast("BinaryIO", file), total=length, description=name) as shown,
+    ):
+        yield shown

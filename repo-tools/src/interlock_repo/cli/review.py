@@ -1,0 +1,40 @@
+"""``interlock-repo review``: what would be signed, in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from interlock_core.clock import system_clock
+from interlock_repo.cli import show
+from interlock_repo.cli.edge import Outcome, json_option
+from interlock_repo.cli.options import DIRECTORY, trusted_root
+from interlock_repo.reading import open_event
+from interlock_repo.review import account, tally_of
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  interlock-repo review release-1.4.0
+  interlock-repo review release-1.4.0 --root image/1.root.json
+"""
+)
+@click.argument("event", type=DIRECTORY)
+@trusted_root
+@json_option
+def review(event: Path, trusted_root: Path | None, as_json: bool) -> Outcome:
+    """Check everything in EVENT and say what would change.
+
+    Every file is checked against event.json and the metadata; one that is missing, changed or
+    extra is named. Read the digest aloud to one another: it is the same for all who look at the
+    same event.
+    """
+    opened = open_event(event, trusted_root)
+    shown = account(opened, system_clock(), root_is_trusted=trusted_root is not None)
+    tally = tally_of(opened)
+    if not as_json:
+        show.show(shown)
+    facts = show.event_facts(opened, tally) | {"account": show.as_json(shown)}
+    return Outcome("reviewed", ("", tally.next_step()), facts)

@@ -1,0 +1,52 @@
+"""``interlock-repo roster``: who runs the fleet, and by which rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from interlock_repo.cli.edge import Outcome, json_option
+from interlock_repo.cli.making import make
+from interlock_repo.cli.options import EXISTING_FILE, new_event
+from interlock_repo.drafting import draft_roster
+from interlock_repo.specs import RosterSpec, read_spec
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  interlock-repo sample roster > roster.toml
+  interlock-repo roster --event roster-may --repository https://updates.example.org \\
+      --root image/1.root.json roster.toml
+"""
+)
+@new_event("roster")
+@click.argument("spec", type=EXISTING_FILE)
+@json_option
+def roster(
+    spec: Path,
+    event: Path,
+    repository: str,
+    root: Path,
+    ca_file: Path | None,
+    proxy: str | None,
+    lifetime_days: int,
+    as_json: bool,
+) -> Outcome:
+    """Make a signing event of the roster that SPEC describes.
+
+    SPEC is a TOML file ('interlock-repo sample roster'): the whole roster, not a change of it.
+    Gateways believe a roster for 35 days after it was issued: make a new one each month, from the
+    same file if nothing changed. The holders of the role 'interlock' sign it.
+    """
+    wanted = read_spec(spec, RosterSpec)
+    return make(
+        event,
+        repository,
+        root,
+        lambda opened, now: draft_roster(opened, wanted, spec.parent, now=now, days=lifetime_days),
+        ca_file=ca_file,
+        proxy=proxy,
+        quiet=as_json,
+    )

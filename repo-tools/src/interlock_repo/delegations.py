@@ -1,0 +1,145 @@
+"""Who may release what: the top-level targets metadata that delegates (pure).
+
+Rules:
+
+1. A product's role covers ``<product>/*/*``, the reserved role ``interlock`` covers
+   ``interlock/*``; both are terminating.
+2. Within a role each person holds one key and each key stands once: a threshold counts people.
+3. The roster's holders are other people, with other keys, than the release managers of any
+   product. Otherwise those who make releases could decide who installs them.
+4. A role's metadata in force must still carry the threshold of the role's new holders, or the
+   server could not publish the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Targets
+
+from interlock_core.errors import RefusedError
+from interlock_core.keybytes import public_key_bytes
+from interlock_core.keys import NamedKey
+from interlock_core.names import ROSTER_ROLE, check_product
+from interlock_core.tuf_metadata import (
+    check_signatures,
+    check_top_level,
+    delegated_paths,
+    delegated_roles,
+)
+from interlock_repo.released import following
+from interlock_repo.trust import HOLDERS, Role, role_of
+
+
+@dataclass(frozen=True)
+class Holders:
+    """Who shall hold a role, and how many of them must sign."""
+
+    threshold: int
+    keys: tuple[NamedKey, ...]
+
+
+def next_targets(
+    current: Targets, changes: Mapping[str, Holders], *, now: datetime, expires: datetime
+) -> Metadata[Targets]:
+    """The targets metadata that follows ``current``, with the roles of ``changes`` set.
+
+    Raises:
+        RefusedError: ``shared_key``, ``same_person``, ``bad_threshold`` or ``same_holders``.
+        WireError: ``bad_name``: a name that may not name a product.
+    """
+    roles = dict(delegated_roles(current))
+    keys = dict(current.delegations.keys) if current.delegations is not None else {}
+    for name, holders in changes.items():
+        if name != ROSTER_ROLE:
+            check_product(name)
+        _check_holders(name, holders)
+        keys |= {named.key.keyid: named.key for named in holders.keys}
+        roles[name] = DelegatedRole(
+            name,
+            [named.key.keyid for named in holders.keys],
+            holders.threshold,
+            terminating=True,
+            paths=delegated_paths(name),
+            unrecognized_fields={HOLDERS: {n.key.keyid: n.name for n in holders.keys}},
+        )
+    used = {keyid for role in roles.values() for keyid in role.keyids}
+    targets = following(current, now=now, expires=expires)
+    targets.delegations = Delegations(
+        {keyid: key for keyid, key in keys.items() if keyid in used}, roles
+    )
+    check_delegations(targets)
+    return Metadata(targets)
+
+
+def check_delegations(targets: Targets) -> None:
+    """Check top-level targets metadata (rules 1 to 3), whoever made it.
+
+    Raises:
+        RefusedError: ``bad_delegation``, ``shared_key``, ``bad_threshold`` or ``same_holders``.
+        WireError: ``bad_name`` or ``bad_key``.
+    """
+    check_top_level(targets)
+    roles = [role_of(targets, name) for name in delegated_roles(targets)]
+    interlock = next((role for role in roles if role.name == ROSTER_ROLE), None)
+    for role in roles:
+        if interlock is not None and role is not interlock:
+            _check_apart(interlock, role)
+
+
+def check_not_stranded(targets: Targets, name: str, metadata: Metadata[Targets]) -> None:
+    """Check that a role's metadata in force fits its new holders (rule 4).
+
+    Raises:
+        RefusedError: ``strands_role``.
+    """
+    try:
+        check_signatures(targets, name, metadata)
+    except RefusedError as e:
+        raise RefusedError(
+            f"{name} {metadata.signed.version} is in force and would not carry the signatures of "
+            f"{name}'s new holders: keep enough of those who signed it, change the others, and "
+            "release once before you change the rest.",
+            reason="strands_role",
+        ) from e
+
+
+def _check_holders(name: str, holders: Holders) -> None:
+    if not 1 <= holders.threshold <= len(holders.keys):
+        raise RefusedError(
+            f"{name} asks for {holders.threshold} signatures and names {len(holders.keys)} "
+            "holders: nobody could ever sign it. Choose a threshold from 1 to the number of "
+            "holders.",
+            reason="bad_threshold",
+        )
+    by_key: dict[bytes, str] = {}
+    for named in holders.keys:
+        public = public_key_bytes(named.key)
+        if public in by_key:
+            raise RefusedError(
+                f"{name} names one public key twice, for {by_key[public]} and {named.name}: each "
+                "holder has a key of his own.",
+                reason="shared_key",
+            )
+        if named.name in by_key.values():
+            raise RefusedError(
+                f"{name} names two keys of {named.name}: each holder has one key in a role, "
+                "since a threshold counts people.",
+                reason="same_person",
+            )
+        by_key[public] = named.name
+
+
+def _check_apart(interlock: Role, product: Role) -> None:
+    for holder in interlock.holders:
+        same = product.holder_of(holder.key)
+        if same is not None or (
+            holder.name is not None and holder.name in {h.name for h in product.holders}
+        ):
+            raise RefusedError(
+                f"{holder.title} holds {interlock.name} and {product.name}: the roster's holders "
+                "are other people than the release managers, with other keys.",
+                reason="same_holders",
+            )

@@ -1,0 +1,312 @@
+"""Opening a signing event: every byte is checked before anybody looks at it (I/O).
+
+Rules (what ``event.Event`` promises):
+
+1. The files are those that ``event.json`` and the metadata call for, each with its digest; a
+   missing, changed or extra one is named.
+2. The roots form a chain; the newest signs the targets metadata; what is followed carries its
+   delegator's threshold. With a root file of the reader's own, the chain must hold it.
+3. The metadata keeps the rules of its kind, as if it were being staged now.
+4. Every signature verifies. If the event changed after it was signed, that is said first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from tuf.api.metadata import Metadata, Root, Targets
+
+from interlock_core import durable, wire
+from interlock_core.errors import InterlockError, NotFoundError, RefusedError
+from interlock_core.names import ROSTER_PATH
+from interlock_core.roster import MAX_ROSTER, Roster, read_roster
+from interlock_core.tuf_metadata import (
+    MAX_LENGTH,
+    check_signatures,
+    delegated_roles,
+    parse_metadata,
+    serialise,
+)
+from interlock_repo.delegations import check_delegations
+from interlock_repo.event import (
+    BASE,
+    BASE_ROSTER,
+    EVENT_FILE,
+    MAX_EVENT,
+    METADATA,
+    SIGNATURES,
+    TARGETS,
+    Event,
+    EventFile,
+    event_files,
+)
+from interlock_repo.released import check_release, new_paths, sha256_of
+from interlock_repo.rosters import check_roster
+from interlock_repo.signatures import (
+    MAX_SIGNATURE,
+    SignatureFile,
+    Signed,
+    check_unchanged,
+    parse_signature,
+    verify,
+)
+from interlock_repo.trust import Role, link_roots, role_of
+
+_ROOT: Final = re.compile(r"([1-9][0-9]{0,14})\.root\.json\Z")
+_TARGETS: Final = re.compile(r"[1-9][0-9]{0,14}\.targets\.json\Z")
+
+
+def open_event(directory: Path, trusted_root: Path | None = None) -> Event:
+    """Read an event and check all of it.
+
+    Args:
+        directory: the event.
+        trusted_root: a root file that the reader trusts (rule 2).
+
+    Raises:
+        NotFoundError: there is no event.
+        RefusedError: ``event_damaged``, ``event_changed``, ``untrusted_metadata``,
+            ``bad_signature``, ``wrong_key``, or as the checks of its kind.
+        WireError: a file does not have its form; the message names it.
+        TransientError: it cannot be read.
+    """
+    files = event_files(directory)
+    if EVENT_FILE not in files:
+        raise NotFoundError(f"There is no signing event at {directory}: it has no {EVENT_FILE}.")
+    data = _read(directory, EVENT_FILE, MAX_EVENT)
+    file = wire.decode_canonical(
+        data, EventFile, limit=MAX_EVENT, what=f"event file {directory / EVENT_FILE}"
+    )
+    reader = _Reader(directory, file)
+    event = Event(
+        directory=directory,
+        file=file,
+        digest=wire.sha256_hex(data),
+        metadata=reader.metadata,
+        roots=tuple(reader.roots),
+        base=reader.base,
+        delegator=reader.delegator,
+        previous=reader.previous,
+        roster=reader.roster,
+        previous_roster=reader.previous_roster,
+        signatures=tuple(reader.signatures(files)),
+    )
+    reader.check_targets()
+    _check_extra(directory, files, reader.expected())
+    if trusted_root is not None:
+        _check_trusted(event, trusted_root)
+    return event
+
+
+class _Reader:
+    """One event while it is checked, in the order of trust."""
+
+    def __init__(self, directory: Path, file: EventFile) -> None:
+        self._directory = directory
+        self._file = file
+        self.metadata = self._metadata()
+        # What people signed is compared with what stands there before anything else is said.
+        self._detached = self._signature_files()
+        self._check_metadata()
+        self.base = self._base()
+        self.roots = self._roots()
+        self.delegator = self._delegator()
+        self.role: Role = role_of(self.delegator, file.role)
+        self.previous = self._previous()
+        self.previous_roster, self.roster = self._rosters()
+        self._check_base()
+        self._check_kind()
+
+    def _path(self, name: str) -> Path:
+        return self._directory / name
+
+    def _metadata(self) -> Metadata[Targets]:
+        name = f"{METADATA}/{self._file.metadata_name}"
+        data = _read(self._directory, name, MAX_LENGTH[Targets.type])
+        metadata = parse_metadata(data, Targets, what=f"metadata {self._path(name)}")
+        if metadata.signatures or serialise(metadata) != data:
+            raise _damaged(self._path(name), "is not as it was staged")
+        return metadata
+
+    def _signature_files(self) -> dict[str, SignatureFile]:
+        found = {}
+        for path in sorted(self._path(SIGNATURES).glob("*.json")):
+            name = f"{SIGNATURES}/{path.name}"
+            what = f"signature {path}"
+            found[name] = parse_signature(_read(self._directory, name, MAX_SIGNATURE), what=what)
+        return found
+
+    def _check_metadata(self) -> None:
+        path = self._path(f"{METADATA}/{self._file.metadata_name}")
+        digest = wire.sha256_hex(self.metadata.signed_bytes)
+        check_unchanged(self._detached.values(), digest)
+        if digest != self._file.metadata_sha256:
+            raise _damaged(path, f"is not what {EVENT_FILE} pins")
+        if self.metadata.signed.version != self._file.version:
+            raise _damaged(path, f"has version {self.metadata.signed.version}")
+
+    def _base(self) -> dict[str, bytes]:
+        base = {}
+        for name, digest in self._file.base.items():
+            limit = MAX_ROSTER if name == BASE_ROSTER else MAX_LENGTH[Targets.type]
+            data = _read(self._directory, f"{BASE}/{name}", limit)
+            if wire.sha256_hex(data) != digest:
+                raise _damaged(self._path(f"{BASE}/{name}"), f"is not what {EVENT_FILE} pins")
+            base[name] = data
+        return base
+
+    def _roots(self) -> list[Metadata[Root]]:
+        versions = sorted(int(m[1]) for m in map(_ROOT.match, self.base) if m)
+        if not versions:
+            raise _damaged(self._path(EVENT_FILE), "names no root")
+        with self._about(f"{BASE}/{versions[-1]}.root.json"):
+            return link_roots([self.base[f"{version}.root.json"] for version in versions])
+
+    def _delegator(self) -> Root | Targets:
+        root = self.roots[-1].signed
+        if self._file.role == Targets.type:
+            return root
+        names = [name for name in self.base if _TARGETS.match(name)]
+        if len(names) != 1:
+            raise _damaged(self._path(EVENT_FILE), "must name one targets metadata")
+        metadata = self._parse_base(names[0])
+        with self._about(f"{BASE}/{names[0]}"):
+            check_signatures(root, Targets.type, metadata)
+        return metadata.signed
+
+    def _parse_base(self, name: str) -> Metadata[Targets]:
+        what = f"metadata {self._path(f'{BASE}/{name}')}"
+        return parse_metadata(self.base[name], Targets, what=what)
+
+    def _previous(self) -> Targets | None:
+        name = self._file.previous_name
+        if name is None:
+            if self._file.version != 1:
+                raise _damaged(self._path(EVENT_FILE), "names no version that it follows")
+            return None
+        metadata = self._parse_base(name)
+        with self._about(f"{BASE}/{name}"):
+            check_signatures(self.delegator, self._file.role, metadata)
+        if metadata.signed.version != self._file.version - 1:
+            raise _damaged(self._path(f"{BASE}/{name}"), "has another version than its name")
+        return metadata.signed
+
+    def _rosters(self) -> tuple[Roster | None, Roster | None]:
+        if self._file.kind != "roster":
+            return None, None
+        before = None
+        if self.previous is not None:
+            data = self.base.get(BASE_ROSTER)
+            info = self.previous.targets.get(ROSTER_PATH)
+            listed = sha256_of(ROSTER_PATH, info) if info is not None else None
+            if data is None or wire.sha256_hex(data) != listed:
+                raise _damaged(
+                    self._path(f"{BASE}/{BASE_ROSTER}"), "is not the roster that was in force"
+                )
+            with self._about(f"{BASE}/{BASE_ROSTER}"):
+                before = read_roster(data)
+        name = f"{TARGETS}/{ROSTER_PATH}"
+        data = _read(self._directory, name, MAX_ROSTER)
+        with self._about(name):
+            roster = read_roster(data)
+            check_roster(self.metadata.signed, roster, data, before)
+        return before, roster
+
+    def _check_base(self) -> None:
+        needed = {name for name in self.base if _ROOT.match(name)} | {self._file.previous_name}
+        if self._file.role != Targets.type:
+            needed |= {name for name in self.base if _TARGETS.match(name)}
+        if self.previous_roster is not None:
+            needed.add(BASE_ROSTER)
+        for name in sorted(self.base.keys() - needed):
+            raise _damaged(self._path(f"{BASE}/{name}"), "is nothing that the event rests on")
+
+    def _check_kind(self) -> None:
+        targets = self.metadata.signed
+        with self._about(f"{METADATA}/{self._file.metadata_name}"):
+            if self._file.kind == "delegations":
+                check_delegations(targets)
+            elif self._file.kind == "release" and isinstance(self.delegator, Targets):
+                if targets.delegations is not None:
+                    raise RefusedError(
+                        f"{self._file.role} may not delegate further.", reason="bad_delegation"
+                    )
+                role = delegated_roles(self.delegator)[self._file.role]
+                check_release(targets, self.previous, role)
+
+    def signatures(self, files: set[str]) -> Iterator[Signed]:
+        """Every signature, verified (rule 4)."""
+        for name, file in self._detached.items():
+            path = self._path(name)
+            if name not in files or path.stem != file.keyid:
+                raise _damaged(path, "does not have the name of the key that made it")
+            yield verify(file, self.role, self.metadata.signed_bytes, what=str(path))
+
+    def _target_paths(self) -> list[str]:
+        if self._file.kind == "roster":
+            return [ROSTER_PATH]
+        return new_paths(self.metadata.signed, self.previous)
+
+    def check_targets(self) -> None:
+        """Check the bytes that come with the event (rule 1)."""
+        for path in self._target_paths():
+            info = self.metadata.signed.targets[path]
+            file = self._path(f"{TARGETS}/{path}")
+            if not file.is_file():
+                raise _damaged(file, "is missing")
+            with durable.translated("read", file), file.open("rb") as opened:
+                if file.stat().st_size != info.length:
+                    raise _damaged(file, f"is not the {info.length} bytes that the metadata names")
+                digest = hashlib.file_digest(opened, "sha256").hexdigest()
+            if digest != sha256_of(path, info):
+                raise _damaged(file, "does not have the SHA-256 that the metadata names")
+
+    def expected(self) -> set[str]:
+        """Every file that the event may hold."""
+        return {
+            EVENT_FILE,
+            f"{METADATA}/{self._file.metadata_name}",
+            *(f"{BASE}/{name}" for name in self.base),
+            *(f"{TARGETS}/{path}" for path in self._target_paths()),
+            *self._detached,
+        }
+
+    @contextmanager
+    def _about(self, name: str) -> Iterator[None]:
+        """Name the file in whatever is wrong with it."""
+        try:
+            yield
+        except InterlockError as e:
+            raise RefusedError(f"{self._path(name)}: {e}", reason=e.reason) from e
+
+
+def _check_extra(directory: Path, files: set[str], expected: set[str]) -> None:
+    for name in sorted(files - expected):
+        raise _damaged(directory / name, "does not belong to the event: remove it")
+
+
+def _check_trusted(event: Event, trusted_root: Path) -> None:
+    data = durable.read(trusted_root, limit=MAX_LENGTH[Root.type], what="root file")
+    version = parse_metadata(data, Root, what=f"root file {trusted_root}").signed.version
+    if event.base.get(f"{version}.root.json") != data:
+        raise RefusedError(
+            f"The event does not rest on the root {version} in {trusted_root}: somebody staged "
+            "it from another. Do not sign it; have it staged from the right root.",
+            reason="untrusted_metadata",
+        )
+
+
+def _read(directory: Path, name: str, limit: int) -> bytes:
+    try:
+        return durable.read(directory / name, limit=limit, what="file of the event")
+    except NotFoundError as e:
+        raise _damaged(directory / name, "is missing") from e
+
+
+def _damaged(path: Path, why: str) -> RefusedError:
+    return RefusedError(f"{path} {why}.", reason="event_damaged")

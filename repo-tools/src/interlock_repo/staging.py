@@ -1,0 +1,205 @@
+"""A release becomes product metadata, the version after the one in force (I/O: reads files).
+
+Rules:
+
+1. Every earlier release stays listed as it is; ``released`` says what a new one must keep to.
+2. No release without a bill of materials. Evidence is signed like images are, each file a target.
+3. A file is measured, and measured again when it is copied into the event: one that changes
+   meanwhile is refused. Large files are never held in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from mimetypes import MimeTypes
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from tuf.api.metadata import DelegatedRole, Metadata, TargetFile, Targets
+
+from interlock_core import durable, wire
+from interlock_core.errors import ConfigurationError, RefusedError, WireError
+from interlock_core.names import ROSTER_ROLE
+from interlock_core.release import Evidence, Image, Reference, Slot
+from interlock_core.tuf_metadata import MAX_LENGTH, delegated_roles, serialise
+from interlock_repo.event import SourceFile, open_source
+from interlock_repo.released import check_release, following
+from interlock_repo.sbom import MAX_SBOM, sbom_format
+from interlock_repo.specs import ImageSpec, ReleaseSpec
+
+DEFAULT_SLOT: Final = "rootfs"
+
+_TYPES: Final = MimeTypes()
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A product's next metadata, and the bytes of its new targets by path."""
+
+    metadata: Metadata[Targets]
+    contents: dict[str, bytes | SourceFile]
+
+
+def delegated_product(targets: Targets, product: str) -> DelegatedRole:
+    """The role that releases ``product``.
+
+    Raises:
+        RefusedError: ``unknown_product``.
+    """
+    role = delegated_roles(targets).get(product)
+    if role is None or product == ROSTER_ROLE:
+        known = ", ".join(sorted(delegated_roles(targets).keys() - {ROSTER_ROLE})) or "none yet"
+        raise RefusedError(
+            f"{product[:80]!r} is no product of this repository ({known}): delegate it first.",
+            reason="unknown_product",
+        )
+    return role
+
+
+def stage(
+    spec: ReleaseSpec,
+    folder: Path,
+    role: DelegatedRole,
+    previous: Targets | None,
+    *,
+    now: datetime,
+    expires: datetime,
+) -> Staged:
+    """Make the metadata of a product with one more release.
+
+    Args:
+        spec: the release.
+        folder: where the files that it names are.
+        role: what the product's delegator says of it.
+        previous: the product's metadata in force; None before its first release.
+        now: the time of issue.
+        expires: of the metadata.
+
+    Raises:
+        RefusedError: ``no_sbom``, ``bad_sbom``, ``image_changed``, ``name_twice``,
+            ``too_large``, or as ``released.check_release``.
+        WireError: a file name or a fact that is not acceptable.
+        NotFoundError, TransientError: a file is missing or cannot be read.
+    """
+    targets = following(previous, now=now, expires=expires)
+    new = _Release(spec, folder)
+    for path, target in new.targets.items():
+        targets.targets[path] = target
+    check_release(targets, previous, role)
+    metadata = Metadata(targets)
+    if len(serialise(metadata)) > MAX_LENGTH[Targets.type]:
+        raise RefusedError(
+            f"The metadata of {spec.product} would be larger than the "
+            f"{MAX_LENGTH[Targets.type]} bytes that TUF clients read.",
+            reason="too_large",
+        )
+    return Staged(metadata, new.contents)
+
+
+class _Release:
+    """Targets and contents of one release."""
+
+    def __init__(self, spec: ReleaseSpec, folder: Path) -> None:
+        self._spec = spec
+        self._folder = folder
+        self.targets: dict[str, TargetFile] = {}
+        self.contents: dict[str, bytes | SourceFile] = {}
+        references = self._evidence()
+        for image in spec.images:
+            self._image(image, references)
+
+    def _evidence(self) -> tuple[Reference, ...]:
+        spec = self._spec
+        if spec.sbom is None:
+            raise RefusedError(
+                f"{spec.product} {spec.version} has no SBOM: name a CycloneDX or SPDX file as "
+                "'sbom'.",
+                reason="no_sbom",
+            )
+        stated = {"sbom": spec.sbom, "notes": spec.notes, "vex": spec.vex}
+        stated["provenance"] = spec.provenance
+        references = []
+        for kind, name in stated.items():
+            if name is None:
+                continue
+            file = self._folder / name
+            data = _read(file)
+            format_ = sbom_format(data, what=str(file)) if kind == "sbom" else _format(file)
+            facts = {"evidence": kind, "format": format_}
+            path = self._add(file.name, data, len(data), wire.sha256_hex(data), facts, Evidence)
+            references.append({"kind": kind, "path": path, "sha256": wire.sha256_hex(data)})
+        return wire.convert(references, tuple[Reference, ...], what="references")
+
+    def _image(self, image: ImageSpec, references: tuple[Reference, ...]) -> None:
+        spec, file = self._spec, self._folder / image.file
+        source = measure(file)
+        slot = Slot(name=image.slot or DEFAULT_SLOT, length=source.length, sha256=source.sha256)
+        facts = {
+            "hardware_ids": image.hardware_ids or spec.hardware_ids,
+            "release_counter": spec.release_counter,
+            "raises_floor_to": spec.raises_floor_to,
+            "min_counter_installed": spec.min_counter_installed,
+            "update_class": spec.update_class,
+            "markets": spec.markets,
+            "support_end": spec.support_end.isoformat(),
+            "udi_di": spec.udi_di,
+            "slots": image.slots if image.slots is not None else (slot,),
+            "references": references,
+        }
+        name = image.name if image.name is not None else file.name
+        self._add(name, source, source.length, source.sha256, facts, Image)
+
+    def _add(
+        self,
+        name: str,
+        content: bytes | SourceFile,
+        length: int,
+        sha256: str,
+        facts: dict[str, Any],
+        type_: type[Image | Evidence],
+    ) -> str:
+        spec = self._spec
+        path = f"{spec.product}/{spec.version}/{name}"
+        if path in self.targets:
+            raise RefusedError(
+                f"Two files of the release are called {name}: give one another name.",
+                reason="name_twice",
+            )
+        stated = msgspec.to_builtins({"product": spec.product, "version": spec.version} | facts)
+        custom = wire.convert(stated, type_, what=f"facts of {path[:120]!r}")
+        self.targets[path] = TargetFile(
+            length, {"sha256": sha256}, path, {"custom": msgspec.to_builtins(custom)}
+        )
+        self.contents[path] = content
+        return path
+
+
+def measure(path: Path) -> SourceFile:
+    """Length and digest of a file, in bounded memory (rule 3).
+
+    Raises:
+        RefusedError: ``image_changed`` or ``empty_file``.
+        NotFoundError, TransientError: it is missing or cannot be read.
+    """
+    digest, length = hashlib.sha256(), 0
+    with open_source(path) as file, durable.translated("read", path):
+        while chunk := file.read(durable.CHUNK):
+            digest.update(chunk)
+            length += len(chunk)
+    if not length:
+        raise RefusedError(f"{path} is empty: there is nothing to install.", reason="empty_file")
+    return SourceFile(path, length, digest.hexdigest())
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return durable.read(path, limit=MAX_SBOM, what="file")
+    except WireError as e:
+        raise ConfigurationError(str(e)) from e
+
+
+def _format(path: Path) -> str:
+    return _TYPES.guess_type(path.name)[0] or "application/octet-stream"

@@ -1,0 +1,81 @@
+"""The command ``interlock-ops``: one module for each subcommand."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from interlock_ops import __version__
+from interlock_ops.cli.edge import Main
+from interlock_ops.cli.key_new import key_new
+from interlock_ops.cli.key_show import key_show
+from interlock_ops.cli.rollout_advance import rollout_advance
+from interlock_ops.cli.rollout_authorise import rollout_authorise
+from interlock_ops.cli.rollout_pause import rollout_pause
+from interlock_ops.cli.rollout_post import rollout_post
+from interlock_ops.cli.rollout_propose import rollout_propose
+from interlock_ops.cli.rollout_renew import rollout_renew
+from interlock_ops.cli.rollout_resume import rollout_resume
+from interlock_ops.cli.rollout_start import rollout_start
+from interlock_ops.cli.rollout_status import rollout_status
+from interlock_ops.cli.sample import sample
+
+__all__ = ["main"]
+
+SECTIONS: Final = {
+    "A rollout, from proposal to a stop": (
+        "interlock-ops sample order > order.toml",
+        'interlock-ops rollout propose order.toml --reason "security fix"',
+        'interlock-ops rollout authorise ORDER_ID --role approver --reason "tested"    (others)',
+        'interlock-ops rollout start ORDER_ID --reason "window agreed"',
+        'interlock-ops rollout authorise --go GO_ID --role approver --reason "agreed"  (others)',
+        "interlock-ops rollout status ORDER_ID",
+        'interlock-ops rollout pause ORDER_ID --reason "ward 3 reports alarms"',
+    ),
+    "Exit codes": (
+        "0   done, or nothing to do",
+        "2   usage or settings: change them",
+        "10  too early: wait",
+        "20  refused, with a named reason",
+        "30  network or disk: trying again helps",
+        "1   anything else",
+    ),
+}
+
+
+@click.group(cls=Main, sections=SECTIONS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="interlock-ops")
+def main() -> None:
+    """Sign and send what operators say about a fleet's rollouts.
+
+    Every act is a signed statement: there are no passwords, and the server cannot change one. One
+    signature stops; starting, advancing and resuming take other people too.
+    """
+
+
+@main.group()
+def key() -> None:
+    """Make and show keys."""
+
+
+@main.group()
+def rollout() -> None:
+    """Propose, authorise, start, advance, renew, pause, resume and follow rollouts."""
+
+
+key.add_command(key_new)
+key.add_command(key_show)
+for _command in (
+    rollout_propose,
+    rollout_authorise,
+    rollout_start,
+    rollout_advance,
+    rollout_renew,
+    rollout_pause,
+    rollout_resume,
+    rollout_status,
+    rollout_post,
+):
+    rollout.add_command(_command)
+main.add_command(sample)

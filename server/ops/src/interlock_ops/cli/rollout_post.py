@@ -1,0 +1,34 @@
+"""``rollout post``: sends envelopes that were signed and written to files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from interlock_core import durable
+from interlock_core.order import ROLLOUT_STATEMENTS
+from interlock_core.statement import MAX_ENVELOPE, open_statement, read_envelope
+from interlock_ops.cli.edge import Answer, Operation, Run
+from interlock_ops.show import fact, heading, statement
+
+EXAMPLES: Final = ("interlock-ops rollout post stop.json",)
+
+
+@click.command("post", cls=Operation, examples=EXAMPLES)
+@click.argument("files", type=click.Path(path_type=Path, dir_okay=False), nargs=-1, required=True)
+def rollout_post(run: Run, files: tuple[Path, ...]) -> Answer:
+    """Send signed envelopes from FILES, in the order given.
+
+    No key is needed. Sending one again does no harm.
+    """
+    opened = []
+    for file in files:
+        data = durable.read(file, limit=MAX_ENVELOPE + 1, what="statement file")
+        opened.append(open_statement(read_envelope(data), ROLLOUT_STATEMENTS))
+    for one in opened:
+        run.voice.show(statement(one.said, id_=one.id))
+        run.session.post(one.envelope, one.id)
+    ids = [one.id for one in opened]
+    return Answer("posted", [heading("Sent:"), *(fact("id", id_) for id_ in ids)], {"ids": ids})

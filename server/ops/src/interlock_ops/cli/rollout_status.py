@@ -1,0 +1,126 @@
+"""``rollout status``: how an order stands by its signatures, or the list of orders."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import click
+
+from interlock_core import wire
+from interlock_core.decide import MAX_ROSTER_AGE
+from interlock_core.errors import InterlockError, NotFoundError, RefusedError, WireError
+from interlock_core.release import Image
+from interlock_ops.cli.common import verified_images
+from interlock_ops.cli.edge import Answer, Operation, Run, statement_id
+from interlock_ops.show import rollouts, status
+from interlock_ops.units import show_time
+from interlock_ops.view import CohortStatus, Dossier, Status, read_status
+
+EXAMPLES: Final = (
+    "interlock-ops rollout status",
+    "interlock-ops rollout status ORDER_ID --json",
+)
+
+
+@click.command("status", cls=Operation, examples=EXAMPLES)
+@click.argument("order_id", type=statement_id, required=False)
+@click.option("--product", help="Without ORDER_ID: only this product's orders.")
+def rollout_status(run: Run, order_id: str | None, product: str | None) -> Answer:
+    """Show how an order stands: who is missing, what is open, until when, what stops it.
+
+    It is computed here, from the signed statements and the verified roster, by the code that
+    gateways decide with; where the server's account differs, that is said. Without ORDER_ID the
+    server's list is shown, newest first.
+    """
+    session = run.session
+    if order_id is None:
+        items = list(session.rollouts(product))
+        return Answer(
+            "listed", rollouts(items), {"rollouts": [json.loads(wire.encode(i)) for i in items]}
+        )
+    dossier = session.dossier(order_id)
+    judge = session.judge
+    if judge.now >= judge.roster.issued + MAX_ROSTER_AGE:
+        run.voice.warn(
+            f"The roster was issued at {show_time(judge.roster.issued)}: gateways believe one for "
+            f"{MAX_ROSTER_AGE.days} days. Have it renewed."
+        )
+    found = _with_later(run, dossier)
+    images = _images(run, dossier)
+    return Answer(
+        "server_differs" if found.differences else "status",
+        status(found, images),
+        _facts(found),
+    )
+
+
+def _with_later(run: Run, dossier: Dossier) -> Status:
+    """The status, with later orders looked at until every cohort is known to be superseded."""
+    session = run.session
+    order = dossier.order.said
+    later: list[Dossier] = []
+    found = read_status(session.judge, dossier)
+    for summary in session.rollouts(order.product):
+        if summary.seq <= order.seq or summary.id == dossier.order.id:
+            continue
+        try:
+            later.append(session.dossier(summary.id))
+        except (RefusedError, WireError, NotFoundError) as e:
+            run.voice.warn(f"The later order {summary.seq} cannot be judged: {e}")
+            continue
+        found = read_status(session.judge, dossier, later)
+        if all(cohort.superseded_by for cohort in found.cohorts):
+            break
+    return found
+
+
+def _images(run: Run, dossier: Dossier) -> dict[str, Image]:
+    try:
+        return dict(verified_images(run.session, dossier.order.said))
+    except InterlockError as e:
+        run.voice.warn(f"The order's targets: {e}")
+        return {}
+
+
+def _facts(found: Status) -> dict[str, Any]:
+    order = found.dossier.order
+    return {
+        "id": order.id,
+        "order": json.loads(wire.encode(order.said)),
+        "at": show_time(found.now),
+        "cohorts": {cohort.cohort: _cohort(cohort) for cohort in found.cohorts},
+        "differences": list(found.differences),
+    }
+
+
+def _cohort(cohort: CohortStatus) -> dict[str, Any]:
+    return {
+        "state": cohort.state,
+        "accepted_at": _time(cohort.accepted_at),
+        "author_counts": cohort.author_counts,
+        "missing": dict(cohort.missing),
+        "objection": cohort.objection,
+        "live_until": _time(cohort.live_until),
+        "superseded_by": cohort.superseded_by,
+        "stops": [
+            {"id": one.stop.id, "author": one.stop.said.author, "counts": one.counts}
+            for one in cohort.standing
+        ],
+        "stages": [
+            {
+                "stage": stage.number,
+                "open_since": _time(stage.since),
+                "soak_ends": _time(stage.soak_ends),
+                "valid_until": _time(stage.valid_until),
+                "waiting": [
+                    {"go": one.go.id, "missing": dict(one.missing)} for one in stage.waiting
+                ],
+            }
+            for stage in cohort.stages
+        ],
+    }
+
+
+def _time(time: Any) -> str | None:
+    return None if time is None else show_time(time)

@@ -1,0 +1,1 @@
+"""Files to begin with, printed by ``sample``."""

@@ -1,0 +1,309 @@
+"""Statements and their status as a person reads them (pure: values in, rich renderables out).
+
+Rules:
+
+1. What will be signed is shown whole and in plain words: what, to whom, when, and what it does.
+2. Text that others wrote is shown as text: no character of it can move the cursor, change a colour
+   or turn the reading direction.
+3. Ids and digests are never cut where somebody may have to compare or copy them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from interlock_core.api import RolloutSummary
+from interlock_core.order import Authorisation, Go, Order, Stop
+from interlock_core.release import Image
+from interlock_core.statement import Said
+from interlock_ops.units import show_duration, show_percent, show_time
+from interlock_ops.view import CohortStatus, Status
+
+ACTS: Final = {
+    "open": "opens",
+    "renew": "renews",
+    "resume": "resumes at",
+}
+
+
+def plain(text: str) -> str:
+    """``text`` on one line, whatever was in it (rule 2)."""
+    return "".join(c if c.isprintable() else f"\\u{{{ord(c):x}}}" for c in text)
+
+
+def heading(text: str) -> Text:
+    """A line that stands out."""
+    return Text(plain(text), style="bold")
+
+
+def line(text: str, style: str = "") -> Text:
+    """A line of its own."""
+    return Text(plain(text), style=style)
+
+
+def fact(name: str, value: str) -> Text:
+    """A named fact, indented."""
+    return Text(f"  {name:<12} {plain(value)}")
+
+
+def statement(
+    said: Said,
+    *,
+    id_: str | None = None,
+    images: Mapping[str, Image] | None = None,
+    order: Order | None = None,
+) -> list[RenderableType]:
+    """A statement whole, in plain words (rule 1).
+
+    Args:
+        said: of the rollout statements.
+        id_: its id, where it is known already.
+        images: of an order, the verified facts of its targets by path.
+        order: of a go or a stop, the order that it is about, if it is known.
+    """
+    match said:
+        case Order():
+            shown = _order(said, images or {})
+        case Authorisation():
+            shown = [
+                heading(f"Authorisation by {said.author}: {said.meaning} as {said.role}"),
+                fact("of the", f"{said.authorises} {said.id}"),
+            ]
+        case Go():
+            shown = _go(said, order)
+        case Stop():
+            shown = _stop(said, order)
+        case _:
+            shown = [heading(type(said).__name__)]
+    if id_ is not None:
+        shown.append(fact("id", id_))
+    return [
+        *shown,
+        fact("reason", said.reason),
+        fact("signed at", f"{show_time(said.at)} for the fleet {said.fleet}"),
+    ]
+
+
+def _order(order: Order, images: Mapping[str, Image]) -> list[RenderableType]:
+    window = order.window
+    shown: list[RenderableType] = [
+        heading(f"Order {order.seq} of {order.product}, {order.kind}, by {order.author}"),
+        fact("from", show_time(order.not_before)),
+        fact("until", show_time(order.expires)),
+        fact(
+            "window",
+            f"{window.opens} to {window.closes} by the gateway's local time"
+            if window
+            else "any time that the gateway allows",
+        ),
+        fact("spread", f"over {show_duration(order.spread_seconds)}"),
+        fact("deadline", f"{show_duration(order.deadline_seconds)} of silence count as a failure"),
+    ]
+    shown += [
+        fact(
+            "stops at",
+            f"{show_percent(abort.threshold_basis_points)} {abort.failure_type.replace('_', ' ')} "
+            f"of at least {abort.min_executed}",
+        )
+        for abort in order.abort
+    ]
+    for number, target in enumerate(order.targets):
+        shown.append(line(f"  {'wanted' if number == 0 else 'or first':<12} {target.path}"))
+        shown.append(fact("", f"sha256 {target.sha256}"))
+        shown.append(fact("", f"{target.length} bytes"))
+        image = images.get(target.path)
+        if image is not None:
+            shown.append(
+                fact(
+                    "",
+                    f"{image.product} {image.version}, counter {image.release_counter}, "
+                    f"{image.update_class.type}, {image.update_class.urgency}, "
+                    f"for {' '.join(image.hardware_ids)} in {' '.join(image.markets)}",
+                )
+            )
+    return [*shown, _stages(order)]
+
+
+def _stages(order: Order) -> Table:
+    table = _table("stage", "cohorts", "share", "soak", "gate")
+    for number, stage in enumerate(order.stages):
+        table.add_row(
+            str(number),
+            ", ".join(stage.cohorts),
+            show_percent(stage.basis_points),
+            show_duration(stage.soak_seconds),
+            "people" if stage.gate == "manual" else "auto: the monitor",
+        )
+    return table
+
+
+def _go(go: Go, order: Order | None) -> list[RenderableType]:
+    shown: list[RenderableType] = [
+        heading(f"Go by {go.author}: {ACTS[go.act]} stage {go.stage}"),
+        fact("of order", _named(go.order, order)),
+    ]
+    if order is not None and go.stage < len(order.stages) and go.act != "resume":
+        stage = order.stages[go.stage]
+        shown.append(
+            fact("for", f"{show_percent(stage.basis_points)} of {', '.join(stage.cohorts)}")
+        )
+    if go.act == "resume":
+        shown += [fact("ends stop", stop) for stop in go.clears]
+    else:
+        shown.append(fact("opened at", show_time(go.opened_at)))
+    if go.renews is not None:
+        shown.append(fact("renews", go.renews))
+    shown.append(fact("lapses at", f"{show_time(go.valid_until)} unless it is renewed"))
+    return shown
+
+
+def _stop(stop: Stop, order: Order | None) -> list[RenderableType]:
+    scope = [
+        text
+        for text in (
+            f"at the cohort {stop.cohort}" if stop.cohort else "",
+            f"at the site {stop.site}" if stop.site else "",
+        )
+        if text
+    ]
+    return [
+        heading(f"Stop by {stop.author}: {' and '.join(scope) if scope else 'everywhere'}"),
+        fact("of order", _named(stop.order, order)),
+        fact("does", "no gateway begins or goes on until a resume by the cohort's rule ends it"),
+    ]
+
+
+def _named(id_: str, order: Order | None) -> str:
+    if order is None:
+        return id_
+    return f"{id_} ({order.product} {order.seq}, {order.kind}, {order.targets[0].path})"
+
+
+def asks(needed: Mapping[str, Mapping[str, int]], command: str) -> list[RenderableType]:
+    """Who must authorise next, by cohort, and the command that does it."""
+    people = {cohort: rule for cohort, rule in needed.items() if rule}
+    if not people:
+        return [line("Nobody else is needed.")]
+    return [
+        heading("Needed now, from others:"),
+        *(fact(cohort, roles(rule)) for cohort, rule in people.items()),
+        line(f"  {command}"),
+    ]
+
+
+def roles(rule: Mapping[str, int]) -> str:
+    """``approver x 2, site-engineer x 1``."""
+    return ", ".join(f"{role} x {count}" for role, count in sorted(rule.items())) or "nobody"
+
+
+def rollouts(items: Iterable[RolloutSummary]) -> list[RenderableType]:
+    """The server's list, which nothing of is signed."""
+    table = _table("product", "seq", "kind", "state", "in force", "author", "signed at", "id")
+    for one in items:
+        table.add_row(
+            one.product,
+            str(one.seq),
+            plain(one.kind),
+            one.state,
+            "yes" if one.in_force else "no",
+            plain(one.author),
+            show_time(one.at),
+            one.id,
+        )
+    if not table.rows:
+        return [line("The server lists no rollouts.")]
+    return [
+        table,
+        line("As the server tells it; 'rollout status ORDER_ID' checks the signatures.", "dim"),
+    ]
+
+
+def status(found: Status, images: Mapping[str, Image] | None = None) -> list[RenderableType]:
+    """An order's status, computed from signatures."""
+    dossier = found.dossier
+    shown = statement(dossier.order.said, id_=dossier.order.id, images=images)
+    for cohort in found.cohorts:
+        shown += _cohort(cohort, found.now)
+    if found.differences:
+        shown.append(heading("The server's account differs from what was signed:"))
+        shown += [line(f"  {text}", "red") for text in found.differences]
+    return shown
+
+
+def _cohort(cohort: CohortStatus, now: datetime) -> list[RenderableType]:
+    shown: list[RenderableType] = [
+        heading(f"{cohort.cohort}: {cohort.state.replace('_', ' ')}"),
+    ]
+    if cohort.state == "denied":
+        return [*shown, fact("", "no pattern of the roster covers this cohort")]
+    if cohort.accepted_at is not None:
+        shown.append(fact("accepted", show_time(cohort.accepted_at)))
+    elif not cohort.author_counts:
+        shown.append(fact("missing", "a signature of an operator over this cohort as its author"))
+    if cohort.missing:
+        shown.append(fact("missing", roles(cohort.missing)))
+    if cohort.superseded_by:
+        shown.append(fact("superseded", f"by {cohort.superseded_by}"))
+    shown += [
+        fact(
+            "stop stands",
+            f"{one.stop.id} by {one.stop.said.author}, {show_time(one.stop.said.at)}: "
+            f"{one.stop.said.reason}"
+            + (f" (site {one.stop.said.site})" if one.stop.said.site else "")
+            + ("" if one.counts else " (its author may not stop here by the present roster)"),
+        )
+        for one in cohort.standing
+    ]
+    for stage in cohort.stages:
+        shown += _stage_lines(cohort, stage.number, now)
+    if cohort.objection:
+        shown.append(fact("objection", cohort.objection))
+    if cohort.live_until is not None:
+        left = int((cohort.live_until - now).total_seconds())
+        until = show_time(cohort.live_until)
+        shown.append(
+            fact("live until", f"{until} (in {show_duration(left)})")
+            if left > 0
+            else fact("lapsed at", f"{until}: a resume revives it")
+        )
+    return shown
+
+
+def _stage_lines(cohort: CohortStatus, number: int, now: datetime) -> list[RenderableType]:
+    stage = cohort.stages[number]
+    name = f"stage {number}"
+    if stage.since is None:
+        waiting: list[RenderableType] = [
+            fact(
+                name,
+                f"opening by {one.go.said.author} waits for {roles(one.missing)}: {one.go.id}"
+                if one.missing
+                else f"opening by {one.go.said.author} for {show_time(one.go.said.opened_at)}",
+            )
+            for one in stage.waiting
+        ]
+        return waiting or [fact(name, "not open")]
+    text = f"open since {show_time(stage.since)}"
+    if stage.soak_ends is not None:
+        left = int((stage.soak_ends - now).total_seconds())
+        text += f", soak left {show_duration(left)}" if left > 0 else ", soak over"
+    return [fact(name, text)]
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def facts_table(rows: Sequence[tuple[str, str]]) -> Sequence[RenderableType]:
+    """Named facts, one a line."""
+    return [fact(name, value) for name, value in rows]

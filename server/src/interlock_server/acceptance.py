@@ -1,0 +1,221 @@
+"""Whether a statement may be stored: named refusals, judged by the roster in force.
+
+Rules:
+
+1. The judgement is that of the gateways (``roster``, ``chain``). What is well signed by somebody
+   entitled passes, whether or not it counts yet: that is decided anew by every reader.
+2. Refused by name: another fleet, an unknown author, a signature that is not his (a key that the
+   roster no longer gives him, too), a role that he does not hold, authorising one's own statement,
+   something that is not on file, an order for what was not released, a date in the future.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy.orm import Session
+
+from interlock_core.chain import stop_counts
+from interlock_core.errors import RefusedError
+from interlock_core.order import Authorisation, Go, Order, Stop
+from interlock_core.roster import MONITOR, OPERATOR, Judge
+from interlock_core.statement import Opened
+from interlock_core.wire import format_time
+from interlock_server.image import Released
+from interlock_server.onfile import MAX_AHEAD, find
+
+_OPENERS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
+    ("open", "manual"): (OPERATOR,),
+    ("open", "auto"): (MONITOR,),
+    ("renew", "manual"): (OPERATOR, MONITOR),
+    ("renew", "auto"): (OPERATOR, MONITOR),
+    ("resume", "manual"): (OPERATOR,),
+    ("resume", "auto"): (OPERATOR,),
+}
+"""Who may sign a ``go``, by its act and its stage's gate (rules 5, 10 and 12 of the statements)."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What an acceptance is judged against.
+
+    Attributes:
+        released: what the image repository says.
+        cohorts: those that this server serves.
+        session: to look statements up.
+    """
+
+    judge: Judge
+    released: Released
+    cohorts: frozenset[str]
+    session: Session
+
+    def order(self, id_: str) -> Opened[Order]:
+        """An order on file.
+
+        Raises:
+            RefusedError: ``unknown_order``.
+        """
+        found = find(self.session, id_)
+        if found is None or not isinstance(found.said, Order):
+            raise RefusedError(
+                f"No order {id_[:12]} is on file here: send the order first.",
+                reason="unknown_order",
+            )
+        return found
+
+
+def check_statement(opened: Opened[Any], ground: Ground) -> str:
+    """Judge one statement (rules 1 and 2); returns the id of the order that it concerns.
+
+    Raises:
+        RefusedError: the reason says which rule.
+    """
+    _check_author(opened, ground.judge)
+    match opened.said:
+        case Order():
+            return _check_order(opened, ground)
+        case Authorisation():
+            return _check_authorisation(opened, ground)
+        case Go():
+            return _check_go(opened, ground)
+        case Stop():
+            return _check_stop(opened, ground)
+    raise AssertionError("POSTED lists what is matched here")
+
+
+def _check_author(opened: Opened[Any], judge: Judge) -> None:
+    said = opened.said
+    if said.fleet != judge.roster.fleet:
+        raise RefusedError(
+            f"The statement is for fleet {said.fleet} and this server serves {judge.roster.fleet}.",
+            reason="wrong_fleet",
+        )
+    if all(person.name != said.author for person in judge.roster.persons):
+        raise RefusedError(
+            f"The roster knows no person {said.author}: nothing was stored.",
+            reason="unknown_author",
+        )
+    if judge.signer_key(opened) is None:
+        raise RefusedError(
+            f"No key that the roster gives {said.author} made this signature: sign with that key.",
+            reason="bad_signature",
+        )
+    if said.at > judge.now + MAX_AHEAD:
+        raise RefusedError(
+            f"The statement is dated {format_time(said.at)} and it is "
+            f"{format_time(judge.now)} here: check the clock of the machine that signed.",
+            reason="dated_in_future",
+        )
+
+
+def _entitled(opened: Opened[Any], judge: Judge, roles: Iterable[str], over: Iterable[str]) -> None:
+    roles = tuple(roles)
+    if not any(judge.author_is(opened, roles, cohort) for cohort in over):
+        raise RefusedError(
+            f"{opened.said.author} does not hold the role {' or '.join(roles)} over any cohort "
+            "that this is about.",
+            reason="role_not_held",
+        )
+
+
+def _check_order(opened: Opened[Order], ground: Ground) -> str:
+    order = opened.said
+    _entitled(opened, ground.judge, (OPERATOR,), order.cohorts())
+    unknown = sorted(set(order.cohorts()) - ground.cohorts)
+    if unknown:
+        raise RefusedError(
+            f"This server has no cohort {unknown[0]}: name one of "
+            f"{', '.join(sorted(ground.cohorts))}, or add it with 'interlock-server init'.",
+            reason="unknown_cohort",
+        )
+    least = ground.judge.roster.min_order_seq.get(order.product, 0)
+    if order.seq < least:
+        raise RefusedError(
+            f"The roster ended orders of {order.product} below {least}, and this is {order.seq}.",
+            reason="superseded_order",
+        )
+    for target in order.targets:
+        released = ground.released.target(target.path)
+        if released is None or (released.custom or {}).get("kind") != "image":
+            raise RefusedError(
+                f"No image {target.path} is published: publish the release first.",
+                reason="unknown_target",
+            )
+        if (released.length, released.hashes.get("sha256")) != (target.length, target.sha256):
+            raise RefusedError(
+                f"{target.path} was released with {released.length} bytes and SHA-256 "
+                f"{released.hashes.get('sha256')}, which is not what the order names.",
+                reason="target_mismatch",
+            )
+    return opened.id
+
+
+def _check_authorisation(opened: Opened[Authorisation], ground: Ground) -> str:
+    word = opened.said
+    subject = find(ground.session, word.id)
+    said = subject.said if subject else None
+    kind = "order" if isinstance(said, Order) else "go" if isinstance(said, Go) else None
+    if subject is None or kind != word.authorises:
+        raise RefusedError(
+            f"No {word.authorises} {word.id[:12]} is on file here: send that first.",
+            reason="unknown_subject",
+        )
+    if subject.said.author == word.author:
+        raise RefusedError(
+            f"{word.author} signed the {word.authorises} and cannot authorise it too: somebody "
+            "else must.",
+            reason="own_authorisation",
+        )
+    order = subject if isinstance(subject.said, Order) else ground.order(subject.said.order)
+    _entitled(opened, ground.judge, (word.role,), order.said.cohorts())
+    id_: str = order.id
+    return id_
+
+
+def _check_go(opened: Opened[Go], ground: Ground) -> str:
+    go = opened.said
+    order = ground.order(go.order)
+    if go.stage >= len(order.said.stages):
+        raise RefusedError(
+            f"The order has {len(order.said.stages)} stages, counted from 0; there is no stage "
+            f"{go.stage}.",
+            reason="unknown_stage",
+        )
+    stage = order.said.stages[go.stage]
+    # A resume is judged by the rule of each cohort of the order, whatever stage it names.
+    over = order.said.cohorts() if go.act == "resume" else stage.cohorts
+    _entitled(opened, ground.judge, _OPENERS[go.act, stage.gate], over)
+    if go.act == "renew":
+        opening = find(ground.session, go.renews or "")
+        meant = (go.order, go.stage, go.opened_at)
+        if (
+            opening is None
+            or not isinstance(opening.said, Go)
+            or opening.said.act != "open"
+            or (opening.said.order, opening.said.stage, opening.said.opened_at) != meant
+        ):
+            raise RefusedError(
+                f"No opening {(go.renews or '')[:12]} of that stage and time is on file here.",
+                reason="unknown_opening",
+            )
+    return go.order
+
+
+def _check_stop(opened: Opened[Stop], ground: Ground) -> str:
+    stop = opened.said
+    order = ground.order(stop.order)
+    if stop.cohort is not None and stop.cohort not in order.said.cohorts():
+        raise RefusedError(
+            f"The order does not name the cohort {stop.cohort}: there is nothing to stop there.",
+            reason="unknown_cohort",
+        )
+    over = order.said.cohorts() if stop.cohort is None else (stop.cohort,)
+    if not any(stop_counts(ground.judge, opened, cohort) for cohort in over):
+        raise RefusedError(
+            f"{stop.author} holds no role that may stop at {' or '.join(over)}.",
+            reason="role_not_held",
+        )
+    return stop.order

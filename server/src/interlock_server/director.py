@@ -1,0 +1,244 @@
+"""What each cohort's director shall say: pure, from the statements on file and the roster.
+
+Rules (numbers in brackets are those of ``docs/wire-format.md``, "Who is believed"):
+
+1. In force for a cohort and product is the accepted order with the highest ``seq`` (6, 7): one that
+   a cohort has not consented to is not served there. An order below the roster's ``min_order_seq``
+   is over. An expired one stays until it is replaced, so that a finished fleet reads "nothing to
+   do" and the others read why not.
+2. A baseline is served only where no update or recall is in force (8): an unexpired one comes
+   first whatever the numbers say; an expired one gives way to a baseline with a higher number.
+3. The directive holds the order in force, every ``go`` that counts now, the first word of each
+   person and role about either, and every stop that is validly signed and that no resume has
+   cleared (15, 16). Nothing is enlarged by what is left out.
+4. A directive has limits. If more was signed than fits, each product is cut within its own share,
+   the least important first: nobody can crowd out another product, a recall, or a wider stop.
+5. The director lists the directive and the targets of the orders in it, exactly as the image
+   repository does (TAP 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from tuf.api.metadata import TargetFile
+
+from interlock_core import wire
+from interlock_core.chain import Chain, accepted_at, cleared, goes_in_force, read_chain, stop_counts
+from interlock_core.directive import MAX_DIRECTIVE, MAX_STOPS, Directive, ProductDirective
+from interlock_core.errors import RefusedError
+from interlock_core.order import Authorisation, Go, Order, Stop
+from interlock_core.roster import COUNTING_MEANINGS, Judge
+from interlock_core.statement import Envelope, Opened
+from interlock_server.image import Released
+from interlock_server.onfile import OnFile
+
+MAX_LINKS: Final = 256
+"""How many authorisations, and how many goes, a directive holds for one product."""
+
+
+@dataclass(frozen=True)
+class Directed:
+    """What one cohort's director shall list.
+
+    Attributes:
+        directive: its text.
+        images: the targets beside the directive.
+        unlisted: targets that an order names and the image repository does not have any more as
+            the order names them; gateways refuse those orders.
+        cut: products of which not everything fitted (rule 4).
+    """
+
+    directive: bytes
+    images: dict[str, TargetFile]
+    unlisted: tuple[str, ...]
+    cut: tuple[str, ...]
+
+
+def in_force(judge: Judge, on_file: OnFile, product: str, cohort: str) -> Opened[Order] | None:
+    """The order in force for a product at a cohort (rules 1 and 2)."""
+    least = judge.roster.min_order_seq.get(product, 0)
+    accepted = [
+        order
+        for order in on_file.orders
+        if order.said.product == product
+        and order.said.seq >= least
+        and accepted_at(judge, on_file.papers(order), cohort) is not None
+    ]
+    top = _highest(order for order in accepted if order.said.kind != "baseline")
+    baseline = _highest(order for order in accepted if order.said.kind == "baseline")
+    if top is None or baseline is None:
+        return top or baseline
+    over = top.said.expires <= judge.now
+    return baseline if over and baseline.said.seq > top.said.seq else top
+
+
+def _highest(orders: Iterable[Opened[Order]]) -> Opened[Order] | None:
+    return max(orders, key=lambda order: order.said.seq, default=None)
+
+
+def direct(
+    judge: Judge | None, on_file: OnFile, released: Released, fleet: str, cohort: str
+) -> Directed:
+    """What the director of ``cohort`` shall list now.
+
+    Args:
+        judge: the roster at the time of decision; None before the first roster.
+
+    Raises:
+        RefusedError: ``directive_too_large``: the orders in force alone are too long.
+    """
+    products: dict[str, ProductDirective] = {}
+    orders: list[Opened[Order]] = []
+    if judge is not None:
+        for product in sorted({order.said.product for order in on_file.orders}):
+            order = in_force(judge, on_file, product, cohort)
+            stops = _stops(judge, on_file, product, cohort, order)
+            if order is not None:
+                orders.append(order)
+            if order is not None or stops:
+                products[product] = _entry(judge, on_file, order, cohort, stops)
+    directive, cut = _fitted(fleet, cohort, products)
+    images, unlisted = _images(orders, released)
+    return Directed(directive, images, unlisted, cut)
+
+
+def _entry(
+    judge: Judge,
+    on_file: OnFile,
+    order: Opened[Order] | None,
+    cohort: str,
+    stops: Sequence[Opened[Stop]],
+) -> ProductDirective:
+    goes: list[Opened[Go]] = []
+    words: list[Opened[Authorisation]] = []
+    if order is not None:
+        papers = on_file.papers(order)
+        goes = _ranked(read_chain(judge, papers, cohort))[:MAX_LINKS]
+        words = _words(judge, papers.authorisations, [order, *goes])[:MAX_LINKS]
+    return ProductDirective(
+        order=order.envelope if order else None,
+        authorisations=tuple(word.envelope for word in words),
+        chain=tuple(go.envelope for go in goes),
+        stops=tuple(stop.envelope for stop in stops[:MAX_STOPS]),
+        assignments=(),
+    )
+
+
+def _ranked(chain: Chain) -> list[Opened[Go]]:
+    """The goes in force, those first without which the others count for nothing."""
+    needed = [stage.opening for stage in chain.stages]
+    known = {go.id for go in needed}
+    rest = {go.id: go for go in goes_in_force(chain) if go.id not in known}
+    return [
+        *needed,
+        *sorted(rest.values(), key=lambda go: (go.said.act == "open", go.said.at, go.id)),
+    ]
+
+
+def _words(
+    judge: Judge,
+    authorisations: Sequence[Opened[Authorisation]],
+    subjects: Sequence[Opened[Order] | Opened[Go]],
+) -> list[Opened[Authorisation]]:
+    """Each person's first word in each role that could count, by the rank of its subject."""
+    about = {subject.id: (rank, subject.said.author) for rank, subject in enumerate(subjects)}
+    first: dict[tuple[int, str, str], Opened[Authorisation]] = {}
+    for word in sorted(authorisations, key=lambda word: (word.said.at, word.id)):
+        rank, author = about.get(word.said.id, (0, word.said.author))
+        if (
+            word.said.author != author
+            and word.said.meaning in COUNTING_MEANINGS
+            # A word under a key that is gone must not hide the same person's newer one.
+            and judge.signer_key(word) is not None
+        ):
+            first.setdefault((rank, word.said.author, word.said.role), word)
+    return [first[key] for key in sorted(first)]
+
+
+def _stops(
+    judge: Judge, on_file: OnFile, product: str, cohort: str, current: Opened[Order] | None
+) -> list[Opened[Stop]]:
+    """Stops that stand here, the most important first (rules 3 and 4)."""
+    standing: list[Opened[Stop]] = []
+    for order in on_file.orders:
+        stops = on_file.stops_of(order)
+        if order.said.product != product or cohort not in order.said.cohorts() or not stops:
+            continue
+        over = cleared(read_chain(judge, on_file.papers(order), cohort))
+        standing += [
+            stop for stop in stops if stop.id not in over and stop_counts(judge, stop, cohort)
+        ]
+    in_force_id = current.id if current else None
+
+    def rank(stop: Opened[Stop]) -> tuple[bool, bool, bool, datetime, str]:
+        said = stop.said
+        # The widest of the order in force first, then the oldest: a flood of narrow ones, or of
+        # new ones, drives nothing out that stops more.
+        return (
+            said.order != in_force_id,
+            said.cohort not in {None, cohort},
+            said.site is not None,
+            said.at,
+            stop.id,
+        )
+
+    return sorted(standing, key=rank)
+
+
+def _fitted(
+    fleet: str, cohort: str, products: Mapping[str, ProductDirective]
+) -> tuple[bytes, tuple[str, ...]]:
+    """The directive's text, and the products that were cut to make it fit (rule 4)."""
+    whole = wire.encode(Directive(fleet=fleet, cohort=cohort, products=dict(products)))
+    if len(whole) <= MAX_DIRECTIVE:
+        return whole, ()
+    # Equal shares, so that what is signed about one product takes no room from another.
+    share = MAX_DIRECTIVE // len(products) // 4
+    shorter = {
+        name: ProductDirective(
+            order=entry.order,
+            authorisations=_within(entry.authorisations, share),
+            chain=_within(entry.chain, share),
+            stops=_within(entry.stops, share),
+            assignments=(),
+        )
+        for name, entry in products.items()
+    }
+    text = wire.encode(Directive(fleet=fleet, cohort=cohort, products=shorter))
+    if len(text) > MAX_DIRECTIVE:
+        raise RefusedError(
+            f"The orders in force at {cohort} are longer than a directive may be: the old "
+            "directive stands.",
+            reason="directive_too_large",
+        )
+    return text, tuple(name for name in products if products[name] != shorter[name])
+
+
+def _within(envelopes: Sequence[Envelope], limit: int) -> tuple[Envelope, ...]:
+    kept: list[Envelope] = []
+    for envelope in envelopes:
+        limit -= len(wire.encode(envelope)) + 1
+        if limit < 0:
+            break
+        kept.append(envelope)
+    return tuple(kept)
+
+
+def _images(
+    orders: Iterable[Opened[Order]], released: Released
+) -> tuple[dict[str, TargetFile], tuple[str, ...]]:
+    images: dict[str, TargetFile] = {}
+    unlisted: list[str] = []
+    for order in orders:
+        for target in order.said.targets:
+            info = released.target(target.path)
+            if info is None or info.hashes.get("sha256") != target.sha256:
+                unlisted.append(target.path)
+            else:
+                # Facts come from the image repository alone: no custom here.
+                images[target.path] = TargetFile(info.length, dict(info.hashes), target.path)
+    return images, tuple(unlisted)

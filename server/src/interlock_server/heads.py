@@ -1,0 +1,267 @@
+"""Keeps the online metadata and the poll bundles: one publisher at a time (I/O).
+
+Rules:
+
+1. Whoever publishes holds the database's turn, reads everything anew after taking it, and writes
+   the Store inside it. So versions rise, and nobody's change is lost, on any number of hosts.
+2. Immutable objects first, then ``timestamp.json``, then ``poll/<cohort>``: a reader sees a whole
+   repository at every instant, and a crash at any write leaves the old one.
+3. Publishing is a function of what is on file and what is released. Running it again after a
+   failure finishes it; with nothing to change it writes nothing.
+4. One cohort that cannot be published keeps none of the others waiting: the first error is raised
+   at the end.
+5. The bundle carries no authority and may be left out: if it would be too long, the longest texts
+   are left to the ordinary URLs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from securesystemslib.signer import Signer
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from tuf.api.metadata import Snapshot, TargetFile, Targets
+
+from interlock_core import wire
+from interlock_core.bundle import MAX_BUNDLE, Bundle, Roots
+from interlock_core.clock import Clock
+from interlock_core.errors import ConfigurationError, InterlockError, NotFoundError
+from interlock_core.genesis import DIRECTOR, IMAGE, ONLINE_ROLES
+from interlock_core.names import DIRECTIVE_PATH
+from interlock_core.roster import Judge
+from interlock_core.store import Store
+from interlock_core.tuf_repository import OnlineRepository
+from interlock_core.tuf_stored import StoredRepository, metadata_key, timestamp_key
+from interlock_server.db.session import Database
+from interlock_server.db.tables import CohortRow, FleetRow
+from interlock_server.director import Directed, direct
+from interlock_server.image import Released, read_released
+from interlock_server.onfile import OnFile, read_on_file
+
+ALWAYS: Final = timedelta(days=36_500)
+"""A margin that every head is within."""
+
+_log = logging.getLogger(__name__)
+
+
+def director_prefix(cohort: str) -> str:
+    """Where a cohort's director lies in the Store."""
+    return f"{DIRECTOR}/{cohort}"
+
+
+def directive_key(cohort: str, info: TargetFile) -> str:
+    """Where a directive lies in the Store."""
+    return f"{director_prefix(cohort)}/targets/{info.hashes['sha256']}.{DIRECTIVE_PATH}"
+
+
+def poll_key(cohort: str) -> str:
+    """Where a cohort's poll bundle lies in the Store."""
+    return f"poll/{cohort}"
+
+
+def fleet_of(session: Session) -> FleetRow:
+    """What the ceremony fixed.
+
+    Raises:
+        ConfigurationError: ``init`` has not run.
+    """
+    row = session.get(FleetRow, 1)
+    if row is None:
+        raise ConfigurationError(
+            "This server was not initialised: run 'interlock-server init CEREMONY_DIR'.",
+            reason="not_initialised",
+        )
+    return row
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """What a refresh wrote: the repositories whose heads are new."""
+
+    written: tuple[str, ...]
+    total: int
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What every cohort's director is made from, read under the turn (rule 1)."""
+
+    fleet: str
+    on_file: OnFile
+    released: Released
+    judge: Judge | None
+
+
+class Publisher:
+    """The one writer of online metadata.
+
+    Args:
+        database: whose turn serialises publishers.
+        store: where gateways read.
+        signers: the online keys, by name.
+        clock: now.
+    """
+
+    def __init__(
+        self, database: Database, store: Store, signers: Mapping[str, Signer], clock: Clock
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._signers = signers
+        self._clock = clock
+
+    def image(self) -> OnlineRepository:
+        """The online side of the image repository."""
+        return OnlineRepository(self._store, IMAGE, self._roles(IMAGE), self._clock)
+
+    def director(self, cohort: str) -> OnlineRepository:
+        """The online side of a cohort's director."""
+        return OnlineRepository(
+            self._store, director_prefix(cohort), self._roles(DIRECTOR), self._clock, cohort=cohort
+        )
+
+    def _roles(self, repository: str) -> dict[str, Sequence[Signer]]:
+        return {
+            role: [self._signers[name]]
+            for name, pairs in ONLINE_ROLES.items()
+            for of, role in pairs
+            if of == repository
+        }
+
+    def publish_cohorts(self, cohorts: Iterable[str]) -> None:
+        """Publish the directives of these cohorts as the statements on file ask for.
+
+        Raises:
+            InterlockError: the first thing that went wrong, after all were tried (rule 4).
+        """
+        with self._database.writing() as session:
+            self.direct_cohorts(session, sorted(cohorts))
+
+    def publish_all(self, session: Session) -> None:
+        """Publish the image repository as it is stored, then every director and bundle.
+
+        Args:
+            session: one that holds the turn.
+
+        Raises:
+            InterlockError: the first thing that went wrong.
+        """
+        self.image().publish()
+        self.direct_cohorts(session, self.cohorts(session))
+
+    def refresh(self, *, force: bool = False) -> Refreshed:
+        """Sign again what expires soon, and publish what a failure may have left undone.
+
+        Args:
+            force: sign everything again, however long it lives.
+
+        Raises:
+            InterlockError: the first thing that went wrong, after all were tried (rule 4).
+        """
+        margin = ALWAYS if force else None
+        written: list[str] = []
+        with self._database.writing() as session:
+            cohorts = self.cohorts(session)
+            image = self.image()
+            try:
+                if image.refresh(margin) or image.publish():
+                    written.append(IMAGE)
+            finally:
+                self.direct_cohorts(session, cohorts, margin, written)
+        return Refreshed(tuple(written), len(cohorts) + 1)
+
+    def cohorts(self, session: Session) -> list[str]:
+        """The cohorts that have a director, sorted."""
+        return list(session.scalars(select(CohortRow.name).order_by(CohortRow.name)))
+
+    def direct_cohorts(
+        self,
+        session: Session,
+        cohorts: Sequence[str],
+        margin: timedelta | None = None,
+        written: list[str] | None = None,
+    ) -> None:
+        """Publish directors and bundles of ``cohorts``; the session must hold the turn.
+
+        Raises:
+            InterlockError: the first thing that went wrong, after all were tried (rule 4).
+        """
+        ground = self._ground(session)
+        first: InterlockError | None = None
+        for cohort in cohorts:
+            try:
+                if self._direct(ground, cohort, margin) and written is not None:
+                    written.append(director_prefix(cohort))
+            except InterlockError as e:
+                _log.error("the director of %s could not be published: %s", cohort, e)
+                first = first or e
+        if first is not None:
+            raise first
+
+    def _ground(self, session: Session) -> _Ground:
+        on_file = read_on_file(session)
+        released = read_released(self._store)
+        now = on_file.judging_time(self._clock())
+        judge = Judge(released.roster, now) if released.roster else None
+        return _Ground(fleet_of(session).name, on_file, released, judge)
+
+    def directed(self, session: Session, cohort: str) -> Directed:
+        """What the director of a cohort shall list now; nothing is written."""
+        ground = self._ground(session)
+        return direct(ground.judge, ground.on_file, ground.released, ground.fleet, cohort)
+
+    def _direct(self, ground: _Ground, cohort: str, margin: timedelta | None) -> bool:
+        directed = direct(ground.judge, ground.on_file, ground.released, ground.fleet, cohort)
+        for path in directed.unlisted:
+            _log.error("%s is ordered at %s and not released as ordered", path, cohort)
+        for product in directed.cut:
+            _log.error("not all that was signed about %s fits the directive of %s", product, cohort)
+        repository = self.director(cohort)
+        info = TargetFile.from_data(DIRECTIVE_PATH, directed.directive, ["sha256"])
+        self._store.put_new(directive_key(cohort, info), directed.directive)
+        published = repository.publish_targets({DIRECTIVE_PATH: info, **directed.images})
+        refreshed = repository.refresh(margin)
+        self._store.replace(poll_key(cohort), poll_bundle(self._store, cohort))
+        return bool(published) or bool(refreshed)
+
+
+def poll_bundle(store: Store, cohort: str) -> bytes:
+    """The poll bundle of what is published (rule 5).
+
+    Raises:
+        NotFoundError: a repository was not published yet.
+        TransientError: the store cannot be read.
+    """
+    director = director_prefix(cohort)
+    files: dict[str, str] = {}
+    roots: dict[str, int] = {}
+    for prefix, roles in ((IMAGE, (Snapshot.type,)), (director, (Snapshot.type, Targets.type))):
+        stored = StoredRepository(store, prefix)
+        with stored.one_listing():
+            keys = [timestamp_key(prefix)]
+            for role in roles:
+                version = stored.published_version(role)
+                if version is None:
+                    raise NotFoundError(f"Nothing was published in {prefix} yet.")
+                keys.append(metadata_key(prefix, version, role))
+            roots[prefix] = stored.root().signed.version
+            targets = stored.published_targets() if prefix == director else None
+        if targets is not None:
+            keys.append(directive_key(cohort, targets.signed.targets[DIRECTIVE_PATH]))
+        files |= {f"/{key}": store.get(key).decode() for key in keys}
+    while True:
+        text = wire.encode(
+            Bundle(
+                cohort=cohort,
+                roots=Roots(image=roots[IMAGE], director=roots[director]),
+                files=files,
+            )
+        )
+        if len(text) <= MAX_BUNDLE:
+            return text
+        del files[max(files, key=lambda path: len(files[path]))]

@@ -1,0 +1,109 @@
+"""The statements that were accepted, as the database keeps them (I/O, reading).
+
+Rules:
+
+1. An envelope is opened anew each time it is read: no column of the database is believed about
+   what was signed. The columns only find it.
+2. What is opened here is not judged: that is for ``director`` and ``rollouts``, by the roster of
+   the moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from interlock_core.chain import Papers
+from interlock_core.order import Authorisation, Go, Order, Stop
+from interlock_core.statement import Opened, Said, open_statement, read_envelope
+from interlock_server.db.tables import StatementRow
+
+POSTED: Final = (Order, Authorisation, Go, Stop)
+"""What may be posted as a statement."""
+
+MAX_AHEAD: Final = timedelta(minutes=2)
+"""How far ahead of ours the clock of somebody who signs may be."""
+
+
+@dataclass
+class OnFile:
+    """Accepted statements by kind, in the order of acceptance; opened, not judged."""
+
+    orders: list[Opened[Order]] = field(default_factory=list)
+    authorisations: list[Opened[Authorisation]] = field(default_factory=list)
+    goes: list[Opened[Go]] = field(default_factory=list)
+    stops: list[Opened[Stop]] = field(default_factory=list)
+
+    def papers(self, order: Opened[Order]) -> Papers:
+        """All that was said about one order, as ``chain`` takes it."""
+        goes = [go for go in self.goes if go.said.order == order.id]
+        about = {order.id, *(go.id for go in goes)}
+        words = [word for word in self.authorisations if word.said.id in about]
+        return Papers(order, words, goes)
+
+    def stops_of(self, order: Opened[Order]) -> list[Opened[Stop]]:
+        """The stops that name an order."""
+        return [stop for stop in self.stops if stop.said.order == order.id]
+
+    def judging_time(self, now: datetime) -> datetime:
+        """Now, or a little later if somebody's clock is ahead of ours.
+
+        Nothing dated after the time of decision counts. What was accepted a moment ago from a
+        clock that is seconds ahead would otherwise wait for the next refresh; gateways judge by
+        their own clocks anyway.
+        """
+        kinds: tuple[Iterable[Opened[Said]], ...] = (
+            self.orders,
+            self.authorisations,
+            self.goes,
+            self.stops,
+        )
+        dated = (opened.said.at for kind in kinds for opened in kind)
+        return max([now, *(at for at in dated if at <= now + MAX_AHEAD)])
+
+
+# Opening costs a parse and a second encoding, and every publication reads what the last one read.
+@lru_cache(maxsize=8192)
+def open_kept(envelope: bytes) -> Opened[Any]:
+    """Open an envelope as it was kept.
+
+    Raises:
+        WireError: the database was damaged.
+    """
+    return open_statement(read_envelope(envelope), POSTED)
+
+
+def collect(opened: Iterable[Opened[Any]]) -> OnFile:
+    """Sort statements by kind."""
+    on_file = OnFile()
+    for one in opened:
+        match one.said:
+            case Order():
+                on_file.orders.append(one)
+            case Authorisation():
+                on_file.authorisations.append(one)
+            case Go():
+                on_file.goes.append(one)
+            case Stop():
+                on_file.stops.append(one)
+    return on_file
+
+
+def read_on_file(session: Session, orders: Sequence[str] | None = None) -> OnFile:
+    """Every statement that was accepted, or those that concern the orders of these ids."""
+    wanted = select(StatementRow.envelope).order_by(StatementRow.number)
+    if orders is not None:
+        wanted = wanted.where(StatementRow.order_id.in_(orders))
+    return collect(open_kept(envelope) for envelope in session.scalars(wanted))
+
+
+def find(session: Session, id_: str) -> Opened[Any] | None:
+    """One statement by its id, or None."""
+    envelope = session.scalar(select(StatementRow.envelope).where(StatementRow.id == id_))
+    return None if envelope is None else open_kept(envelope)

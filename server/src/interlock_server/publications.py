@@ -1,0 +1,296 @@
+"""Accepts what people signed offline: releases, delegations and the roster (I/O).
+
+Rules:
+
+1. Nothing is stored before it was verified (``offline``). Bytes are taken only if the signed
+   metadata names them, with that length and digest; they wait in the pending directory.
+2. ``commit`` puts the targets into the Store, then the metadata, then moves the heads. Everything
+   is verified again under the turn: something may have been published in between.
+3. Every step is idempotent. After a kill at any point readers see the old repository whole, and the
+   same calls again finish.
+"""
+
+from __future__ import annotations
+
+from typing import IO, Final
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+from tuf.api.metadata import TargetFile, Targets
+
+from interlock_core import durable, wire
+from interlock_core.api import MAX_BODY, MissingTarget, Publication, PublicationRequest
+from interlock_core.clock import Clock
+from interlock_core.errors import (
+    ConflictError,
+    InterlockError,
+    NotFoundError,
+    RefusedError,
+    TransientError,
+)
+from interlock_core.genesis import IMAGE
+from interlock_core.names import ROSTER_PATH, ROSTER_ROLE
+from interlock_core.roster import MAX_ROSTER
+from interlock_core.store import Store
+from interlock_core.tuf_metadata import (
+    parse_metadata,
+)
+from interlock_core.tuf_stored import StoredRepository
+from interlock_server.db.session import Database
+from interlock_server.db.tables import PublicationRow
+from interlock_server.heads import Publisher, fleet_of
+from interlock_server.image import read_released, read_target, target_key
+from interlock_server.offline import Verified, verify
+from interlock_server.pending import Pending
+from interlock_server.refusals import counted
+from interlock_server.releases import check_roster, check_roster_targets
+
+WAITING: Final = "waiting"
+PUBLISHED: Final = "published"
+
+
+class Publications:
+    """Where releases, delegations and rosters are published.
+
+    Args:
+        database: remembers what waits.
+        store: where gateways read.
+        publisher: moves the heads.
+        clock: now.
+        pending: where bytes wait; outside the Store.
+        largest_target_bytes: the most that one target may have.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        store: Store,
+        publisher: Publisher,
+        clock: Clock,
+        *,
+        pending: Pending,
+        largest_target_bytes: int,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._publisher = publisher
+        self._clock = clock
+        self._pending = pending
+        self._largest = largest_target_bytes
+
+    # The four calls
+
+    def post(self, data: bytes) -> Publication:
+        """Verify signed metadata and remember it; says which targets are missing.
+
+        Raises:
+            WireError: malformed.
+            RefusedError, ConflictError: the reason names the rule (rule 1).
+            TransientError: the store or the database failed.
+        """
+        request = wire.decode(data, PublicationRequest, limit=MAX_BODY, what="publication")
+        ((role, text),) = request.metadata.items()
+        with counted(self._database, self._clock, "publication"):
+            verified = self._verify(role, text.encode())
+        with self._database.writing() as session:
+            row = session.get(PublicationRow, verified.id)
+            if row is None:
+                row = self._row(verified)
+                session.add(row)
+            return self._view(row, verified.targets)
+
+    def get(self, id_: str) -> Publication:
+        """Where a publication stands.
+
+        Raises:
+            NotFoundError: there is none of this id.
+            TransientError: the store or the database failed.
+        """
+        row, targets = self._find(id_)
+        return self._view(row, targets)
+
+    def put_target(self, id_: str, sha256: str, body: IO[bytes], length: int) -> None:
+        """Take the bytes of one target.
+
+        Args:
+            id_: the publication's id.
+            sha256: which target.
+            body: its bytes.
+            length: how many the caller announced.
+
+        Raises:
+            NotFoundError: no such publication, or it names no such target.
+            RefusedError: ``wrong_length`` or ``hash_mismatch``; nothing was kept.
+            TransientError: the disk failed, or the bytes stopped coming; nothing was kept.
+        """
+        row, targets = self._find(id_)
+        path, info = _named(targets, sha256)
+        if length != info.length:
+            raise RefusedError(
+                f"{path} has {info.length} bytes by its signed metadata, and {length} were "
+                "announced: nothing was kept.",
+                reason="wrong_length",
+            )
+        if row.state == PUBLISHED or self._is_stored(path, info):
+            return
+        self._pending.put(id_, sha256, body, length)
+
+    def commit(self, id_: str) -> Publication:
+        """Publish: targets, metadata, heads, directives (rule 2).
+
+        Raises:
+            NotFoundError: there is no publication of this id.
+            ConflictError: ``targets_missing``.
+            RefusedError: what was true when it was posted no longer is; the reason says what.
+            TransientError: the store or the database failed; or, with the reason
+                ``not_published``, the heads could not be moved. The same call again goes on.
+        """
+        row, targets = self._find(id_)
+        if row.state != PUBLISHED:
+            with counted(self._database, self._clock, "publication"):
+                over = self._commit(row, targets)
+            for publication in over:
+                self._pending.clear(publication)
+        row, targets = self._find(id_)
+        return self._view(row, targets)
+
+    def sweep(self) -> None:
+        """Remove bytes that wait for nothing any more.
+
+        Raises:
+            TransientError: the disk or the database failed.
+        """
+        with self._database.reading() as session:
+            waiting = select(PublicationRow.id).where(PublicationRow.state == WAITING)
+            self._pending.sweep(set(session.scalars(waiting)))
+
+    # Verifying
+
+    def _verify(self, role: str, text: bytes) -> Verified:
+        return verify(self._store, role, text, self._clock(), largest_target_bytes=self._largest)
+
+    def _check_roster(self, session: Session, verified: Verified) -> None:
+        """See that the roster's bytes may take effect; they are here, waiting or stored."""
+        if verified.role != ROSTER_ROLE:
+            return
+        info = check_roster_targets(verified.targets)
+        data = read_target(self._store, ROSTER_PATH, info)
+        if data is None:
+            path = self._pending.path(verified.id, info.hashes["sha256"])
+            data = durable.read(path, limit=MAX_ROSTER, what="roster")
+        before = read_released(self._store).roster
+        check_roster(data, before, fleet=fleet_of(session).name, now=self._clock())
+
+    # Storing
+
+    def _commit(self, row: PublicationRow, targets: Targets) -> list[str]:
+        """Publish; returns the ids of the publications that are over now."""
+        missing = self._missing(row.id, targets)
+        if missing:
+            raise ConflictError(
+                f"{len(missing)} targets are missing, {missing[0].path} for one: send them, then "
+                "commit again.",
+                reason="targets_missing",
+            )
+        # Large copies are made before the turn is taken; nothing leads to them yet.
+        verified = self._verify(row.role, row.metadata_text)
+        with self._database.reading() as session:
+            self._check_roster(session, verified)
+        for path, info in targets.targets.items():
+            self._put_target(row.id, path, info)
+        with self._database.writing() as session:
+            verified = self._verify(row.role, row.metadata_text)
+            self._check_roster(session, verified)
+            self._publisher.image().put_offline(verified.role, verified.text)
+            try:
+                self._publisher.publish_all(session)
+            except InterlockError as e:
+                raise TransientError(
+                    f"{row.role} {row.version} is stored, but the heads could not be moved: {e} "
+                    "Commit it again, or run 'interlock-server refresh'.",
+                    reason="not_published",
+                ) from e
+            return _mark(session, row)
+
+    def _put_target(self, id_: str, path: str, info: TargetFile) -> None:
+        if self._is_stored(path, info):
+            return
+        sha256 = info.hashes["sha256"]
+        waiting = self._pending.path(id_, sha256)
+        with durable.translated("read", waiting), waiting.open("rb") as file:
+            self._store.put_new_stream(
+                target_key(path, sha256), file, length=info.length, sha256=sha256
+            )
+
+    # Looking up
+
+    def _find(self, id_: str) -> tuple[PublicationRow, Targets]:
+        with self._database.reading() as session:
+            row = session.get(PublicationRow, id_)
+        if row is None:
+            raise NotFoundError(
+                f"There is no publication {id_[:12]}: post its signed metadata first.",
+                reason="unknown_publication",
+            )
+        return row, parse_metadata(row.metadata_text, Targets, what=row.role).signed
+
+    def _row(self, verified: Verified) -> PublicationRow:
+        version = verified.targets.version
+        published = StoredRepository(self._store, IMAGE).published_version(verified.role) or 0
+        return PublicationRow(
+            id=verified.id,
+            role=verified.role,
+            version=version,
+            state=PUBLISHED if version <= published else WAITING,
+            posted_at=self._clock(),
+            metadata_text=verified.text,
+        )
+
+    def _view(self, row: PublicationRow, targets: Targets) -> Publication:
+        published = row.state == PUBLISHED
+        return Publication(
+            id=row.id,
+            role=row.role,
+            version=row.version,
+            state=PUBLISHED if published else WAITING,
+            missing=() if published else tuple(self._missing(row.id, targets)),
+        )
+
+    def _missing(self, id_: str, targets: Targets) -> list[MissingTarget]:
+        return [
+            MissingTarget(path=path, length=info.length, sha256=info.hashes["sha256"])
+            for path, info in targets.targets.items()
+            if not self._is_stored(path, info)
+            and not self._pending.has(id_, info.hashes["sha256"], info.length)
+        ]
+
+    def _is_stored(self, path: str, info: TargetFile) -> bool:
+        try:
+            return self._store.size(target_key(path, info.hashes["sha256"])) == info.length
+        except NotFoundError:
+            return False
+
+
+def _named(targets: Targets, sha256: str) -> tuple[str, TargetFile]:
+    for path, info in targets.targets.items():
+        if info.hashes["sha256"] == sha256:
+            return path, info
+    raise NotFoundError(
+        f"The signed metadata names no target with SHA-256 {sha256[:12]}…: nothing was kept.",
+        reason="unknown_target",
+    )
+
+
+def _mark(session: Session, row: PublicationRow) -> list[str]:
+    session.execute(
+        update(PublicationRow).where(PublicationRow.id == row.id).values(state=PUBLISHED)
+    )
+    # Other metadata of these versions can never be published any more.
+    lost = (
+        PublicationRow.role == row.role,
+        PublicationRow.version <= row.version,
+        PublicationRow.state == WAITING,
+    )
+    over = list(session.scalars(select(PublicationRow.id).where(*lost)))
+    session.execute(delete(PublicationRow).where(*lost))
+    return [row.id, *over]
