@@ -143,6 +143,11 @@ def _read_envelope(data: bytes) -> object:
     return open_statement(read_envelope(data), EVERY_TYPE).said
 
 
+def _public_key_file(data: bytes) -> object:
+    keys.parse_public_key(data)
+    return wire.parse(data, limit=SMALL_LIMIT, what="public key file")
+
+
 READERS: dict[str, Callable[[bytes], object]] = {
     "json": lambda data: wire.parse(data, limit=SMALL_LIMIT, what="value"),
     "payload": _read_payload,
@@ -154,13 +159,8 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "evidence": lambda d: wire.decode_canonical(d, Evidence, limit=SMALL_LIMIT, what="custom"),
     "permit": lambda d: wire.decode_canonical(d, Permit, limit=SMALL_LIMIT, what="permit"),
     "fleet": read_fleet,
-    "public key file": lambda data: _public_key_file(data),
+    "public key file": _public_key_file,
 }
-
-
-def _public_key_file(data: bytes) -> object:
-    keys.parse_public_key(data)
-    return wire.parse(data, limit=SMALL_LIMIT, what="public key file")
 
 
 @pytest.mark.parametrize("vector", REFUSED, ids=lambda v: f"{v['reader']}: {v['why']}")
@@ -178,3 +178,13 @@ def test_refused_vectors_differ_from_accepted_ones_by_one_thing() -> None:
     accepted = {vector["name"] for vector in DOCUMENTS} | {"json", "payload", "envelope"}
     assert {vector["reader"] for vector in REFUSED} <= accepted
     assert len({(vector["reader"], vector["why"]) for vector in REFUSED}) == len(REFUSED)
+
+
+def test_the_documented_placement_is_the_first_vector() -> None:
+    vector = PLACEMENT["placement"][0]
+    documented = (HERE.parents[1] / "docs" / "wire-format.md").read_text().split("## 10.")[1]
+    assert vector["digest"] in documented
+    lines = documented.split("```")[1].splitlines()[1:4]
+    assert "".join(line[8:81] for line in lines).replace(" ", "") == vector["hashed"]
+    assert f"{vector['sha256'][:16]} {vector['sha256'][16:]}\n" in documented
+    assert f"modulo 10,000 = {vector['point']:,}: outside" in documented

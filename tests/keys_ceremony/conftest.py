@@ -25,6 +25,12 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     return Stage.setup(tmp_path_factory.mktemp("original")).done()
 
 
+@pytest.fixture(scope="session")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """Another place where another ceremony was held, by the same script."""
+    return Stage.setup(tmp_path_factory.mktemp("other")).done()
+
+
 @pytest.fixture
 def held(original: Stage, tmp_path: Path) -> Stage:
     """A copy of it."""

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from click.testing import CliRunner, Result
+from securesystemslib.signer import Signer
 
 from interlock_ceremony.ceremony import Room
 from interlock_ceremony.cli import main
@@ -176,13 +177,21 @@ def secret(passphrase: str) -> Callable[[str], str]:
     return lambda _: passphrase
 
 
-def signers(stage: Stage) -> Mapping[str, Any]:
-    """The keys that a ceremony made, opened with their holders' passphrases."""
+_opened: dict[bytes, Mapping[str, Signer]] = {}
+
+
+def signers(stage: Stage) -> Mapping[str, Signer]:
+    """The keys that a ceremony made, opened with their holders' passphrases, once."""
     directory = stage.output / "keys"
-    return {
-        key: keys.load_signer(directory / f"{key}.key.json", secret(passphrase(key.split("-")[0])))
-        for key in KEYS
-    }
+    which = (directory / f"{KEYS[0]}.key.json").read_bytes()
+    if which not in _opened:
+        _opened[which] = {
+            key: keys.load_signer(
+                directory / f"{key}.key.json", secret(passphrase(key.split("-")[0]))
+            )
+            for key in KEYS
+        }
+    return _opened[which]
 
 
 def told(result: Result) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root, Targets
 
+from interlock_ceremony.ceremony import perform
+from interlock_ceremony.review import review
 from interlock_core import keys
 from interlock_core.clock import fixed_clock
 from interlock_core.genesis import read_fleet
@@ -281,25 +283,12 @@ def test_a_rehearsal_checks_the_script_whole(stage: Stage) -> None:
     assert "line 14, image.root.threshold" in refused.stderr
 
 
-def test_what_a_rehearsal_makes_is_refused_by_verify(
-    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Kept:
-        def __init__(self, prefix: str) -> None:
-            self.path = tmp_path / prefix
-
-        def __enter__(self) -> str:
-            self.path.mkdir()
-            return str(self.path)
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-    monkeypatch.setattr("interlock_ceremony.cli.rehearse.TemporaryDirectory", Kept)
-    assert stage.call("rehearse", stage.script).exit_code == 0
-    [kept] = tmp_path.glob("interlock-rehearsal-/output")
+def test_what_a_rehearsal_makes_is_refused_by_verify(stage: Stage) -> None:
+    known = {holder: passphrase(holder) for holder in HOLDERS}
+    reviewed = review(stage.script, NOW)
+    perform(reviewed, known, stage.room, lambda _: None, rehearsal=True)
     for file in ("image/1.root.json", "image/1.targets.json", "director/1.root.json"):
-        assert json.loads((kept / file).read_text())["signed"]["rehearsal"] is True
-    refused = stage.call("verify", kept / "transcript.json", "--json")
+        assert json.loads((stage.output / file).read_text())["signed"]["rehearsal"] is True
+    refused = stage.verify("--json")
     assert refused.exit_code == 20
     assert told(refused)["reason"] == "rehearsal"

@@ -15,10 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from interlock_core import durable
-from interlock_core.bundle import Bundle
-from interlock_core.errors import RefusedError, TransientError
-from interlock_core.wire import sha256_hex
 from interlock_client import reading, trust
 from interlock_client.context import Context, embedded_root
 from interlock_client.fetch import BundleFetcher
@@ -27,6 +23,10 @@ from interlock_client.poll import Polled
 from interlock_client.reading import Facts
 from interlock_client.servers import Server
 from interlock_client.trust import Roots
+from interlock_core import durable
+from interlock_core.bundle import Bundle
+from interlock_core.errors import RefusedError, TransientError
+from interlock_core.wire import sha256_hex
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,6 @@ def _facts(
     with trust.refreshed(state, server, fetcher, roots, settings.cohort, now) as both:
         facts = reading.read(settings, state, both, memory)
         trust.adopt(state, both.tree)
-    if not state.roster.exists() or state.roster.read_bytes() != facts.roster:
-        durable.replace(state.roster, facts.roster, mode=0o600)
+    if facts.new_roster is not None:
+        durable.replace(state.roster, facts.new_roster, mode=0o600)
     return facts

@@ -31,9 +31,9 @@ from typing import Final, Literal
 
 import msgspec
 
+from interlock_client.sealed import MAX_RECORD, Kept, seal, unseal
 from interlock_core import durable
 from interlock_core.errors import ConfigurationError, NotFoundError, TransientError, WireError
-from interlock_client.sealed import MAX_RECORD, Kept, seal, unseal
 
 Slot = Literal["a", "b"]
 SLOTS: Final[tuple[Slot, Slot]] = ("a", "b")

@@ -12,8 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from interlock_core import durable
-from interlock_core.errors import TransientError
 from interlock_client import config, interlock, journal, memory, probes
 from interlock_client.config import Settings
 from interlock_client.install import Installer
@@ -23,6 +21,8 @@ from interlock_client.memory import Content, Memory
 from interlock_client.probes import Verdict
 from interlock_client.state import StateDir
 from interlock_client.times import Times
+from interlock_core import durable
+from interlock_core.errors import TransientError
 
 if TYPE_CHECKING:
     from interlock_client.servers import Limits, Servers
@@ -71,6 +71,11 @@ class Context:
             ca_file=settings.ca_file,
             limits=self.limits,
         )
+
+    def close(self) -> None:
+        """Close every connection; the next use opens new ones."""
+        if "servers" in self.__dict__:
+            self.servers.close()
 
     def memory(self) -> Memory:
         """What must not be forgotten; see ``memory.load``."""

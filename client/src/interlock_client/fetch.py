@@ -1,4 +1,4 @@
-"""How ``tuf.ngclient`` gets its bytes: from the poll bundle first, from one server after that (I/O).
+"""How ``tuf.ngclient`` gets its bytes: from the poll bundle, then from one server (I/O).
 
 Rules:
 
@@ -20,14 +20,16 @@ from typing import Final
 from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient import FetcherInterface
 
+from interlock_client.servers import HttpStatusError, Server
 from interlock_core import wire
 from interlock_core.bundle import Bundle
 from interlock_core.errors import RefusedError, WireError
-from interlock_client.servers import HttpStatusError, Server
 
 NOT_THERE: Final = frozenset({403, 404})
 
-_METADATA: Final = re.compile(r"/(image|director/[^/]+)/metadata/(?:([1-9][0-9]*)\.)?([^/]+)\.json\Z")
+_METADATA: Final = re.compile(
+    r"/(image|director/[^/]+)/metadata/(?:([1-9][0-9]*)\.)?([^/]+)\.json\Z"
+)
 
 
 class BundleFetcher(FetcherInterface):

@@ -21,10 +21,11 @@ from typing import Any, Final
 
 import msgspec
 
+from interlock_client.boot import Slot
+from interlock_client.sealed import MAX_RECORD, Kept, seal, unseal
 from interlock_core import durable
 from interlock_core.errors import NotFoundError, RefusedError, WireError
 from interlock_core.wire import encode, sha256_hex
-from interlock_client.sealed import MAX_RECORD, Kept, seal, unseal
 
 MAX_DECISIONS: Final = 512
 
@@ -53,9 +54,7 @@ FROM: Final[Mapping[State, frozenset[State]]] = MappingProxyType(
             {State.DOWNLOADING, State.WRITTEN, State.WAITING, State.LAST_MOMENT, *_RESTING}
         ),
         # A new order may come while an older one waits.
-        State.DOWNLOADING: frozenset(
-            {State.DOWNLOADING, State.WRITTEN, State.WAITING, *_RESTING}
-        ),
+        State.DOWNLOADING: frozenset({State.DOWNLOADING, State.WRITTEN, State.WAITING, *_RESTING}),
         # From a resting state: the slot holds the wanted image already.
         State.WRITTEN: frozenset({State.DOWNLOADING, State.WRITTEN, State.WAITING, *_RESTING}),
         State.WAITING: frozenset(
@@ -89,14 +88,14 @@ class Attempt(Kept, frozen=True, kw_only=True):
     counter: int
     raises_floor_to: int
     permit: str | None
-    slot: str
+    slot: Slot
     began_at: datetime
 
 
 class Written(Kept, frozen=True, kw_only=True):
     """What an unarmed slot holds, as it was hashed while it was written."""
 
-    slot: str
+    slot: Slot
     length: int
     sha256: str
 

@@ -21,10 +21,10 @@ from typing import Final
 
 import msgspec
 
+from interlock_client.sealed import MAX_RECORD, Kept, seal, unseal
 from interlock_core import durable
 from interlock_core.clock import EPOCH, LastDecision, raised_floor
 from interlock_core.errors import NotFoundError, RefusedError, WireError
-from interlock_client.sealed import MAX_RECORD, Kept, seal, unseal
 
 MAX_ROLLED_BACK: Final = 256
 
@@ -108,9 +108,7 @@ class Memory(Kept, frozen=True, kw_only=True):
                 return f"{role} {version} is older than {self.versions[role]}, accepted here"
         return None
 
-    def accepting(
-        self, versions: Mapping[str, int], issued: Iterable[datetime | None]
-    ) -> Memory:
+    def accepting(self, versions: Mapping[str, int], issued: Iterable[datetime | None]) -> Memory:
         """With metadata accepted: its versions, and its issue times signed offline (1, 2)."""
         floors = {
             role: max(version, self.versions.get(role, 0)) for role, version in versions.items()

@@ -15,13 +15,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from interlock_client.sealed import MAX_RECORD, Kept, seal, unseal
+from interlock_client.servers import HttpStatusError, Server, Servers
+from interlock_client.state import StateDir
 from interlock_core import durable
 from interlock_core.bundle import MAX_BUNDLE, Bundle, read_bundle
 from interlock_core.errors import NotFoundError, RefusedError, TransientError, WireError
 from interlock_core.wire import sha256_hex
-from interlock_client.sealed import MAX_RECORD, Kept, seal, unseal
-from interlock_client.servers import HttpStatusError, Server, Servers
-from interlock_client.state import StateDir
 
 
 class Settled(Kept, frozen=True, kw_only=True):

@@ -12,12 +12,16 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from tuf.api.metadata import Root, Snapshot, TargetFile, Targets, Timestamp
 
+from interlock_client.config import Settings
+from interlock_client.memory import Memory
+from interlock_client.state import StateDir
+from interlock_client.trust import Refreshed, Repository
 from interlock_core import durable
 from interlock_core.directive import MAX_DIRECTIVE, Directive, read_directive
 from interlock_core.errors import NotFoundError, RefusedError, WireError
@@ -25,14 +29,10 @@ from interlock_core.facts import Expiry, TargetInfo, Trusted
 from interlock_core.names import DIRECTIVE_PATH, ROSTER_PATH, ROSTER_ROLE
 from interlock_core.order import Order
 from interlock_core.release import Image, read_image
-from interlock_core.roster import MAX_ROSTER, Roster, read_roster
+from interlock_core.roster import MAX_ROSTER, read_roster
 from interlock_core.statement import open_as
 from interlock_core.tuf_metadata import COHORT, issued_of
 from interlock_core.wire import sha256_hex
-from interlock_client.config import Settings
-from interlock_client.memory import Memory
-from interlock_client.state import StateDir
-from interlock_client.trust import Refreshed, Repository
 
 _ONLINE: Final = frozenset({Timestamp.type, Snapshot.type})
 
@@ -45,13 +45,13 @@ class Facts:
         trusted: for the decision.
         memory: with floors raised; not yet durable.
         inputs: digests and versions of everything, for the journal.
-        roster: the roster's bytes, to be kept.
+        new_roster: the roster's bytes, if they are not kept yet.
     """
 
     trusted: Trusted
     memory: Memory
     inputs: dict[str, object]
-    roster: bytes
+    new_roster: bytes | None
 
 
 def read(settings: Settings, state: StateDir, both: Refreshed, memory: Memory) -> Facts:
@@ -77,7 +77,8 @@ def _read(settings: Settings, state: StateDir, both: Refreshed, memory: Memory) 
     directive, directive_sha256 = _directive(director, listed.get(DIRECTIVE_PATH))
     _bound("cohort", directive.cohort, settings.cohort, "The directive")
     _bound("fleet", directive.fleet, settings.fleet, "The directive")
-    roster, roster_bytes = _roster(image, state)
+    roster_bytes, is_new = _roster(image, state)
+    roster = read_roster(roster_bytes)
     _bound("fleet", roster.fleet, settings.fleet, "The roster")
     infos, images = _images(image, directive, settings.product)
     versions = _offline_versions(image) | {"director/root": director.root().version}
@@ -104,7 +105,7 @@ def _read(settings: Settings, state: StateDir, both: Refreshed, memory: Memory) 
             "roster": sha256_hex(roster_bytes),
             "metadata": _metadata("image", image) | _metadata("director", director),
         },
-        roster=roster_bytes,
+        new_roster=roster_bytes if is_new else None,
     )
 
 
@@ -120,17 +121,15 @@ def _directive(director: Repository, target: TargetFile | None) -> tuple[Directi
     return read_directive(data), sha256_hex(data)
 
 
-def _roster(image: Repository, state: StateDir) -> tuple[Roster, bytes]:
+def _roster(image: Repository, state: StateDir) -> tuple[bytes, bool]:
     role = image.delegated(ROSTER_ROLE, ROSTER_PATH)
     target = role.targets.get(ROSTER_PATH) if role is not None else None
     if target is None:
         raise RefusedError(
             "The image repository has no roster, so nobody is believed.", reason="malformed"
         )
-    data = _kept_roster(state, target)
-    if data is None:
-        data = image.content(target, MAX_ROSTER)
-    return read_roster(data), data
+    kept = _kept_roster(state, target)
+    return (kept, False) if kept is not None else (image.content(target, MAX_ROSTER), True)
 
 
 def _kept_roster(state: StateDir, target: TargetFile) -> bytes | None:
@@ -164,7 +163,9 @@ def _images(
         target = role.targets.get(path) if role is not None else None
         if target is not None:
             infos[path] = _info(target)
-            images[path] = read_image(path, target.custom)
+            # Without facts it is no image, and the decision says so.
+            with suppress(WireError):
+                images[path] = read_image(path, target.custom)
     return infos, images
 
 
@@ -198,17 +199,3 @@ def _metadata(name: str, repository: Repository) -> dict[str, object]:
         f"{name}/{role}": {"version": metadata.signed.version, "sha256": sha256}
         for role, (metadata, sha256) in repository.loaded.items()
     }
-
-
-def believed_until(trusted: Trusted, roster_age_ends: datetime, now: datetime) -> datetime:
-    """Until when the same bytes lead to the same decision, if nothing is to be done.
-
-    That is the earliest end of anything that was believed: metadata, the roster, a person's grant.
-    """
-    grants = [
-        grant.expires
-        for person in trusted.roster.persons
-        for grant in person.grants
-        if grant.expires > now
-    ]
-    return min([item.expires for item in trusted.expiries] + grants + [roster_age_ends])

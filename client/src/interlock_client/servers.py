@@ -15,8 +15,7 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +24,8 @@ from typing import Any, Final
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from interlock_core.errors import RefusedError, TransientError
 from interlock_client import __version__
+from interlock_core.errors import RefusedError, TransientError
 
 CHUNK: Final = 256 * 1024
 MAX_WATCHED: Final = 32
@@ -192,6 +191,10 @@ class Server:
                 )
             yield from _read(response, length)
 
+    def close(self) -> None:
+        """Close every connection."""
+        self._pool.clear()
+
     @contextmanager
     def _exchange(
         self, path: str, headers: Mapping[str, str], seconds: float
@@ -249,6 +252,12 @@ class Servers:
         """How many requests were made."""
         return self.line.requests
 
+    def close(self) -> None:
+        """Close every connection."""
+        for server in self.each:
+            server.close()
+        self.line.cut()
+
 
 def connect(
     urls: tuple[str, ...],
@@ -270,37 +279,6 @@ def connect(
         for url in urls
     )
     return Servers(each, line)
-
-
-class Pace:
-    """Keeps a stream at or below a rate.
-
-    Args:
-        bytes_per_second: the rate, or None for as fast as it comes.
-        monotonic: seconds.
-        pause: waits for seconds.
-    """
-
-    def __init__(
-        self,
-        bytes_per_second: int | None,
-        monotonic: Callable[[], float] = time.monotonic,
-        pause: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._rate = bytes_per_second
-        self._monotonic = monotonic
-        self._pause = pause
-
-    def __call__(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """Pass ``chunks`` on, each after its time has come."""
-        began, sent = self._monotonic(), 0
-        for chunk in chunks:
-            if self._rate is not None:
-                early = sent / self._rate - (self._monotonic() - began)
-                if early > 0:
-                    self._pause(early)
-            sent += len(chunk)
-            yield chunk
 
 
 def _read(response: urllib3.BaseHTTPResponse, most: int) -> Iterator[bytes]:

@@ -91,7 +91,9 @@ def exclusive(path: Path, busy: str, *, mode: int = 0o600) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as e:
-            raise TransientError(f"{busy} ({path} is locked): try again later.", reason="busy") from e
+            raise TransientError(
+                f"{busy} ({path} is locked): try again later.", reason="busy"
+            ) from e
         yield
     finally:
         os.close(descriptor)

@@ -6,7 +6,7 @@ Rules (``statements.md``, "Trusted metadata" and "Version floors"):
    atomic switch, only when both repositories verified whole and everything is bound to this
    cohort. Otherwise another cohort's genuine metadata with higher versions would block this
    gateway for ever. What is thrown away leaves no trace but genuine newer roots.
-2. Trust begins at the embedded roots, at every refresh: the roots that were kept must chain to them.
+2. Trust begins at the embedded roots, at every refresh: roots that were kept must chain to them.
 3. All times are judged at the time of the decision.
 4. Beyond what TUF asks: no public key twice in a role, Interlock's shape of delegations, versions
    not below the floors that are kept outside (``memory``).
@@ -31,6 +31,9 @@ from tuf.api import exceptions
 from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.ngclient import Updater, UpdaterConfig
 
+from interlock_client.fetch import BundleFetcher
+from interlock_client.servers import Server
+from interlock_client.state import StateDir, remove_tree
 from interlock_core import disk, durable
 from interlock_core.errors import ConfigurationError, RefusedError, TransientError, WireError
 from interlock_core.tuf_metadata import (
@@ -41,9 +44,6 @@ from interlock_core.tuf_metadata import (
     refuse_shared_keys,
 )
 from interlock_core.wire import sha256_hex
-from interlock_client.fetch import BundleFetcher
-from interlock_client.servers import Server
-from interlock_client.state import StateDir, remove_tree
 
 MAX_ROOT_ROTATIONS: Final = 1024
 IMAGE: Final = "image"
@@ -234,7 +234,7 @@ def sweep(state: StateDir) -> None:
 
 
 def _in_force(state: StateDir) -> str | None:
-    return os.readlink(state.trusted) if state.trusted.is_symlink() else None
+    return state.trusted.readlink().name if state.trusted.is_symlink() else None
 
 
 def _refresh(

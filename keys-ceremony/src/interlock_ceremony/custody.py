@@ -95,8 +95,8 @@ def online_keys(script: Script, base: Path) -> tuple[dict[str, PublicFile], list
             problems.append(
                 Problem(
                     where,
-                    f"a {file.key.scheme} signature does not fit into a timestamp; make a key of "
-                    "another kind.",
+                    f"a signature of kind {file.key.scheme} does not fit into a timestamp; make a "
+                    "key of another kind.",
                 )
             )
         elif (public := public_key_bytes(file.key)) in seen:

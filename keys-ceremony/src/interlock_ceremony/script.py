@@ -39,6 +39,7 @@ _WHERE: Final = re.compile(
 _FIELD: Final = re.compile(
     r"Object (?P<how>missing required|contains unknown) field `(?P<name>.*)`"
 )
+_PLACE: Final = re.compile(r"\(at line (\d+), column \d+\)\Z")
 _STEP: Final = re.compile(r"\.([^.\[]+)|\[")
 
 Text = Annotated[str, Meta(min_length=1, max_length=1024)]
@@ -170,7 +171,9 @@ def parse(data: bytes, *, what: str) -> tuple[Script, str]:
     except RecursionError as e:
         raise ScriptError([f"{what}: it is nested too deeply; write it like the sample."]) from e
     except ValueError as e:
-        raise ScriptError([f"{what}: this is not TOML: {e}."]) from e
+        place = _PLACE.search(str(e))
+        where = f"{what}, line {place[1]}" if place else what
+        raise ScriptError([f"{where}: this is not TOML: {e}."]) from e
     try:
         return msgspec.convert(tree, Script), text
     except msgspec.ValidationError as e:

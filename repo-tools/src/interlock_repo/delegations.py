@@ -89,11 +89,11 @@ def check_delegations(targets: Targets) -> None:
             _check_apart(interlock, role)
 
 
-def check_not_stranded(targets: Targets, name: str, metadata: Metadata[Targets]) -> None:
+def check_not_orphaned(targets: Targets, name: str, metadata: Metadata[Targets]) -> None:
     """Check that a role's metadata in force fits its new holders (rule 4).
 
     Raises:
-        RefusedError: ``strands_role``.
+        RefusedError: ``orphaned_role``.
     """
     try:
         check_signatures(targets, name, metadata)
@@ -102,7 +102,7 @@ def check_not_stranded(targets: Targets, name: str, metadata: Metadata[Targets])
             f"{name} {metadata.signed.version} is in force and would not carry the signatures of "
             f"{name}'s new holders: keep enough of those who signed it, change the others, and "
             "release once before you change the rest.",
-            reason="strands_role",
+            reason="orphaned_role",
         ) from e
 
 

@@ -43,7 +43,7 @@ def draft_delegations(
         days: until expiry.
 
     Raises:
-        RefusedError, WireError: as ``delegations.next_targets``; or ``strands_role``.
+        RefusedError, WireError: as ``delegations.next_targets``; or ``orphaned_role``.
         NotFoundError, TransientError: a key file is missing or cannot be read.
     """
     current = _targets(repository.targets, "targets")
@@ -62,7 +62,7 @@ def draft_delegations(
     for name in changes.keys() & delegated_roles(current).keys():
         data = repository.role(name)
         if data is not None:
-            delegations.check_not_stranded(metadata.signed, name, _metadata(data, name))
+            delegations.check_not_orphaned(metadata.signed, name, _metadata(data, name))
     base = _base(repository) | {f"{current.version}.targets.json": repository.targets}
     return Draft("delegations", Targets.type, metadata, base, {})
 

@@ -27,7 +27,7 @@ from tuf.api.metadata import Metadata, Root, Targets
 
 from interlock_core import disk, durable, wire
 from interlock_core.errors import ConflictError, NotFoundError, RefusedError
-from interlock_core.names import ROSTER_ROLE, Digest, Name, check_product
+from interlock_core.names import RESERVED, ROSTER_ROLE, Digest, Name
 from interlock_core.roster import Roster
 from interlock_core.tuf_metadata import serialise
 from interlock_repo.signatures import SignatureFile, Signed
@@ -69,10 +69,8 @@ class EventFile(wire.Record, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         fixed = {"delegations": Targets.type, "roster": ROSTER_ROLE}.get(self.kind)
-        if fixed is None:
-            check_product(self.role)
-        elif self.role != fixed:
-            raise ValueError(f"an event of kind {self.kind} is for the role {fixed}")
+        if self.role in RESERVED if fixed is None else self.role != fixed:
+            raise ValueError(f"an event of kind {self.kind} is not for the role {self.role}")
 
     @property
     def metadata_name(self) -> str:

@@ -305,7 +305,7 @@ def _read(directory: Path, name: str, limit: int) -> bytes:
     try:
         return durable.read(directory / name, limit=limit, what="file of the event")
     except NotFoundError as e:
-        raise _damaged(directory / name, "is missing") from e
+        raise _damaged(directory / name, f"is missing, and {EVENT_FILE} calls for it") from e
 
 
 def _damaged(path: Path, why: str) -> RefusedError:

@@ -2,8 +2,8 @@
 
 Rules:
 
-1. A release's version is used once: bytes under a path never change, and a new release brings a
-   release counter above every earlier one of its product.
+1. What was released stays as it is: no target changes or disappears. A version is used once, and
+   a new release brings a release counter above every earlier one of its product.
 2. Every image refers to a bill of materials, and every reference to another target of the same
    release by its digest.
 3. Every path lies within what the delegator gives the product, and says the same product and
@@ -90,19 +90,18 @@ def check_release(targets: Targets, previous: Targets | None, role: DelegatedRol
     """Check a product's new metadata (rules 1 to 3).
 
     Raises:
-        RefusedError: ``outside_delegation``, ``version_reused``, ``counter_not_above``,
-            ``no_sbom`` or ``bad_reference``.
+        RefusedError: ``outside_delegation``, ``target_changed``, ``target_removed``,
+            ``version_reused``, ``counter_not_raised``, ``no_sbom`` or ``missing_reference``.
         WireError: malformed facts or paths.
     """
     known = previous.targets if previous is not None else {}
+    _check_kept(targets.targets, known)
     versions = {split_path(path)[1] for path in known}
-    fresh = set(new_paths(targets, previous))
     highest = highest_counter(previous)
     for path, target in targets.targets.items():
         _check_path(path, role)
         facts = read_facts(path, target)
-        if path not in fresh:
-            _check_same(path, target, known[path])
+        if path in known or not isinstance(facts, Image):
             continue
         if facts.version in versions:
             raise RefusedError(
@@ -110,13 +109,11 @@ def check_release(targets: Targets, previous: Targets | None, role: DelegatedRol
                 "choose another.",
                 reason="version_reused",
             )
-        if not isinstance(facts, Image):
-            continue
         if facts.release_counter <= highest:
             raise RefusedError(
                 f"The release counter {facts.release_counter} of {path} is not above "
                 f"{highest}, the highest of {facts.product} so far: take {highest + 1} or more.",
-                reason="counter_not_above",
+                reason="counter_not_raised",
             )
         _check_references(path, facts, targets)
 
@@ -131,12 +128,18 @@ def _check_path(path: str, role: DelegatedRole) -> None:
     split_path(path)
 
 
-def _check_same(path: str, target: TargetFile, known: TargetFile) -> None:
-    if (target.length, target.hashes) != (known.length, known.hashes):
-        raise RefusedError(
-            f"The bytes of {path} would change: what was released stays, release a new version.",
-            reason="version_reused",
-        )
+def _check_kept(new: Mapping[str, TargetFile], old: Mapping[str, TargetFile]) -> None:
+    for path, target in old.items():
+        if path not in new:
+            raise RefusedError(
+                f"{path} was released and would disappear: what was released stays listed.",
+                reason="target_removed",
+            )
+        if new[path] != target:
+            raise RefusedError(
+                f"{path} was released otherwise: release the change under a new version.",
+                reason="target_changed",
+            )
 
 
 def _check_references(path: str, image: Image, targets: Targets) -> None:
@@ -149,5 +152,5 @@ def _check_references(path: str, image: Image, targets: Targets) -> None:
         if target is None or sha256_of(reference.path, target) != reference.sha256:
             raise RefusedError(
                 f"{path} refers to {reference.path}, which is not listed with that digest.",
-                reason="bad_reference",
+                reason="missing_reference",
             )

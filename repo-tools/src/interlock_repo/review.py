@@ -102,7 +102,7 @@ def _summary(event: Event, now: datetime, root_is_trusted: bool) -> Iterable[Lin
     left = signed.expires - now
     yield _told("expires", f"{format_time(signed.expires)} ({_days(left.days)})")
     if event.previous is not None:
-        yield _told("before", f"{format_time(event.previous.expires)} was the expiry")
+        yield _told("what it follows expires", format_time(event.previous.expires))
     for label, value in _unknown(signed.unrecognized_fields, ISSUED).items():
         yield _told(f"signed field {label}", value)
     first, last = event.roots[0].signed.version, event.roots[-1].signed.version
@@ -179,7 +179,7 @@ def _change(what: str, old: str | None, new: str | None) -> Line:
 
 def _of_targets(targets: Targets) -> dict[str, Facts]:
     return {
-        f"{printable(path)}": _of_target(path, target)
+        printable(path): _of_target(path, target)
         for path, target in sorted(targets.targets.items())
     }
 
@@ -269,10 +269,10 @@ def _unknown(fields: Mapping[str, Any], *known: str) -> Facts:
 def _value(value: object) -> str:
     if isinstance(value, str):
         return printable(value)
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return printable(", ".join(value))
-    if isinstance(value, list):
-        return "; ".join(_value(item) for item in value)
+    if isinstance(value, list | tuple):
+        return ("; " if any(isinstance(v, dict) for v in value) else ", ").join(map(_value, value))
+    if value is None:
+        return "none"
     if isinstance(value, dict):
         return ", ".join(f"{printable(str(k))} {_value(v)}" for k, v in value.items())
     return printable(json.dumps(value))

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
-from mimetypes import MimeTypes
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,7 +31,16 @@ from interlock_repo.specs import ImageSpec, ReleaseSpec
 
 DEFAULT_SLOT: Final = "rootfs"
 
-_TYPES: Final = MimeTypes()
+FORMATS: Final = {
+    ".html": "text/html",
+    ".json": "application/json",
+    ".jsonl": "application/jsonl",
+    ".md": "text/markdown",
+    ".pdf": "application/pdf",
+    ".txt": "text/plain",
+    ".xml": "application/xml",
+}
+"""What a piece of evidence is said to be, by the end of its name."""
 
 
 @dataclass(frozen=True)
@@ -196,10 +204,13 @@ def measure(path: Path) -> SourceFile:
 
 def _read(path: Path) -> bytes:
     try:
-        return durable.read(path, limit=MAX_SBOM, what="file")
+        data = durable.read(path, limit=MAX_SBOM, what="file")
     except WireError as e:
         raise ConfigurationError(str(e)) from e
+    if not data:
+        raise RefusedError(f"{path} is empty: it is no evidence.", reason="empty_file")
+    return data
 
 
 def _format(path: Path) -> str:
-    return _TYPES.guess_type(path.name)[0] or "application/octet-stream"
+    return FORMATS.get(path.suffix.lower(), "application/octet-stream")

@@ -76,7 +76,7 @@ class Publications:
         self._publisher = publisher
         self._clock = clock
         self._pending = pending
-        self._largest = largest_target_bytes
+        self.largest_target_bytes = largest_target_bytes
 
     # The four calls
 
@@ -167,7 +167,13 @@ class Publications:
     # Verifying
 
     def _verify(self, role: str, text: bytes) -> Verified:
-        return verify(self._store, role, text, self._clock(), largest_target_bytes=self._largest)
+        return verify(
+            self._store,
+            role,
+            text,
+            self._clock(),
+            largest_target_bytes=self.largest_target_bytes,
+        )
 
     def _check_roster(self, session: Session, verified: Verified) -> None:
         """See that the roster's bytes may take effect; they are here, waiting or stored."""

@@ -97,9 +97,7 @@ def _missing(judge: Judge, on_file: OnFile, order: Opened[Order], cohort: str) -
     return tuple(lacking)
 
 
-def _summary(
-    judge: Judge, order: Opened[Order], cohorts: Sequence[CohortView]
-) -> RolloutSummary:
+def _summary(judge: Judge, order: Opened[Order], cohorts: Sequence[CohortView]) -> RolloutSummary:
     said = order.said
     return RolloutSummary(
         id=order.id,

@@ -18,7 +18,7 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from itsdangerous import BadSignature, TimestampSigner, URLSafeTimedSerializer
+from itsdangerous import BadData, TimestampSigner, URLSafeTimedSerializer
 from sqlalchemy import delete
 
 from interlock_core.api import Challenge, Token
@@ -123,7 +123,7 @@ class Sessions:
         """
         try:
             name = self._tokens.loads(token, max_age=int(TOKEN_LIFETIME.total_seconds()))
-        except BadSignature as e:
+        except BadData as e:
             raise RefusedError(
                 "The token is not ours or has expired: sign a new challenge.", reason="bad_token"
             ) from e
@@ -140,13 +140,14 @@ class Sessions:
 
     def _use(self, challenge: str, now: datetime) -> None:
         try:
-            self._challenges.loads(challenge, max_age=int(CHALLENGE_LIFETIME.total_seconds()))
-        except BadSignature as e:
+            lifetime = int(CHALLENGE_LIFETIME.total_seconds())
+            nonce = self._challenges.loads(challenge, max_age=lifetime)
+        except BadData as e:
             raise RefusedError(
                 "The challenge is not ours or has expired: ask for a new one.",
                 reason="bad_challenge",
             ) from e
-        id_ = sha256_hex(challenge.encode())
+        id_ = sha256_hex(str(nonce).encode())
         with self._database.writing() as session:
             session.execute(delete(UsedChallengeRow).where(UsedChallengeRow.expires < now))
             if session.get(UsedChallengeRow, id_) is not None:
@@ -163,4 +164,3 @@ def _check_person(roster: Roster, name: str, now: datetime) -> None:
         raise RefusedError(f"The roster knows no person {name[:63]}.", reason="unknown_author")
     if all(grant.expires <= now for grant in person.grants):
         raise RefusedError(f"Every grant of {name} has expired.", reason="no_grant")
-

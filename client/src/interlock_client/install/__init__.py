@@ -26,12 +26,14 @@ class Standing:
         active: the slot that boots when nothing is armed.
         armed: the slot that is tried at the next boot, or None.
         good: slots whose content was committed and not touched since.
+        fell_back: the slot whose tries were used up, until something is armed again.
     """
 
     booted: Slot
     active: Slot
     armed: Slot | None
     good: tuple[Slot, ...]
+    fell_back: Slot | None
 
 
 class Installer(Protocol):

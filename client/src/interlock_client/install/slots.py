@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from interlock_core import disk, durable
-from interlock_core.errors import ConfigurationError, RefusedError
 from interlock_client import boot
 from interlock_client.boot import BootEnvironment, Slot
 from interlock_client.config import Slots
 from interlock_client.install import Standing
+from interlock_core import disk, durable
+from interlock_core.errors import ConfigurationError, RefusedError
 
 CHUNK: Final = 1 << 20
 
@@ -65,7 +65,7 @@ class SlotInstaller:
         """As ``Installer.standing``."""
         booted = self.booted()
         state = self.environment.load()
-        return Standing(booted, state.active, state.armed, state.good)
+        return Standing(booted, state.active, state.armed, state.good, state.fell_back)
 
     def room(self) -> int:
         """As ``Installer.room``."""

@@ -14,6 +14,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import TextIOWrapper
 from typing import Any, Final, NoReturn, TypeVar
 
 import click
@@ -59,6 +60,10 @@ class Edge(click.Group):
         del standalone_mode
         words = list(sys.argv[1:] if args is None else args)
         as_json = "--json" in words
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                # A file name that the terminal cannot spell must not end the command.
+                stream.reconfigure(errors="backslashreplace")
         try:
             result = super().main(
                 words,
@@ -97,13 +102,13 @@ def _failed(code: Exit, reason: str, message: str, *, as_json: bool) -> Exit:
     line = " ".join(printable(part) for part in message.splitlines())
     click.echo(f"{PROGRAM}: {line} [{reason}]", err=True)
     if as_json:
-        _print_json(code, reason, {"message": line})
+        _print_json(code, reason, {"detail": line})
     return code
 
 
 def _print_json(code: Exit, reason: str, facts: Mapping[str, Any]) -> None:
-    outcome = {"outcome": code.name.lower(), "reason": reason} | dict(facts)
-    click.echo(json.dumps(outcome, ensure_ascii=False))
+    outcome = "error" if code is Exit.OTHER else code.name.lower()
+    click.echo(json.dumps({"outcome": outcome, "reason": reason} | dict(facts)))
 
 
 def json_option(command: F) -> F:

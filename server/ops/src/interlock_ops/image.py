@@ -135,7 +135,9 @@ class _Fetcher(FetcherInterface):
                 "GET", url, preload_content=False, headers={"Accept-Encoding": "identity"}
             )
         except urllib3.exceptions.HTTPError as e:
-            raise exceptions.DownloadError(f"{url} could not be fetched ({e})") from e
+            reason = getattr(e, "reason", None)
+            why = type(reason if isinstance(reason, Exception) else e).__name__
+            raise exceptions.DownloadError(f"{url} could not be fetched ({why})") from e
         if answer.status != 200:
             answer.close()
             raise exceptions.DownloadHTTPError(

@@ -78,15 +78,15 @@ def plan_opening(
         case.sort(cohort, chains[cohort])
     if not case.opens_for:
         return case.objection()
-    if not again and case.pending:
-        waiting = next(iter(case.pending.values()))
-        if all(cohort in case.pending for cohort in case.opens_for):
-            return Objection(
-                "waiting_for_approval",
-                f"An opening of stage {number} by {waiting.said.author} stands already and waits: "
-                f"have it authorised ('interlock-ops rollout authorise --go {waiting.id}'), or "
-                "pass --again.",
-            )
+    if not again and all(cohort in case.pending for cohort in case.opens_for):
+        waiting = case.pending[case.opens_for[0]]
+        at = waiting.said.opened_at
+        when = f", for {format_time(at)}" if at > judge.now else ""
+        return Objection(
+            "waiting_for_approval",
+            f"An opening of stage {number} by {waiting.said.author} stands already{when}: have it "
+            f"authorised ('interlock-ops rollout authorise --go {waiting.id}'), or pass --again.",
+        )
     return Opening(
         stage=number,
         opened_at=opened_at,

@@ -77,11 +77,12 @@ def plan_renewals(
                 until=min(until, known.until) if known else until,
             )
     if not found:
+        lapsed = any(text.startswith("lapsed") for text in why.values())
+        named = "; ".join(f"{cohort}: {text}" for cohort, text in why.items())
+        advice = " Revive it with 'interlock-ops rollout resume'." if lapsed else ""
         return Objection(
-            "go_lapsed" if any("lapsed" in text for text in why.values()) else "role_not_held",
-            f"Stage {number} can be renewed nowhere: "
-            f"{'; '.join(f'{cohort}: {text}' for cohort, text in why.items())}. A lapsed rollout "
-            "is revived by 'interlock-ops rollout resume'.",
+            "go_lapsed" if lapsed else "role_not_held",
+            f"Stage {number} can be renewed nowhere: {named}.{advice}",
         )
     return tuple(found.values())
 

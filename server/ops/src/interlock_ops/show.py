@@ -205,9 +205,9 @@ def roles(rule: Mapping[str, int]) -> str:
 
 def rollouts(items: Iterable[RolloutSummary]) -> list[RenderableType]:
     """The server's list, which nothing of is signed."""
-    table = _table("product", "seq", "kind", "state", "in force", "author", "signed at", "id")
-    for one in items:
-        table.add_row(
+    rows = [("product", "seq", "kind", "state", "in force", "author", "signed at", "id")]
+    rows += [
+        (
             one.product,
             str(one.seq),
             plain(one.kind),
@@ -217,10 +217,17 @@ def rollouts(items: Iterable[RolloutSummary]) -> list[RenderableType]:
             show_time(one.at),
             one.id,
         )
-    if not table.rows:
+        for one in items
+    ]
+    if len(rows) == 1:
         return [line("The server lists no rollouts.")]
+    # Not a table that is fitted to the terminal: an id is there to be copied (rule 3).
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        table,
+        *(
+            line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
+            for row in rows
+        ),
         line("As the server tells it; 'rollout status ORDER_ID' checks the signatures.", "dim"),
     ]
 
@@ -239,6 +246,7 @@ def status(found: Status, images: Mapping[str, Image] | None = None) -> list[Ren
 
 def _cohort(cohort: CohortStatus, now: datetime) -> list[RenderableType]:
     shown: list[RenderableType] = [
+        line(""),
         heading(f"{cohort.cohort}: {cohort.state.replace('_', ' ')}"),
     ]
     if cohort.state == "denied":

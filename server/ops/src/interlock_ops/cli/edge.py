@@ -17,8 +17,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, Final, NoReturn, TextIO
+from typing import Any, Final, NoReturn
 
 import click
 from rich.console import Console, RenderableType
@@ -101,6 +102,10 @@ class Voice:
     def fail(self, outcome: str, reason: str, text: str) -> None:
         """Say why not (rule 2)."""
         click.echo(f"error: {plain(text)}", err=True)
+        self.tell_failure(outcome, reason, text)
+
+    def tell_failure(self, outcome: str, reason: str, text: str) -> None:
+        """Say why not to a machine alone."""
         if self.as_json:
             self._say({"outcome": outcome, "reason": reason, "detail": text})
 
@@ -109,7 +114,7 @@ class Voice:
 
 
 def _print(shown: Sequence[RenderableType], *, err: bool) -> None:
-    stream: TextIO = click.get_text_stream("stderr") if err else click.get_text_stream("stdout")
+    stream = sys.stderr if err else sys.stdout
     width = None if stream.isatty() else WIDTH
     console = Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
     for one in shown:
@@ -229,15 +234,19 @@ class Main(click.Group):
 
     def main(self, *args: Any, **more: Any) -> Any:
         """Run, and end the process."""
-        words = list(more.pop("args", None) or (args[0] if args else None) or sys.argv[1:])
+        given = args[0] if args else more.pop("args", None)
+        words = list(sys.argv[1:] if given is None else given)
         voice = Voice(as_json="--json" in words)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                # A name that this terminal cannot spell must not end the command.
+                stream.reconfigure(errors="backslashreplace")
         more["standalone_mode"] = False
         try:
             code = super().main(words, *args[1:], **more)
         except click.UsageError as e:
-            # click's own page: the usage of this very command, then the error.
-            click.echo(e.ctx.get_usage() if e.ctx else "", err=True)
-            voice.fail("usage", "usage", e.format_message())
+            e.show()
+            voice.tell_failure("usage", "usage", e.format_message())
             code = Exit.USAGE
         except click.ClickException as e:
             voice.fail("error", "error", e.format_message())

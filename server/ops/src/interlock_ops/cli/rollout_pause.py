@@ -7,7 +7,7 @@ from typing import Final
 import click
 from rich.console import RenderableType
 
-from interlock_core.errors import ConfigurationError, NotFoundError, RefusedError, TransientError
+from interlock_core.errors import ConfigurationError, InterlockError, NotFoundError, SecretError
 from interlock_core.order import Order, Stop
 from interlock_core.roster import MONITOR, OPERATOR
 from interlock_ops.cli.acting import Act, How, carry_out
@@ -75,7 +75,7 @@ def _me(run: Run, *, offline: bool) -> str:
         return person
     try:
         return session.me
-    except (RefusedError, TransientError) as e:
+    except InterlockError as e:
         if person is None or e.reason == "unknown_key":
             raise
         run.voice.warn(f"The roster could not be checked, so you sign as {person}: {e}")
@@ -91,7 +91,9 @@ def _dossier(run: Run, order_id: str) -> Dossier | None:
             "all the same, to be delivered otherwise.",
             reason=e.reason,
         ) from e
-    except (RefusedError, TransientError) as e:
+    except SecretError:
+        raise
+    except InterlockError as e:
         run.voice.warn(f"The order could not be shown, and the stop names it all the same: {e}")
         return None
 

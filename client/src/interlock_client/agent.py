@@ -1,0 +1,237 @@
+"""An update from the poll to the reboot, as a state machine that a power cut cannot confuse (I/O).
+
+Rules (``architecture.md``, section 5; the states and their order are in ``journal``):
+
+1. Each state is durable before what belongs to it is done. ``recover`` says what every state means
+   when it is found after a power cut.
+2. What is written is unarmed: until the last moment a power cut boots the old firmware.
+3. The last moment is one step: take the lease that clinical software sees, read the slot back,
+   fetch and decide again on the freshest directive, ask the interlock again, arm; then decide once
+   more, and disarm if that refuses; then reboot.
+4. A refusal leaves what is written where it is: the next run does not download it again.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from interlock_client import check, transfer
+from interlock_client.confirm import PENDING, fell_back, settle_fallback
+from interlock_client.context import Context
+from interlock_client.install import Standing
+from interlock_client.journal import Attempt, Deferral, Journal, State, Written
+from interlock_client.judge import Judgement, again, judge
+from interlock_client.memory import Content
+from interlock_client.outcome import DEFERRED, NOTHING_TO_DO, Outcome
+from interlock_client.state import exclusive
+from interlock_client.transfer import Pace, Wanted
+from interlock_core.errors import Exit, InterlockError, TransientError
+from interlock_core.facts import Grant, Phase, Reason
+
+REBOOTING: Final = "rebooting"
+
+
+def update(context: Context) -> Outcome:
+    """Poll, decide, download, and install if now is the time.
+
+    Raises:
+        InterlockError: of the family that says what to do.
+    """
+    with context.state.lock():
+        outcome = _update(context)
+    more = {**outcome.more, "requests": context.servers.requests}
+    return Outcome(outcome.outcome, outcome.reason, outcome.detail, outcome.exit_code, more)
+
+
+def recover(context: Context, journal: Journal, standing: Standing) -> Journal:
+    """Bring the journal and the slots back together after a power cut (rule 1).
+
+    Raises:
+        TransientError: ``confirm_pending``: new firmware runs and was not judged yet; or the disk.
+    """
+    attempt = journal.attempt
+    if journal.state in PENDING and attempt is not None:
+        if standing.booted == attempt.slot:
+            raise TransientError(
+                "New firmware has booted and was not confirmed yet: run 'interlock-client "
+                "confirm' first.",
+                reason="confirm_pending",
+            )
+        if fell_back(journal, attempt, standing):
+            return settle_fallback(context, journal, attempt)
+    if standing.armed is not None and standing.booted == standing.active:
+        # Armed and never booted: it takes another decision to boot it now.
+        context.installer.disarm()
+    match journal.state:
+        case State.REBOOTING | State.LAST_MOMENT:
+            return context.note(journal.at(State.WAITING))
+        case State.DOWNLOADING:
+            return context.note(journal.at(State.IDLE, attempt=None))
+        case _:
+            return journal
+
+
+def _update(context: Context) -> Outcome:
+    journal = recover(context, context.journal(), context.installer.standing())
+    polled = check.ask(context)
+    outcome = check.settled(context, polled)
+    if outcome is not None:
+        return outcome
+    judgement = judge(context, polled, Phase.DOWNLOAD)
+    refusal = judgement.refusal()
+    if refusal is not None:
+        if refusal.outcome == NOTHING_TO_DO and journal.attempt is not None:
+            context.note(journal.at(State.IDLE, attempt=None, deferral=None))
+        return refusal
+    journal = _written(context, journal, judgement)
+    assert journal.written is not None
+    # What the last moment will ask, asked once before it: a gateway that waits for its window or
+    # for a patient does not read its slot again at every poll.
+    early = again(
+        context,
+        judgement.believed,
+        judgement.memory,
+        Phase.INSTALL,
+        slot_sha256=journal.written.sha256,
+        ask=True,
+    )
+    refusal = early.refusal()
+    if refusal is not None:
+        return _wait(context, journal, refusal, early.at)
+    if journal.state is State.WRITTEN:
+        journal = context.note(journal.at(State.WAITING))
+    journal = context.note(journal.at(State.LAST_MOMENT))
+    try:
+        with exclusive(context.settings.lease, "Clinical software holds the lease", mode=0o644):
+            return _last_moment(context, journal)
+    except TransientError as e:
+        if e.reason != "busy":
+            raise
+        not_clear = Outcome(DEFERRED, "interlock_not_clear", str(e), Exit.DEFERRED, early.more())
+        return _wait(context, journal, not_clear, early.at)
+
+
+def _written(context: Context, journal: Journal, judgement: Judgement) -> Journal:
+    """The journal with the granted image in the inactive slot, downloaded if it was not there."""
+    attempt = _attempt(context, journal, judgement)
+    slot, target = attempt.slot, attempt
+    holds = Written(slot=slot, length=target.length, sha256=target.sha256)
+    if journal.written == holds:
+        if journal.attempt is not None and journal.attempt.sha256 == attempt.sha256:
+            return context.note(journal.at(State.WAITING, attempt=attempt))
+        return context.note(journal.at(State.WRITTEN, attempt=attempt, deferral=None))
+    journal = context.note(
+        journal.at(State.DOWNLOADING, attempt=attempt, written=None, deferral=None)
+    )
+    context.remember(context.memory().holding(slot, None))
+    believed = judgement.believed
+    others = [server for server in context.servers.each if server is not believed.server]
+    transfer.into_slot(
+        Wanted(target.path, believed.facts.trusted.image_targets[target.path]),
+        [believed.server, *others],
+        context.installer,
+        pace=Pace(context.settings.rate_limit_bytes_per_second),
+        progress=context.progress,
+    )
+    return context.note(journal.at(State.WRITTEN, written=holds))
+
+
+def _last_moment(context: Context, journal: Journal) -> Outcome:
+    assert journal.attempt is not None
+    try:
+        found = context.installer.read_back(context.installer.inactive(), journal.attempt.length)
+        judgement = judge(context, check.ask(context), Phase.INSTALL, slot_sha256=found, ask=True)
+    except InterlockError:
+        context.note(journal.at(State.WAITING))
+        raise
+    refusal = judgement.refusal()
+    if refusal is not None:
+        if refusal.reason == Reason.SLOT_MISMATCH:
+            return _not_what_is_wanted(context, journal, judgement, refusal)
+        return _wait(context, journal, refusal, judgement.at)
+    attempt = _attempt(context, journal, judgement)
+    _remember_present(context)
+    journal = context.note(journal.at(State.REBOOTING, attempt=attempt))
+    try:
+        context.installer.arm()
+        final = again(
+            context,
+            judgement.believed,
+            context.memory(),
+            Phase.REBOOT,
+            slot_sha256=found,
+            ask=True,
+        )
+        refusal = final.refusal()
+        if refusal is None:
+            context.reboot()
+    except BaseException:
+        # Also when a person interrupts: nothing stays armed that did not go all the way.
+        context.installer.disarm()
+        context.note(journal.at(State.WAITING))
+        raise
+    if refusal is not None:
+        context.installer.disarm()
+        return _wait(context, journal, refusal, final.at)
+    return Outcome(
+        REBOOTING,
+        "granted",
+        f"{attempt.path} is armed in slot {attempt.slot}; the gateway reboots.",
+        Exit.DONE,
+        {**final.more(), "slot": attempt.slot},
+    )
+
+
+def _attempt(context: Context, journal: Journal, judgement: Judgement) -> Attempt:
+    grant = judgement.decision.verdict
+    assert isinstance(grant, Grant)
+    same = journal.attempt is not None and journal.attempt.sha256 == grant.target.sha256
+    return Attempt(
+        order=grant.order,
+        path=grant.target.path,
+        length=grant.target.length,
+        sha256=grant.target.sha256,
+        version=grant.image.version,
+        counter=grant.image.release_counter,
+        raises_floor_to=grant.image.raises_floor_to,
+        permit=grant.permit,
+        slot=context.installer.inactive(),
+        began_at=journal.attempt.began_at if same and journal.attempt else judgement.at,
+    )
+
+
+def _wait(context: Context, journal: Journal, refusal: Outcome, now: datetime) -> Outcome:
+    """Leave what is written, unarmed, and say since when it waits (rule 4)."""
+    deferral = journal.deferral
+    if refusal.exit_code is Exit.DEFERRED:
+        since = deferral.since if deferral is not None else now
+        deferral = Deferral(since=since, reason=refusal.reason, detail=refusal.detail)
+    context.note(journal.at(State.WAITING, deferral=deferral))
+    more = {**refusal.more, "deferred_since": deferral.since if deferral else None}
+    return Outcome(refusal.outcome, refusal.reason, refusal.detail, refusal.exit_code, more)
+
+
+def _not_what_is_wanted(
+    context: Context, journal: Journal, judgement: Judgement, refusal: Outcome
+) -> Outcome:
+    assert journal.attempt is not None
+    wanted = judgement.decision.wanted
+    if wanted is not None and wanted.sha256 != journal.attempt.sha256:
+        context.note(journal.at(State.WAITING))
+        raise TransientError(
+            "Another image was ordered in the meantime: run this again.", reason="newer_order"
+        )
+    # What was flushed there is not there any more: the next run writes it again.
+    context.note(journal.at(State.IDLE, attempt=None, written=None, deferral=None))
+    return refusal
+
+
+def _remember_present(context: Context) -> None:
+    """Before the first update: what the slot holds that came from the factory, to go back to."""
+    memory = context.memory()
+    booted = context.installer.booted()
+    if booted not in memory.slots:
+        length = context.installer.size(booted)
+        sha256 = context.installer.read_back(booted, length)
+        context.remember(memory.holding(booted, Content(length=length, sha256=sha256)))

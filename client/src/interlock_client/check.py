@@ -1,0 +1,80 @@
+"""Is there anything to do? One request when there is not (I/O).
+
+Rules:
+
+1. A 304 together with an outcome that needed nothing, under the same settings, slot and running
+   firmware, is that outcome again as long as nothing that was believed has expired. Then TUF is
+   not even imported.
+2. Everything else is verified whole: after a 304, the bytes that are kept go through all of it.
+"""
+
+from __future__ import annotations
+
+from interlock_client import poll
+from interlock_client.context import Context, running
+from interlock_client.journal import State
+from interlock_client.outcome import NOTHING_TO_DO, Outcome
+from interlock_client.poll import Polled
+from interlock_core.errors import Exit
+
+_AT_REST = frozenset({State.IDLE, State.CONFIRMED, State.ROLLED_BACK})
+
+
+def check(context: Context) -> Outcome:
+    """Poll and decide whether a download would be granted now.
+
+    Raises:
+        InterlockError: of the family that says what to do.
+    """
+    with context.state.lock():
+        polled = ask(context)
+        outcome = settled(context, polled) or _decided(context, polled)
+    more = {**outcome.more, "requests": context.servers.requests}
+    return Outcome(outcome.outcome, outcome.reason, outcome.detail, outcome.exit_code, more)
+
+
+def ask(context: Context) -> Polled:
+    """Poll the servers in order.
+
+    Raises:
+        TransientError: ``network``: none can be reached.
+    """
+    return poll.ask(context.servers, context.settings.cohort, context.state)
+
+
+def settled(context: Context, polled: Polled) -> Outcome | None:
+    """The outcome of before, if it still holds (rule 1)."""
+    seen = polled.unchanged
+    if seen is None or seen.settled is None:
+        return None
+    journal = context.journal()
+    if journal.state not in _AT_REST:
+        return None
+    memory = context.memory()
+    booted = context.installer.booted()
+    present = running(memory, journal, booted)
+    holds = seen.settled.holds(
+        config=context.settings.digest(),
+        booted=booted,
+        running=present.sha256 if present else None,
+        now=context.times.decision_time(memory.clock_floor, memory.last),
+    )
+    if not holds:
+        return None
+    return Outcome(NOTHING_TO_DO, seen.settled.reason, seen.settled.detail)
+
+
+def _decided(context: Context, polled: Polled) -> Outcome:
+    # Not imported unless something must be verified (rule 1).
+    from interlock_client.judge import judge  # noqa: PLC0415
+    from interlock_core.facts import Phase  # noqa: PLC0415
+
+    judgement = judge(context, polled, Phase.DOWNLOAD)
+    wanted = judgement.decision.wanted
+    return judgement.refusal() or Outcome(
+        "update_available",
+        "granted",
+        f"{wanted.path if wanted else 'An update'} is authorised for this gateway now.",
+        Exit.DONE,
+        judgement.more(),
+    )

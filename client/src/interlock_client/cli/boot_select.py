@@ -1,0 +1,46 @@
+"""``interlock-client boot-select``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from interlock_client.boot import BootEnvironment
+from interlock_client.cli.edge import common, config_path, print_json
+from interlock_client.config import load_installer
+from interlock_core.errors import Exit
+
+
+@click.command(
+    "boot-select",
+    epilog="""\b
+Examples:
+  slot=$(interlock-client boot-select --config /boot/interlock/gateway.toml) || slot=${slot:-a}
+""",
+)
+@common
+def command(*, config: Path | None, as_json: bool) -> None:
+    """For boot scripts, once at each boot: print the slot to boot, a or b.
+
+    An armed slot loses a try; when it has none left, the committed slot boots again. The slot is
+    written to the file that the setting installer.booted names. If that, or the try, cannot be
+    recorded, the committed slot is printed and the exit code is 30: boot it all the same.
+    """
+    installer = load_installer(config_path(config))
+    slot, fault = BootEnvironment(installer.boot_environment, installer.booted).boot()
+    if as_json:
+        reason = "selected" if fault is None else fault.reason
+        print_json(
+            {
+                "outcome": "selected",
+                "reason": reason,
+                "detail": str(fault) if fault else f"Slot {slot} boots.",
+                "slot": slot,
+            }
+        )
+    else:
+        click.echo(slot)
+    if fault is not None:
+        click.echo(f"boot-select: {fault}", err=True)
+        raise SystemExit(int(Exit.TRANSIENT))

@@ -1,0 +1,87 @@
+"""``interlock-client status``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from interlock_client import context, status
+from interlock_client.cli.edge import common, config_path, print_json
+
+
+@click.command(
+    "status",
+    epilog="""\b
+Examples:
+  interlock-client status
+  interlock-client status --config gateway.toml --json
+""",
+)
+@common
+def command(*, config: Path | None, as_json: bool) -> None:
+    """Show how this gateway stands. Nothing is asked of the network."""
+    found = status.status(context.build(config_path(config)))
+    if as_json:
+        print_json({"outcome": "status", "reason": found["state"], **found})
+        return
+    for line in _lines(found):
+        click.echo(line)
+
+
+def _lines(found: Mapping[str, Any]) -> list[str]:
+    running, slots, waiting = found["running"], found["slots"], found["deferral"]
+    floors, ended, last = found["floors"], found["ended"], found["last_decision"]
+    lines = [
+        f"gateway    {found['device']}, {found['product']} on {found['hardware']}",
+        f"cohort     {found['cohort']}",
+        f"state      {found['state']}",
+        f"running    {_content(running)}",
+        f"slots      {_slots(slots)}",
+    ]
+    if found["attempt"]:
+        lines.append(f"wanted     {found['attempt']['path']} in slot {found['attempt']['slot']}")
+    if waiting:
+        lines.append(
+            f"waiting    since {waiting['since']:%Y-%m-%d %H:%M:%S} UTC "
+            f"({_age(waiting['age_seconds'])}): {waiting['reason']}: {waiting['detail']}"
+        )
+    if ended:
+        lines.append(f"last try   {ended['outcome']} ({ended['reason']}): {ended['detail']}")
+    if last:
+        verdict = last["verdict"]
+        lines.append(f"decided    {last['at']}: {verdict['outcome']} ({verdict['reason']})")
+    interlock = {
+        "none": "none: the configuration says that nothing clinical depends on this gateway",
+        "missing": "not configured: it is never safe to install",
+        "checks": "checks",
+    }
+    lines += [
+        f"interlock  {interlock[found['interlock']]}",
+        (
+            f"floors     release {floors['release']}, order {floors['order']}, "
+            f"roster {floors['roster']}, {floors['stops']} stops known"
+        ),
+    ]
+    return lines
+
+
+def _content(running: Mapping[str, Any] | None) -> str:
+    if running is None:
+        return "not known: nothing was confirmed here yet"
+    name = running["path"] or "what came from the factory"
+    return f"{name} (counter {running['counter']}, SHA-256 {running['sha256'][:16]}…)"
+
+
+def _slots(slots: Mapping[str, Any]) -> str:
+    if slots["booted"] is None:
+        return str(slots["trouble"])
+    armed = f", {slots['armed']} armed" if slots["armed"] else ""
+    return f"{slots['booted']} booted, {slots['active']} committed{armed}"
+
+
+def _age(seconds: int) -> str:
+    hours, minutes = seconds // 3600, seconds % 3600 // 60
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

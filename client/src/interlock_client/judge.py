@@ -1,0 +1,283 @@
+"""Decides, and keeps what was learned and why (I/O around the pure decision).
+
+Rules:
+
+1. What a decision learned (stops, order and roster floors) and its time are durable before
+   anybody acts on its verdict.
+2. Every decision is recorded with everything that went into it; so is a refusal that came before
+   anything could be decided.
+3. Only a decision that was reached is remembered as the last one. A clock that is far ahead makes
+   all metadata look expired, so nothing is decided, and nothing remains of it once it is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from interlock_client import interlock, poll, trust
+from interlock_client.believe import Believed, believe
+from interlock_client.context import Context, running
+from interlock_client.journal import Journal
+from interlock_client.memory import Memory, OrderFloor, RecordedStop
+from interlock_client.outcome import Outcome, of_exit
+from interlock_client.poll import Polled, Settled
+from interlock_core import facts
+from interlock_core.decide import MAX_ROSTER_AGE, decide
+from interlock_core.errors import RefusedError
+from interlock_core.facts import (
+    Decision,
+    Floors,
+    KnownStop,
+    Local,
+    Phase,
+    Refusal,
+    Trusted,
+    exit_of,
+)
+from interlock_core.order import Window
+
+HOLD_SHOWN = 200
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One decision, made and recorded.
+
+    Attributes:
+        memory: as it is now on the disk.
+        at: the time of the decision.
+    """
+
+    decision: Decision
+    believed: Believed
+    memory: Memory
+    at: datetime
+
+    def refusal(self) -> Outcome | None:
+        """The outcome of a refusal; None if it was a grant."""
+        verdict = self.decision.verdict
+        if not isinstance(verdict, Refusal):
+            return None
+        reason = verdict.reason
+        return of_exit(exit_of(reason), reason.value, f"{verdict.detail}.", **self.more())
+
+    def more(self) -> dict[str, Any]:
+        """What machines are told beside the verdict."""
+        wanted = self.decision.wanted
+        return {
+            "order": self.decision.order,
+            "target": wanted.path if wanted else None,
+            "target_sha256": wanted.sha256 if wanted else None,
+            "decided_at": self.at,
+        }
+
+
+def judge(context: Context, polled: Polled, phase: Phase, **asked: Any) -> Judgement:
+    """Believe and decide afresh.
+
+    Args:
+        context: the gateway, locked.
+        polled: the answer to a poll made now.
+        phase: what is asked for.
+        asked: as ``again`` takes it.
+
+    Raises:
+        RefusedError: nothing could be believed; recorded (rule 2).
+        TransientError: ``network``, or the disk.
+        ConfigurationError, NotFoundError: an embedded root is missing or wrong.
+    """
+    memory = context.memory()
+    trust.sweep(context.state)
+    polled = poll.restored(polled, context.settings.cohort, context.state)
+    now = context.times.decision_time(memory.clock_floor, memory.last)
+    try:
+        believed = believe(context, polled, memory, now)
+    except RefusedError as e:
+        poll.forget(context.state)
+        _record(context, now, phase, {"outcome": "refused", "reason": e.reason, "detail": str(e)})
+        raise
+    judgement = again(context, believed, believed.facts.memory, phase, **asked)
+    settled = _settled(context, judgement)
+    poll.keep(believed.polled, context.settings.cohort, settled, context.state)
+    return judgement
+
+
+def again(
+    context: Context,
+    believed: Believed,
+    memory: Memory,
+    phase: Phase,
+    *,
+    slot_sha256: str | None = None,
+    ask: bool = False,
+) -> Judgement:
+    """Decide another phase about what is believed already.
+
+    Args:
+        context: the gateway, locked.
+        believed: what both repositories say.
+        memory: floors in force.
+        phase: what is asked for.
+        slot_sha256: digest of the inactive slot.
+        ask: whether to ask the clinical interlock.
+
+    Raises:
+        TransientError: the disk did not do it.
+    """
+    settings = context.settings
+    now = context.times.decision_time(memory.clock_floor, memory.last)
+    gateway = _gateway(context, memory, context.journal())
+    floor = memory.order_floor(settings.product, settings.cohort)
+    local = _local(context, now, slot_sha256=slot_sha256, ask=ask)
+    floors = _floors(memory, floor)
+    decision = decide(phase, believed.facts.trusted, gateway, floors, local, now)
+    memory = context.remember(_learned(context, memory, decision.floors, now))
+    verdict = decision.verdict
+    _record(
+        context,
+        now,
+        phase,
+        {"outcome": "refused", "reason": verdict.reason, "detail": verdict.detail}
+        if isinstance(verdict, Refusal)
+        else {"outcome": "granted", "reason": "granted", "detail": verdict.target.path},
+        inputs=believed.facts.inputs,
+        gateway=gateway,
+        floors=floors,
+        local=local,
+        order=decision.order,
+        wanted=decision.wanted,
+        checks=decision.checks,
+    )
+    return Judgement(decision, believed, memory, now)
+
+
+def _gateway(context: Context, memory: Memory, journal: Journal) -> facts.Gateway:
+    settings = context.settings
+    present = running(memory, journal, context.installer.booted())
+    return facts.Gateway(
+        fleet=settings.fleet,
+        device=settings.device,
+        product=settings.product,
+        cohort=settings.cohort,
+        hardware=settings.hardware,
+        market=settings.market,
+        site=settings.site,
+        running_sha256=present.sha256 if present else None,
+        running_counter=present.counter if present else 0,
+        highest_confirmed_counter=memory.highest_confirmed_counter,
+        release_floor=memory.release_floor,
+        rolled_back=frozenset((pair.order, pair.sha256) for pair in memory.rolled_back),
+        spent_permits=frozenset(memory.spent_permits),
+    )
+
+
+def _local(context: Context, now: datetime, *, slot_sha256: str | None, ask: bool) -> Local:
+    settings = context.settings
+    standing = context.installer.standing()
+    window = settings.window
+    answer = None
+    if ask:
+        verdict = context.ask_interlock()
+        answer = facts.InterlockAnswer(verdict.passed, verdict.detail)
+    return Local(
+        hold=_hold(context),
+        window=Window(opens=window.opens, closes=window.closes) if window else None,
+        utc_offset=context.times.utc_offset(now),
+        interlock=answer,
+        # What the slot holds now counts as free. With unconfirmed firmware running there is no
+        # slot that may be written.
+        free_bytes=context.installer.room() if standing.booted == standing.active else 0,
+        slot_sha256=slot_sha256,
+    )
+
+
+def _hold(context: Context) -> str | None:
+    path = context.settings.hold_file
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            line = file.readline(4 * HOLD_SHOWN)
+    except FileNotFoundError:
+        return None
+    except OSError as e:
+        return f"the hold file {path} cannot be read ({e.strerror})"
+    text = line.decode(errors="replace").strip()
+    return "".join(c if c.isprintable() else "?" for c in text)[:HOLD_SHOWN] or "no reason given"
+
+
+def _floors(memory: Memory, floor: OrderFloor) -> Floors:
+    return Floors(
+        roster_seq=memory.roster_seq,
+        order_seq=floor.seq,
+        order_id=floor.id,
+        stops=tuple(KnownStop(stop.id, stop.order, stop.cohort, stop.site) for stop in floor.stops),
+    )
+
+
+def _learned(context: Context, memory: Memory, floors: Floors, now: datetime) -> Memory:
+    settings = context.settings
+    floor = OrderFloor(
+        seq=floors.order_seq,
+        id=floors.order_id,
+        stops=tuple(
+            RecordedStop(id=stop.id, order=stop.order, cohort=stop.cohort, site=stop.site)
+            for stop in floors.stops
+        ),
+    )
+    return msgspec.structs.replace(
+        memory,
+        roster_seq=floors.roster_seq,
+        orders=memory.orders | {f"{settings.product}/{settings.cohort}": floor},
+        last=context.times.remember(now),
+    )
+
+
+def _settled(context: Context, judgement: Judgement) -> Settled | None:
+    """What the same bytes need not be decided again for, and until when."""
+    outcome = judgement.refusal()
+    if outcome is None or outcome.exit_code != 0:
+        return None
+    present = running(judgement.memory, context.journal(), context.installer.booted())
+    return Settled(
+        reason=outcome.reason,
+        detail=outcome.detail,
+        config=context.settings.digest(),
+        booted=context.installer.booted(),
+        running=present.sha256 if present else None,
+        until=_until(judgement.believed.facts.trusted, judgement.at),
+    )
+
+
+def _until(trusted: Trusted, now: datetime) -> datetime:
+    """The earliest end of anything that was believed: metadata, the roster, a person's grant."""
+    ends = [item.expires for item in trusted.expiries]
+    ends.append(trusted.roster.issued + MAX_ROSTER_AGE)
+    ends += [
+        grant.expires
+        for person in trusted.roster.persons
+        for grant in person.grants
+        if grant.expires > now
+    ]
+    return min(ends)
+
+
+def _record(
+    context: Context, now: datetime, phase: Phase, verdict: Mapping[str, Any], **inputs: Any
+) -> None:
+    context.decisions().record(
+        {
+            "type": "urn:interlock:decision:v1",
+            "at": now,
+            "phase": phase.value,
+            "verdict": verdict,
+            "config": context.settings.digest(),
+            "interlock": interlock.mode(context.settings),
+            **inputs,
+        }
+    )

@@ -1,0 +1,33 @@
+"""The web application: its parts, put together, and nothing else."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from interlock_core.api import MAX_BODY
+from interlock_server.web import operator_api, problems, publications_api, tokens
+from interlock_server.web.read_path import ReadPath
+from interlock_server.wiring import Services
+
+
+def create_app(services: Services) -> Flask:
+    """The application of one process.
+
+    Args:
+        services: what it acts through; made in this process, after any fork.
+    """
+    app = Flask("interlock_server", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.url_map.merge_slashes = False
+    problems.register(app)
+    app.register_blueprint(
+        publications_api.blueprint(
+            services.backstage.publications,
+            largest_target_bytes=services.backstage.publications.largest_target_bytes,
+        )
+    )
+    app.register_blueprint(tokens.blueprint(services.sessions))
+    app.register_blueprint(operator_api.blueprint(services))
+    # The read path stands before Flask: a poll must cost no more than a look at a file.
+    app.wsgi_app = ReadPath(services.backstage.store, app.wsgi_app)  # type: ignore[method-assign]
+    return app

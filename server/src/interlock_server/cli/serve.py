@@ -1,0 +1,61 @@
+"""``interlock-server serve``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+from flask import Flask
+
+from interlock_server.app import create_app
+from interlock_server.cli.common import Command, config_option, json_option, say
+from interlock_server.config import load_settings
+from interlock_server.web.listener import address_of, bind_both, run
+from interlock_server.wiring import Backstage, backstage, check_ready, open_signers, services
+
+
+@click.command(
+    cls=Command,
+    examples=("interlock-server serve --config server.toml",),
+)
+@config_option
+@json_option
+def serve(config: Path, as_json: bool) -> None:
+    """Serve gateways and operators until SIGTERM.
+
+    Settings, schema, online keys and both ports are checked before the first worker starts. One
+    line says where it listens.
+    """
+    settings = load_settings(config)
+    signers = open_signers(settings)
+    back = backstage(settings, signers)
+    try:
+        check_ready(back, signers)
+    finally:
+        # Workers connect for themselves: a connection must not be shared across a fork.
+        back.database.close()
+    listeners = bind_both(settings)
+    scheme = "https" if settings.tls else "http"
+    url = f"{scheme}://{address_of(listeners.main)}"
+    health_url = f"http://{address_of(listeners.health)}"
+
+    def make() -> tuple[Flask, Backstage]:
+        mine = backstage(settings, signers)
+        return create_app(services(mine)), mine
+
+    def announce() -> None:
+        say(
+            as_json,
+            f"interlock-server serves {url}, its health {health_url}",
+            url=url,
+            health_url=health_url,
+        )
+        sys.stdout.flush()
+
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    run(settings, listeners, make, announce)

@@ -1,0 +1,48 @@
+"""Request bodies in, JSON answers out.
+
+Rules:
+
+1. A body is read only up to the limit of its kind, and only if it says that it is JSON; a longer
+   one is refused before it is read when its length was announced.
+2. Answers are canonical JSON, never cached.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from flask import request
+from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.wrappers import Response
+
+from interlock_core import wire
+from interlock_core.names import DIGEST_PATTERN
+
+JSON: Final = "application/json"
+
+_DIGEST: Final = re.compile(DIGEST_PATTERN)
+
+
+def is_digest(text: str) -> bool:
+    """Whether a part of a URL can be the id of anything."""
+    return _DIGEST.match(text) is not None
+
+
+def read_json(limit: int) -> bytes:
+    """The bytes of the request's JSON body (rule 1).
+
+    Raises:
+        HTTPException: 413 or 415.
+    """
+    if request.mimetype != JSON:
+        raise UnsupportedMediaType("Send JSON, with Content-Type: application/json.")
+    request.max_content_length = limit
+    return request.get_data(cache=False)
+
+
+def answer(value: object, status: int = 200) -> Response:
+    """A JSON answer (rule 2)."""
+    response = Response(wire.encode(value), status=status, content_type=JSON)
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,190 @@
+"""``/healthz``, ``/readyz`` and ``/metrics``, on a loopback port of their own.
+
+Rules:
+
+1. ``/healthz``: this process answers. ``/readyz``: store and database can be read, and no head of
+   any repository has expired; else 503 and what is wrong.
+2. ``/metrics`` is read from the database and the Store at the moment of asking, so it is the same
+   whichever process or host is asked, and survives restarts.
+3. The port is bound once, by the master, before any worker is forked; every worker answers on it
+   from one thread of its own. So it needs no process more, it answers while all request threads
+   are busy, it stays plain HTTP when the main port speaks TLS, and a lost worker loses nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, Final
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import func, select
+from tuf.api.metadata import Targets
+
+from interlock_core import wire
+from interlock_core.decide import MAX_ROSTER_AGE
+from interlock_core.errors import InterlockError
+from interlock_core.genesis import IMAGE
+from interlock_core.tuf_stored import StoredRepository
+from interlock_server.db.tables import PublicationRow, RefusalRow, StatementRow
+from interlock_server.heads import director_prefix
+from interlock_server.image import read_released
+from interlock_server.wiring import Backstage
+
+PATIENCE_SECONDS: Final = 5.0
+"""How long a caller may take to send a request, or to take the answer."""
+
+Expiry = tuple[str, str, datetime]
+
+_log = logging.getLogger(__name__)
+
+
+def expiries(back: Backstage) -> Iterator[Expiry]:
+    """When each head expires: repository, role, time.
+
+    Raises:
+        TransientError: the store or the database failed.
+    """
+    with back.database.reading() as session:
+        cohorts = back.publisher.cohorts(session)
+    for prefix in (IMAGE, *map(director_prefix, cohorts)):
+        stored = StoredRepository(back.store, prefix)
+        targets = None if prefix == IMAGE else stored.published_targets(Targets.type)
+        for head in (stored.timestamp(), stored.snapshot(), targets):
+            if head is not None:
+                yield prefix, head.signed.type, head.signed.expires
+
+
+def readiness(back: Backstage) -> list[str]:
+    """What keeps the server from being ready; empty if nothing does (rule 1)."""
+    try:
+        heads = list(expiries(back))
+        now = back.clock()
+        expired = [f"{prefix}/{role} has expired" for prefix, role, time in heads if time <= now]
+    except InterlockError as e:
+        return [str(e)]
+    return expired if heads else ["nothing was published yet"]
+
+
+class Facts(Collector):
+    """The server's numbers, read when they are asked for (rule 2)."""
+
+    def __init__(self, back: Backstage) -> None:
+        self._back = back
+
+    def collect(self) -> Iterable[Metric]:
+        """All numbers.
+
+        Raises:
+            TransientError: the store or the database failed.
+        """
+        expires = GaugeMetricFamily(
+            "interlock_head_expires_seconds",
+            "When a head expires, in seconds since 1970.",
+            labels=["repository", "role"],
+        )
+        for prefix, role, time in expiries(self._back):
+            expires.add_metric([prefix, role], time.timestamp())
+        yield expires
+        roster = read_released(self._back.store).roster
+        if roster is not None:
+            yield GaugeMetricFamily(
+                "interlock_roster_expires_seconds",
+                "Until when gateways believe the roster, in seconds since 1970.",
+                value=(roster.issued + MAX_ROSTER_AGE).timestamp(),
+            )
+        yield from self._counts()
+
+    def _counts(self) -> Iterator[Metric]:
+        statements = CounterMetricFamily(
+            "interlock_statements", "Statements accepted.", labels=["type"]
+        )
+        publications = GaugeMetricFamily(
+            "interlock_publications", "Publications.", labels=["role", "state"]
+        )
+        refusals = CounterMetricFamily(
+            "interlock_refusals", "What was refused, by name.", labels=["kind", "reason"]
+        )
+        with self._back.database.reading() as session:
+            for type_, number in session.execute(
+                select(StatementRow.type, func.count()).group_by(StatementRow.type)
+            ):
+                statements.add_metric([type_], number)
+            for role, state, number in session.execute(
+                select(PublicationRow.role, PublicationRow.state, func.count()).group_by(
+                    PublicationRow.role, PublicationRow.state
+                )
+            ):
+                publications.add_metric([role, state], number)
+            for row in session.scalars(select(RefusalRow)):
+                refusals.add_metric([row.kind, row.reason], row.times)
+        yield from (statements, publications, refusals)
+
+
+def health_app(back: Backstage) -> Callable[..., list[bytes]]:
+    """The health listener's application, by WSGI."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Facts(back))
+
+    def answer(path: str) -> tuple[int, str, bytes]:
+        if path == "/healthz":
+            return 200, "application/json", wire.encode({"alive": True})
+        if path == "/readyz":
+            wrong = readiness(back)
+            body = wire.encode({"ready": not wrong, "wrong": wrong})
+            return (503 if wrong else 200), "application/json", body
+        if path == "/metrics":
+            try:
+                return 200, "text/plain; version=0.0.4; charset=utf-8", generate_latest(registry)
+            except InterlockError as e:
+                return 503, "text/plain; charset=utf-8", f"{e}\n".encode()
+        return 404, "text/plain; charset=utf-8", b"/healthz, /readyz or /metrics\n"
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
+            start_response("405 Method Not Allowed", [("Allow", "GET, HEAD")])
+            return [b""]
+        status, kind, body = answer(environ.get("PATH_INFO", ""))
+        start_response(
+            f"{status} {HTTPStatus(status).phrase}",
+            [("Content-Type", kind), ("Content-Length", str(len(body)))],
+        )
+        return [b""] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    return application
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = PATIENCE_SECONDS
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class's name
+        _log.debug(format, *args)
+
+
+class _Server(WSGIServer):
+    def __init__(self, listener: socket.socket) -> None:
+        super().__init__(listener.getsockname()[:2], _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
+        host, port = listener.getsockname()[:2]
+        self.server_name, self.server_port = host, port
+        self.setup_environ()
+
+
+def serve_health(listener: socket.socket, back: Backstage) -> None:
+    """Answer on a socket that listens, from a thread of this process, as long as it lives.
+
+    Other processes may answer on the same socket: whoever accepts first does (rule 3).
+    """
+    # Somebody else may have taken the connection between the wake-up and the accept.
+    listener.setblocking(False)
+    server = _Server(listener)
+    server.set_app(health_app(back))
+    threading.Thread(target=server.serve_forever, name="health", daemon=True).start()

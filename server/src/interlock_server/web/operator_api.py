@@ -1,0 +1,93 @@
+"""What operators call: statements, rollouts, and what the server serves.
+
+Statements need no login: they are signed. Reading rollouts needs a token (``tokens``).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flask import Blueprint, request
+from sqlalchemy import select
+from werkzeug.wrappers import Response
+
+from interlock_core.api import PAGE, Info, RolloutPage
+from interlock_core.errors import NotFoundError, RefusedError, WireError
+from interlock_core.names import check_name
+from interlock_core.order import Order
+from interlock_core.roster import Judge
+from interlock_core.statement import MAX_ENVELOPE
+from interlock_server import __version__
+from interlock_server.db.tables import StatementRow
+from interlock_server.image import read_released
+from interlock_server.onfile import find, read_on_file
+from interlock_server.rollouts import summary, view
+from interlock_server.web.bodies import answer, is_digest, read_json
+from interlock_server.web.tokens import bearer
+from interlock_server.wiring import Services
+
+MAX_DIGITS: Final = 9
+
+
+def blueprint(services: Services) -> Blueprint:
+    """The operators' calls of ``docs/interfaces.md``."""
+    routes = Blueprint("operators", __name__, url_prefix="/v1")
+    back = services.backstage
+
+    def judge() -> Judge:
+        roster = read_released(back.store).roster
+        if roster is None:
+            raise RefusedError("No roster is published.", reason="no_roster")
+        return Judge(roster, back.clock())
+
+    @routes.post("/statements")
+    def post_statement() -> Response:
+        accepted, new = services.statements.post(read_json(MAX_ENVELOPE))
+        return answer(accepted, 201 if new else 200)
+
+    @routes.get("/rollouts")
+    def list_rollouts() -> Response:
+        bearer(services.sessions)
+        page, product = _page(), request.args.get("product")
+        wanted = select(StatementRow.id).where(StatementRow.type == Order.PREDICATE)
+        if product is not None:
+            check_name(product, "product")
+            wanted = wanted.where(StatementRow.product == product)
+        wanted = wanted.order_by(StatementRow.number.desc())
+        with back.database.reading() as session:
+            ids = list(session.scalars(wanted.offset((page - 1) * PAGE).limit(PAGE + 1)))
+            on_file = read_on_file(session)
+            served = back.publisher.cohorts(session)
+        by_id = {order.id: order for order in on_file.orders}
+        now = judge()
+        items = tuple(summary(now, on_file, by_id[id_], served) for id_ in ids[:PAGE])
+        return answer(RolloutPage(items=items, next=page + 1 if len(ids) > PAGE else None))
+
+    @routes.get("/rollouts/<id_>")
+    def get_rollout(id_: str) -> Response:
+        bearer(services.sessions)
+        with back.database.reading() as session:
+            order = find(session, id_) if is_digest(id_) else None
+            on_file = read_on_file(session)
+            served = back.publisher.cohorts(session)
+        if order is None or not isinstance(order.said, Order):
+            raise NotFoundError(f"There is no order {id_[:12]} here.", reason="unknown_order")
+        return answer(view(judge(), on_file, order, served))
+
+    @routes.get("/info")
+    def info() -> Response:
+        with back.database.reading() as session:
+            cohorts = tuple(back.publisher.cohorts(session))
+        products = tuple(sorted(read_released(back.store).products))
+        return answer(
+            Info(fleet=services.fleet, cohorts=cohorts, products=products, version=__version__)
+        )
+
+    return routes
+
+
+def _page() -> int:
+    text = request.args.get("page", "1")
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS and int(text) >= 1):
+        raise WireError("The page must be a number from 1 on.", reason="bad_page")
+    return int(text)

@@ -1,0 +1,159 @@
+"""The composition root: the one place where the server is put together.
+
+Rules:
+
+1. Nothing connects, opens or decrypts but here and when it is asked to; no module holds state of
+   its own, so a process may fork after the keys are open and before ``services`` is called.
+2. The online keys are decrypted once, by whoever starts the process. Nobody is asked at a terminal:
+   the passphrase comes from the file that the settings name or from a systemd credential.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from securesystemslib.signer import Signer
+
+from interlock_core.clock import Clock, system_clock
+from interlock_core.credentials import credential_file, passphrase_handler
+from interlock_core.errors import SecretError
+from interlock_core.genesis import DIRECTOR, IMAGE
+from interlock_core.keys import load_signer
+from interlock_core.store import FileStore, Store
+from interlock_core.tuf_stored import newest_root
+from interlock_server.config import CREDENTIAL, Settings
+from interlock_server.db import schema
+from interlock_server.db.session import Database
+from interlock_server.founding import check_online_keys
+from interlock_server.heads import Publisher, director_prefix, fleet_of
+from interlock_server.pending import Pending
+from interlock_server.publications import Publications
+from interlock_server.sessions import Sessions
+from interlock_server.statements import Statements
+
+
+@dataclass(frozen=True)
+class Backstage:
+    """What the commands work with.
+
+    Attributes:
+        store: where gateways read.
+        writes: the same, for those who write; a test may put something between.
+    """
+
+    clock: Clock
+    database: Database
+    store: FileStore
+    writes: Store
+    publisher: Publisher
+    publications: Publications
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the web application is made of."""
+
+    backstage: Backstage
+    fleet: str
+    statements: Statements
+    sessions: Sessions
+
+
+def open_signers(settings: Settings) -> dict[str, Signer]:
+    """Decrypt the online keys (rule 2).
+
+    Raises:
+        SecretError: there is no passphrase, or it is wrong.
+        InterlockError: as ``keys.load_signer`` raises them.
+    """
+    if settings.passphrase_file is None and credential_file(CREDENTIAL) is None:
+        raise SecretError(
+            "There is no passphrase for the online keys: set keys.passphrase_file, or pass the "
+            f"systemd credential {CREDENTIAL}.",
+            reason="no_passphrase",
+        )
+    handler = passphrase_handler(settings.passphrase_file, credential=CREDENTIAL)
+    return {name: load_signer(uri, handler) for name, uri in settings.key_uris.items()}
+
+
+def open_database(settings: Settings) -> Database:
+    """The database of the settings; nothing connects yet.
+
+    Raises:
+        ConfigurationError: the settings name no usable database.
+    """
+    return Database(settings.database, settings.database_file)
+
+
+def backstage(
+    settings: Settings,
+    signers: Mapping[str, Signer],
+    *,
+    clock: Clock = system_clock,
+    writes: Store | None = None,
+) -> Backstage:
+    """Put the acting parts together.
+
+    Args:
+        settings: checked.
+        signers: the online keys, by name.
+        clock: now.
+        writes: instead of the Store itself, for those who write.
+
+    Raises:
+        ConfigurationError: the settings name no usable database.
+        TransientError: the store's directory cannot be made.
+    """
+    store = FileStore(settings.store_directory, clock)
+    writes = writes or store
+    database = open_database(settings)
+    publisher = Publisher(database, writes, signers, clock)
+    publications = Publications(
+        database,
+        writes,
+        publisher,
+        clock,
+        pending=Pending(settings.pending_directory),
+        largest_target_bytes=settings.largest_target_bytes,
+    )
+    return Backstage(clock, database, store, writes, publisher, publications)
+
+
+def services(backstage: Backstage) -> Services:
+    """Put the web application's parts together.
+
+    Raises:
+        ConfigurationError: the server was not initialised.
+        TransientError: the database failed.
+    """
+    database, clock = backstage.database, backstage.clock
+    with database.reading() as session:
+        fleet = fleet_of(session)
+    return Services(
+        backstage,
+        fleet.name,
+        Statements(database, backstage.writes, backstage.publisher, clock),
+        Sessions(database, backstage.store, fleet.token_secret, fleet.name, clock),
+    )
+
+
+def check_ready(backstage: Backstage, signers: Mapping[str, Signer]) -> None:
+    """See that the server can do its work, before anything is promised.
+
+    Raises:
+        ConfigurationError: another schema, not initialised, or keys that the roots do not name.
+        TransientError: the store or the database failed.
+    """
+    schema.check(backstage.database)
+    with backstage.database.reading() as session:
+        fleet_of(session)
+        cohorts = backstage.publisher.cohorts(session)
+    for cohort in cohorts:
+        check_online_keys(
+            {
+                IMAGE: newest_root(backstage.store, IMAGE).signed,
+                DIRECTOR: newest_root(backstage.store, director_prefix(cohort)).signed,
+            },
+            signers,
+        )

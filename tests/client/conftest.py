@@ -1,0 +1,30 @@
+"""A fleet, its server and one gateway for every test that asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.client.bed import Bed
+from tests.client.web import Web
+from tests.client.world import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.fixture
+def web(world: World) -> Iterator[Web]:
+    with Web(world.store) as serving:
+        yield serving
+
+
+@pytest.fixture
+def bed(tmp_path: Path, world: World, web: Web) -> Bed:
+    made = Bed(tmp_path / "gateway", world, web)
+    made.power_on()
+    return made

@@ -1,0 +1,181 @@
+"""A stand-in for the server: real HTTP on loopback, the four calls of publishing, the read path.
+
+It verifies with the same core code as the server and keeps publications in memory. It is not the
+server: what tests of ``publish`` show with it is the client's side of the calls.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from tuf.api.metadata import Targets
+
+from interlock_core import wire
+from interlock_core.api import MAX_BODY, Problem, Publication, PublicationRequest
+from interlock_core.clock import system_clock
+from interlock_core.errors import ConflictError, InterlockError, NotFoundError
+from interlock_core.store import FileStore
+from interlock_core.tuf_metadata import parse_metadata, verify_new_offline
+from interlock_core.tuf_repository import OnlineRepository
+from interlock_core.tuf_stored import StoredRepository
+
+
+class Fault(Exception):
+    """Raised by a test to make the server break off here."""
+
+
+@dataclass
+class StandIn:
+    """What the stand-in knows.
+
+    Attributes:
+        calls: "METHOD path" of each call, as it arrived.
+        fault: called before and after each call is acted on; may raise ``Fault``.
+    """
+
+    repository: OnlineRepository
+    store: FileStore
+    calls: list[str] = field(default_factory=list)
+    fault: Callable[[str], None] = lambda _when: None
+    waiting: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+    published: set[str] = field(default_factory=set)
+    url: str = ""
+
+    def post(self, data: bytes) -> Publication:
+        request = wire.decode(data, PublicationRequest, limit=MAX_BODY, what="publication")
+        ((role, text),) = request.metadata.items()
+        stored = StoredRepository(self.store, "image")
+        top = stored.newest_targets().signed
+        verify_new_offline(
+            text.encode(),
+            role,
+            root=stored.root().signed,
+            targets=None if role == Targets.type else top,
+            current=stored.newest_bytes(role),
+            now=system_clock(),
+        )
+        id_ = wire.sha256_hex(text.encode())
+        self.waiting[id_] = (role, text.encode())
+        return self.view(id_)
+
+    def targets(self, id_: str) -> Targets:
+        if id_ not in self.waiting:
+            raise NotFoundError("There is no such publication.", reason="unknown_publication")
+        role, text = self.waiting[id_]
+        return parse_metadata(text, Targets, what=role).signed
+
+    def view(self, id_: str) -> Publication:
+        targets = self.targets(id_)
+        missing = [
+            {"path": path, "length": info.length, "sha256": info.hashes["sha256"]}
+            for path, info in targets.targets.items()
+            if not self.has(path, info.hashes["sha256"])
+        ]
+        tree = {
+            "id": id_, "role": self.waiting[id_][0], "version": targets.version,
+            "state": "published" if id_ in self.published else "waiting", "missing": missing,
+        }  # fmt: skip
+        return wire.convert(tree, Publication, what="view")
+
+    def has(self, path: str, sha256: str) -> bool:
+        return bool(self.store.list(self.key(path, sha256)))
+
+    @staticmethod
+    def key(path: str, sha256: str) -> str:
+        folder, _, name = path.rpartition("/")
+        return f"image/targets/{folder}/{sha256}.{name}"
+
+    def put(self, id_: str, sha256: str, body: Any, length: int) -> None:
+        named = [
+            path
+            for path, info in self.targets(id_).targets.items()
+            if (info.hashes["sha256"], info.length) == (sha256, length)
+        ]
+        if not named:
+            raise NotFoundError("The metadata names no such target.", reason="unknown_target")
+        data = body.read(length)
+        for path in named:
+            self.store.put_new_stream(
+                self.key(path, sha256), [data], length=length, sha256=sha256
+            )
+
+    def commit(self, id_: str) -> Publication:
+        if self.view(id_).missing:
+            raise ConflictError("Targets are missing.", reason="targets_missing")
+        role, text = self.waiting[id_]
+        self.repository.put_offline(role, text)
+        self.repository.publish()
+        self.published.add(id_)
+        return self.view(id_)
+
+
+def _handler(server: StandIn) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+        def answer(self, status: int, body: bytes = b"") -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def act(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            server.calls.append(f"{self.command} {self.path}")
+            try:
+                server.fault("before")
+                body = self.call(length)
+                server.fault("after")
+            except Fault:
+                self.close_connection = True
+                return
+            except InterlockError as e:
+                self.close_connection = True
+                status = {NotFoundError: 404, ConflictError: 409}.get(type(e), 422)
+                problem = Problem(
+                    type="about:blank", title="No", status=status, detail=str(e), reason=e.reason
+                )
+                self.answer(status, wire.encode(problem))
+                return
+            self.answer(204 if body is None else 200, body or b"")
+
+        def call(self, length: int) -> bytes | None:
+            match self.command, self.path.strip("/").split("/"):
+                case "GET", parts:
+                    return server.store.get("/".join(parts))
+                case "POST", ["v1", "publications"]:
+                    return wire.encode(server.post(self.rfile.read(length)))
+                case "POST", ["v1", "publications", id_, "commit"]:
+                    self.rfile.read(length)
+                    return wire.encode(server.commit(id_))
+                case "PUT", ["v1", "publications", id_, "targets", sha256]:
+                    server.put(id_, sha256, self.rfile, length)
+                    return None
+            raise NotFoundError(f"There is no {self.path}.")
+
+        do_GET = do_POST = do_PUT = act  # noqa: N815  # the names that http.server looks for
+
+    return Handler
+
+
+@contextmanager
+def standing_in(server: StandIn) -> Iterator[StandIn]:
+    """Serve on a loopback port while the block runs."""
+    http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(server))
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    server.url = f"http://127.0.0.1:{http.server_address[1]}"
+    try:
+        yield server
+    finally:
+        http.shutdown()
+        thread.join()
+        http.server_close()
