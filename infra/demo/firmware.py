@@ -129,7 +129,9 @@ def _given(home: Path, old: Path, new: Path) -> tuple[Firmware, Firmware]:
             "version": one.version,
             "hashes": [{"alg": "SHA-256", "content": one.sha256}],
         }
-        _write_json(one.sbom, _bill(subject, [], one.sha256))
+        # Nothing is known of its parts, so the one part that is listed is the file itself.
+        content = {**subject, "type": "file", "bom-ref": "content"}
+        _write_json(one.sbom, _bill(subject, [content], one.sha256))
     return first, second
 
 

@@ -263,8 +263,6 @@ timeout_seconds = 10
 
     def publish_release(self, firmware: Firmware, counter: int) -> None:
         """Stage a release with its SBOM, sign it by two, publish it through the server."""
-        sbom = self.place / f"sbom-{firmware.version}.cdx.json"
-        sbom.write_text(json.dumps(firmware.sbom))
         spec = self.place / f"release-{firmware.version}.toml"
         spec.write_text(
             f"""product = "{PRODUCT}"
@@ -276,7 +274,7 @@ min_counter_installed = 0
 update_class = {{ type = "security", urgency = "routine" }}
 markets = ["DE"]
 support_end = 2031-12-31
-sbom = "{sbom}"
+sbom = "{firmware.sbom}"
 [[images]]
 file = "{firmware.path}"
 name = "firmware.img"

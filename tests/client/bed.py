@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from interlock_core.errors import InterlockError
 from interlock_client import agent, check, confirm, context, explain, rollback
 from interlock_client.boot import BootEnvironment, Slot
 from interlock_client.config import Checks, Settings, Slots
@@ -20,6 +19,7 @@ from interlock_client.memory import Memory
 from interlock_client.outcome import Outcome, of_error
 from interlock_client.servers import Limits
 from interlock_client.times import Times
+from interlock_core.errors import InterlockError
 from tests.client.web import Web
 from tests.client.world import FLEET, HARDWARE, MARKET, PRODUCT, WARDS, World
 

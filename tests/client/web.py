@@ -22,7 +22,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
 
-    def do_GET(self) -> None:  # noqa: N802  # the name that http.server looks for
+    def do_GET(self) -> None:  # the name that http.server looks for
         web = self.server.web
         lie = next((lie for path, lie in web.lies.items() if self.path.startswith(path)), None)
         if lie is not None:

@@ -14,7 +14,7 @@ Time is ``world.clock``: everything that is signed, served and decided takes it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -79,9 +79,7 @@ class Release:
 
     @property
     def target(self) -> Target:
-        return Target(
-            path=self.path, length=len(self.data), sha256=self.info.hashes["sha256"]
-        )
+        return Target(path=self.path, length=len(self.data), sha256=self.info.hashes["sha256"])
 
 
 @dataclass
@@ -173,9 +171,7 @@ class World:
 
     def put_targets(self) -> None:
         """Top-level targets, which delegates every product and the roster."""
-        targets = Targets(
-            version=self._next("targets"), expires=self.clock() + timedelta(days=365)
-        )
+        targets = Targets(version=self._next("targets"), expires=self.clock() + timedelta(days=365))
         holders = {**self.product_keys, "interlock": self.roster_keys}
         targets.delegations = Delegations(
             {},
@@ -294,9 +290,7 @@ class World:
             "kind": "update",
             "targets": tuple(release.target for release in releases),
             "stages": (
-                Stage(
-                    cohorts=(CANARY, WARDS), basis_points=10_000, soak_seconds=0, gate="manual"
-                ),
+                Stage(cohorts=(CANARY, WARDS), basis_points=10_000, soak_seconds=0, gate="manual"),
             ),
             "abort": (),
             "not_before": self.clock(),
@@ -377,7 +371,7 @@ class World:
             self.store, f"director/{cohort}", signers, self.clock, cohort=cohort
         )
 
-    def show(self, cohort: str, rollout: Rollout | None = None, **changes: Any) -> None:
+    def show(self, cohort: str, rollout: Rollout | None = None, /, **changes: Any) -> None:
         """Publish a cohort's directive and its poll bundle; ``changes`` replace its fields."""
         products = {PRODUCT: rollout.entry()} if rollout else {}
         directive = Directive(fleet=FLEET, cohort=cohort, products=products)
@@ -442,5 +436,3 @@ class World:
                 self.director(cohort).put_root(data)
         for cohort in self.cohorts:
             self.bundle(cohort)
-
-

@@ -323,10 +323,14 @@ class Case:
         ``bounded``: a monitor's reaches 30 days beyond an operator's newest at most (12).
         ``unbroken``: there was no lapse before it that a resume did not end (13).
         """
-        links = sorted(
-            [*(go for stage in self.opened for go, _ in stage), *self.renewals, *self.resumes],
-            key=lambda go: go.at,
-        )
+        # An opening that its last signature reached too late never kept anything open.
+        openings = [
+            go
+            for stage in self.opened
+            for go, since in stage
+            if since < time(go.said["valid_until"])
+        ]
+        links = sorted([*openings, *self.renewals, *self.resumes], key=lambda go: go.at)
         people = max((go.at for go in links if self.by_operator(go)), default=None)
         covered: datetime | None = None
         alive = []
@@ -339,7 +343,7 @@ class Case:
             if unbroken and covered is not None and go.at >= covered and go.said["act"] != "resume":
                 continue
             covered = max(covered, end) if covered is not None else end
-            if go.said["stage"] >= self.grant.stage and end > self.now:
+            if self.grant.stage <= go.said["stage"] < len(self.opened) and end > self.now:
                 alive.append(go)
         return bool(alive)
 

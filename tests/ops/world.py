@@ -117,7 +117,7 @@ class ImageWriter:
         return OnlineRepository(self.store, "image", signers, system_clock)
 
     def _signed(self, payload: Root | Targets) -> bytes:
-        metadata = Metadata(payload)
+        metadata: Metadata[Any] = Metadata(payload)
         metadata.sign(self.people)
         return serialise(metadata)
 

@@ -44,7 +44,9 @@ PLANTS = [
     ("ceremony", "interlock_ceremony", "import interlock_core.http"),
     ("boto3", "interlock_core.release", "import boto3"),
     ("server", "interlock_server.db", "import interlock_server.web"),
+    ("server", "interlock_server.heads", "import interlock_server.publications"),
     ("server", "interlock_server.unheard_of", "# a module that no layer names"),
+    ("cycles", "interlock_core.names", "import interlock_core.order"),
 ]
 
 

@@ -10,6 +10,8 @@ Rules:
 
 from __future__ import annotations
 
+import msgspec
+
 from interlock_client import poll
 from interlock_client.context import Context, running
 from interlock_client.journal import State
@@ -53,14 +55,18 @@ def settled(context: Context, polled: Polled) -> Outcome | None:
     memory = context.memory()
     booted = context.installer.booted()
     present = running(memory, journal, booted)
+    now = context.times.decision_time(memory.clock_floor, memory.last)
     holds = seen.settled.holds(
         config=context.settings.digest(),
         booted=booted,
         running=present.sha256 if present else None,
-        now=context.times.decision_time(memory.clock_floor, memory.last),
+        now=now,
     )
     if not holds:
         return None
+    if not context.times.in_this_boot(memory.last):
+        # Once in each boot, so that a clock that is set back later cannot hide what time it is.
+        context.remember(msgspec.structs.replace(memory, last=context.times.remember(now)))
     return Outcome(NOTHING_TO_DO, seen.settled.reason, seen.settled.detail)
 
 

@@ -57,6 +57,10 @@ class Times:
         known = last if boot else None
         return decision_time(self.clock(), floor, known, boot, int(self.monotonic()))
 
+    def in_this_boot(self, last: LastDecision | None) -> bool:
+        """Whether a decision was made in the present boot, so that time since it is known."""
+        return last is not None and last.boot_id == self.boot_id()
+
     def remember(self, at: datetime) -> LastDecision | None:
         """What to keep of a decision made at ``at``, or None if the boot has no name."""
         boot = self.boot_id()

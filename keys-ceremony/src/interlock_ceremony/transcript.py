@@ -20,7 +20,7 @@ from datetime import datetime
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta
-from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
+from securesystemslib.exceptions import UnverifiedSignatureError
 from securesystemslib.signer import Key, Signature, Signer
 
 from interlock_ceremony.acts import AnyAct, Hex
@@ -134,14 +134,11 @@ def check_signatures(transcript: Transcript, keys: Iterable[tuple[str, Key]]) ->
     for signature, (name, key) in zip(transcript.signatures, expected, strict=True):
         try:
             key.verify_signature(Signature(signature.keyid, signature.sig), payload)
-            verified = signature.keyid == key.keyid
-        except (UnverifiedSignatureError, VerificationError):
-            verified = False
-        if not verified:
+        except UnverifiedSignatureError as e:
             raise RefusedError(
                 f"The signature of {name} over the transcript's head does not verify.",
                 reason="bad_signature",
-            )
+            ) from e
 
 
 def digest_of(entry: Entry) -> str:

@@ -39,7 +39,7 @@ class Done:
 
     Attributes:
         id: SHA-256 of the signed metadata's text.
-        uploaded: target paths whose bytes were sent this time.
+        uploaded: target paths whose bytes were sent this time; the same bytes go once.
         was_published: whether there was nothing left to do.
     """
 
@@ -97,15 +97,17 @@ def publish(event: Event, data: bytes, api: Api, progress: Progress = unobserved
     answer = _checked(api.post("/v1/publications", request, Publication), event, data)
     if answer.state == "published":
         return Done(answer.id, (), was_published=True)
-    uploaded = []
+    uploaded: dict[str, str] = {}
     for missing in answer.missing:
+        if missing.sha256 in uploaded.values():
+            continue  # the same bytes under another name
         file = _bytes_of(event, missing.path, missing.length, missing.sha256)
         with durable.translated("read", file):
             opened = file.open("rb")
         with opened, progress(opened, missing.length, missing.path) as body:
             path = f"/v1/publications/{answer.id}/targets/{missing.sha256}"
             api.put(path, body, missing.length)
-        uploaded.append(missing.path)
+        uploaded[missing.path] = missing.sha256
     done = api.post(f"/v1/publications/{answer.id}/commit", {}, Publication)
     if _checked(done, event, data).state != "published":
         raise TransientError(

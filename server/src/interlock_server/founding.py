@@ -98,13 +98,10 @@ def read_ceremony(directory: Path, signers: Mapping[str, Signer], now: datetime)
         IMAGE: verify_root(image_root, None, now).signed,
         DIRECTOR: verify_root(director_root, None, now).signed,
     }
-    first = verify_new_offline(
+    # With nothing before it, each must be version 1.
+    verify_new_offline(
         targets, Targets.type, root=roots[IMAGE], targets=None, current=None, now=now
     )
-    if any(metadata.version != 1 for metadata in (*roots.values(), first.signed)):
-        raise RefusedError(
-            "A ceremony's output begins with version 1 of everything.", reason="wrong_version"
-        )
     _check_apart(roots[IMAGE], roots[DIRECTOR])
     check_online_keys(roots, signers)
     return Ceremony(fleet, image_root, director_root, targets)

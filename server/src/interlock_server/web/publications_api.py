@@ -46,7 +46,8 @@ def blueprint(publications: Publications, *, largest_target_bytes: int) -> Bluep
             raise RequestEntityTooLarge(
                 f"This server takes targets of at most {largest_target_bytes} bytes."
             )
-        request.max_content_length = length
+        # One more: werkzeug's stream objects when its end is asked for at exactly its limit.
+        request.max_content_length = length + 1
         publications.put_target(id_, sha256, request.stream, length)
         return Response(status=204)
 

@@ -1,0 +1,259 @@
+"""``keys new`` and ``init``: everything is verified before anything is written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from interlock_core import disk, wire
+from interlock_core.directive import read_directive
+from interlock_core.genesis import ONLINE_ROLES, FleetFile
+from interlock_core.keys import load_public_key
+from interlock_core.names import DIRECTIVE_PATH
+from interlock_core.store import FileStore
+from tests.server.world import (
+    COHORTS,
+    ROOT,
+    TARGETS,
+    Bench,
+    CutStore,
+    Fleet,
+    PowerCut,
+    Reader,
+    call,
+    sha256,
+    sign,
+)
+from tests.support.people import CANARY, FLEET, signer
+
+ALL = [word for cohort in COHORTS for word in ("--cohort", cohort)]
+
+
+def files_under(directory: Path) -> set[Path]:
+    return {path for path in directory.rglob("*") if path.is_file()}
+
+
+def test_new_keys_prove_possession_and_are_private(tmp_path: Path, empty: Fleet) -> None:
+    secret, online = empty.home / "passphrase", tmp_path / "online"
+    done = call("keys", "new", online, "--passphrase-file", secret, "--json")
+    assert done.code == 0, done.err
+    for name in ONLINE_ROLES:
+        assert load_public_key(online / f"{name}.pub.json").name == name
+        assert (online / f"{name}.key.json").stat().st_mode & 0o077 == 0
+    again = call("keys", "new", online, "--passphrase-file", secret)
+    assert (again.code, again.err.count("\n")) == (20, 1)
+
+
+def test_new_keys_cut_off_are_finished(tmp_path: Path, empty: Fleet) -> None:
+    secret, online = empty.home / "passphrase", tmp_path / "online"
+    call("keys", "new", online, "--passphrase-file", secret)
+    kept = (online / "image-online.pub.json").read_bytes()
+    for path in online.glob("director-online.*"):
+        path.unlink()
+    (online / "director-targets.pub.json").unlink()
+    other = tmp_path / "other"
+    other.write_text("another passphrase\n")
+    other.chmod(0o600)
+    assert call("keys", "new", online, "--passphrase-file", other).code == 2
+    assert call("keys", "new", online, "--passphrase-file", secret).code == 0
+    assert (online / "image-online.pub.json").read_bytes() == kept
+    assert len(list(online.iterdir())) == 6
+
+
+def test_init_makes_heads_that_gateways_read(empty: Fleet, tmp_path: Path) -> None:
+    done = call("init", empty.ceremony, "--config", empty.config, *ALL, "--json")
+    assert done.code == 0, done.err
+    assert done.answer["cohorts"] == list(COHORTS)
+    store = FileStore(empty.home / "store")
+    for cohort in COHORTS:
+        prefix = f"director/{cohort}"
+        data = Reader(empty, tmp_path / cohort).read(store, prefix, DIRECTIVE_PATH, empty.now)
+        assert data is not None
+        directive = read_directive(data)
+        assert (directive.fleet, directive.cohort, directive.products) == (FLEET, cohort, {})
+        assert store.size(f"poll/{cohort}") > 0
+
+
+def test_init_again_changes_nothing_and_adds_a_cohort(empty: Fleet) -> None:
+    words = ("init", empty.ceremony, "--config", empty.config)
+    assert call(*words, "--cohort", CANARY).code == 0
+    before = {path: path.read_bytes() for path in files_under(empty.home / "store")}
+    again = call(*words, "--json")
+    assert (again.code, again.answer["new"], again.answer["added"]) == (0, False, [])
+    assert {path: path.read_bytes() for path in files_under(empty.home / "store")} == before
+    more = call(*words, "--cohort", "st-bert", "--cohort", CANARY, "--json")
+    assert (more.code, more.answer["added"]) == (0, ["st-bert"])
+    assert (empty.home / "store/director/st-bert/metadata/timestamp.json").exists()
+
+
+def test_a_server_belongs_to_one_ceremony(empty: Fleet, tmp_path: Path) -> None:
+    call("init", empty.ceremony, "--config", empty.config, "--cohort", CANARY)
+    other = tmp_path / "other"
+    empty.write_ceremony(other, fleet="south")
+    done = call("init", other, "--config", empty.config, "--json")
+    assert (done.code, done.answer["reason"]) == (20, "other_ceremony")
+
+
+def test_init_needs_a_cohort_with_a_proper_name(empty: Fleet) -> None:
+    words = ("init", empty.ceremony, "--config", empty.config, "--json")
+    assert call(*words).code == 2
+    named = call(*words, "--cohort", "Ward 7")
+    assert (named.code, named.answer["reason"]) == (20, "bad_name")
+    assert files_under(empty.home / "store") == set()
+
+
+Spoil = Callable[[Fleet], None]
+
+
+def _root_of_one(fleet: Fleet) -> None:
+    _with_image_root(fleet, sign(fleet.root("image"), ROOT[:1]))
+
+
+def _with_image_root(fleet: Fleet, root: bytes) -> None:
+    (fleet.ceremony / "image/1.root.json").write_bytes(root)
+    director = (fleet.ceremony / "director/1.root.json").read_bytes()
+    named = FleetFile(fleet=FLEET, image_root=sha256(root), director_root=sha256(director))
+    (fleet.ceremony / "fleet.json").write_bytes(wire.encode(named))
+
+
+def _edited_root(fleet: Fleet) -> None:
+    path = fleet.ceremony / "director/1.root.json"
+    path.write_bytes(path.read_bytes().replace(b'"version":1', b'"version": 1'))
+
+
+def _targets_of_one(fleet: Fleet) -> None:
+    path = fleet.ceremony / "image/1.targets.json"
+    path.write_bytes(sign(fleet.delegations(version=1), TARGETS[:1]))
+
+
+def _expired_root(fleet: Fleet) -> None:
+    root = fleet.root("image")
+    root.expires = fleet.now - timedelta(days=400)
+    _with_image_root(fleet, sign(root, ROOT[:2]))
+
+
+def _second_root(fleet: Fleet) -> None:
+    _with_image_root(fleet, sign(fleet.root("image", version=2), ROOT[:2]))
+
+
+def _shared_key(fleet: Fleet) -> None:
+    root = fleet.root("image")
+    key = load_public_key(fleet.online / "director-online.pub.json").key
+    root.add_key(key, "snapshot")
+    _with_image_root(fleet, sign(root, ROOT[:2]))
+
+
+def _foreign_online_key(fleet: Fleet) -> None:
+    root = fleet.root("image")
+    (old,) = root.roles["timestamp"].keyids
+    root.revoke_key(old, "timestamp")
+    root.add_key(signer("somebody").public_key, "timestamp")
+    _with_image_root(fleet, sign(root, ROOT[:2]))
+
+
+def _missing_fleet(fleet: Fleet) -> None:
+    (fleet.ceremony / "fleet.json").unlink()
+
+
+def _truncated_fleet(fleet: Fleet) -> None:
+    path = fleet.ceremony / "fleet.json"
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def _wrong_passphrase(fleet: Fleet) -> None:
+    (fleet.home / "passphrase").write_text("not this one\n")
+
+
+def _open_passphrase(fleet: Fleet) -> None:
+    (fleet.home / "passphrase").chmod(0o644)
+
+
+def _swapped_keys(fleet: Fleet) -> None:
+    for suffix in ("key", "pub"):
+        path = fleet.online / f"director-targets.{suffix}.json"
+        shutil.copy(path, fleet.online / f"director-online.{suffix}.json")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "reason"),
+    [
+        (_root_of_one, 20, "untrusted_metadata"),
+        (_edited_root, 20, "wrong_digest"),
+        (_targets_of_one, 20, "untrusted_metadata"),
+        (_expired_root, 20, "expired_metadata"),
+        (_second_root, 20, "version_gap"),
+        (_shared_key, 20, "shared_key"),
+        (_foreign_online_key, 2, "wrong_online_key"),
+        (_missing_fleet, 2, "not_found"),
+        (_truncated_fleet, 20, "malformed"),
+        (_wrong_passphrase, 2, "wrong_passphrase"),
+        (_open_passphrase, 2, "open_secret"),
+        (_swapped_keys, 2, "wrong_online_key"),
+    ],
+)
+def test_nothing_is_written_unless_all_of_it_is_right(
+    empty: Fleet, spoil: Spoil, code: int, reason: str
+) -> None:
+    spoil(empty)
+    before = files_under(empty.home)
+    done = call("init", empty.ceremony, "--config", empty.config, *ALL, "--json")
+    assert (done.code, done.answer["reason"]) == (code, reason), done.err
+    assert done.err.count("\n") == 1
+    assert files_under(empty.home) == before
+
+
+def test_without_a_passphrase_it_says_where_to_put_one(
+    empty: Fleet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = empty.config.read_text().replace('passphrase_file = "passphrase"\n', "")
+    empty.config.write_text(text)
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    words = ("init", empty.ceremony, "--config", empty.config, *ALL, "--json")
+    done = call(*words)
+    assert (done.code, done.answer["reason"]) == (2, "no_passphrase")
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    shutil.copy(empty.home / "passphrase", credentials / "interlock-online")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    assert call(*words).code == 0
+
+
+def test_a_power_cut_at_any_write_of_init_is_finished_by_init(empty: Fleet, tmp_path: Path) -> None:
+    signers = Bench(empty).signers
+    for number in range(100):
+        home = tmp_path / f"cut-{number}"
+        shutil.copytree(empty.home, home)
+        fleet = object.__new__(Fleet)
+        fleet.__dict__.update(empty.__dict__)
+        fleet.home, fleet.config = home, home / "server.toml"
+        bench = Bench(fleet, signers)
+        bench.plug(CutStore(bench.store, number))
+        try:
+            bench.found(CANARY)
+            done = True
+        except PowerCut:
+            done = False
+        bench.plug(None)
+        bench.found(CANARY)
+        assert bench.directive(home=tmp_path / f"reader-{number}").products == {}
+        bench.back.database.close()
+        shutil.rmtree(home)
+        if done:
+            break
+    assert number > 8
+
+
+def test_a_full_disk_is_named(empty: Fleet) -> None:
+    def full(act: str, path: Path) -> None:
+        if act == "write" and "store" in path.parts:
+            raise OSError(28, "No space left on device")
+
+    with disk.watching(full):
+        done = call("init", empty.ceremony, "--config", empty.config, *ALL, "--json")
+    assert (done.code, done.answer["reason"]) == (30, "disk")
+    assert "the disk is full" in done.err
+    assert call("init", empty.ceremony, "--config", empty.config, *ALL).code == 0
