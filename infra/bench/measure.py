@@ -80,9 +80,7 @@ def median(values: Sequence[float]) -> float:
     return round(statistics.median(values), 2)
 
 
-def row(
-    name: str, value: float, unit: str, peer: str, peer_value: float, runs: int
-) -> Row:
+def row(name: str, value: float, unit: str, peer: str, peer_value: float, runs: int) -> Row:
     """A row in which less is better."""
     return Row(name, value, unit, "lower", peer, peer_value, round(value / peer_value, 3), runs)
 

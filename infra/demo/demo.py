@@ -18,12 +18,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NoReturn
 
-ROOT: Final = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from infra.demo.firmware import Firmware, obtain  # noqa: E402 - the path comes first
-from infra.demo.stage import Stage, StoryError  # noqa: E402
-from infra.demo.story import (  # noqa: E402
+from infra.demo.firmware import Firmware, obtain
+from infra.demo.stage import Stage, StoryError
+from infra.demo.story import (
     APPROVERS,
     CANARY,
     KEY_HOLDERS,
@@ -35,7 +32,9 @@ from infra.demo.story import (  # noqa: E402
     Gateway,
     Story,
 )
-from interlock_core.errors import InterlockError  # noqa: E402
+from interlock_core.errors import InterlockError
+
+ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 @dataclass
@@ -117,7 +116,7 @@ def _play(stage: Stage, firmware: Firmware) -> Tally:
     story.make_keys()
     story.hold_ceremony()
     say(f"{', '.join(KEY_HOLDERS)} held a ceremony: two roots, 2 of 3 each, offline")
-    story.start_server()
+    story.start_server([CANARY, WARDS])
     say(f"the server runs at {story.url}; it holds online keys only")
     story.delegate()
     say(f"{PRODUCT} is delegated to {' and '.join(RELEASE_MANAGERS)}, both must sign")

@@ -10,9 +10,11 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -116,18 +118,18 @@ class Story:
     # The fleet is founded
 
     def make_keys(self) -> None:
-        """Everybody's own keys, each in its zone: online keys, release managers, roster, people."""
-        self.stage.run(
-            "interlock-server", "keys", "new", self.place / "server" / "online",
-            "--passphrase-file", self.secret,
-        )  # fmt: skip
-        for person in (*RELEASE_MANAGERS, *ROSTER_HOLDERS):
-            self._key("interlock-repo", person)
-        for person in (PROPOSER, *APPROVERS):
-            self._key("interlock-ops", person)
+        """Everybody's own keys, each in its zone."""
+        online = self.place / "server" / "online"
+        together(
+            lambda: self.stage.run(
+                "interlock-server", "keys", "new", online, "--passphrase-file", self.secret
+            ),
+            *(partial(self._key, "interlock-repo", p) for p in RELEASE_MANAGERS + ROSTER_HOLDERS),
+            *(partial(self._key, "interlock-ops", p) for p in (PROPOSER, *APPROVERS)),
+        )
 
-    def _key(self, command: str, person: str) -> None:
-        self.stage.run(
+    def _key(self, command: str, person: str) -> Said:
+        return self.stage.run(
             command, "key", "new", person, "--directory", self.people,
             "--passphrase-file", self.secret,
         )  # fmt: skip
@@ -152,7 +154,15 @@ class Story:
             words += ["--passphrase-file", f"{holder}={self.secret}"]
         return self.stage.run("interlock-ceremony", "run", script, *words)
 
-    def start_server(self) -> None:
+    def found(self, cohorts: Sequence[str]) -> None:
+        """All that comes before the first release."""
+        self.make_keys()
+        self.hold_ceremony()
+        self.start_server(cohorts)
+        self.delegate()
+        self.publish_roster()
+
+    def start_server(self, cohorts: Sequence[str]) -> None:
         """The server takes the ceremony's output, makes the first heads and serves."""
         self.server_config.write_text(
             f"""[server]
@@ -175,7 +185,7 @@ passphrase_file = "{self.secret}"
         )
         self.stage.run(
             "interlock-server", "init", self.ceremony, "--config", self.server_config,
-            "--cohort", CANARY, "--cohort", WARDS,
+            *(word for cohort in cohorts for word in ("--cohort", cohort)),
         )  # fmt: skip
         self.stage.serve(self.server_config, self.health_port, self.place / "server" / "log")
 
@@ -290,13 +300,14 @@ name = "firmware.img"
             "interlock-repo", verb, spec, "--event", event,
             "--repository", self.url, "--root", self.ceremony / "image" / "1.root.json",
         )  # fmt: skip
-        for signer in signers:
-            self.stage.run(
-                "interlock-repo", "sign", event, "--key", signer,
-                "--passphrase-file", self.secret, "--meaning", "approved",
-                "--reason", "reviewed for the demo", "--yes",
-            )  # fmt: skip
+        together(*(partial(self._sign, event, key) for key in signers))
         self.stage.run("interlock-repo", "publish", event, "--server", self.url)
+
+    def _sign(self, event: Path, key: Path) -> Said:
+        return self.stage.run(
+            "interlock-repo", "sign", event, "--key", key, "--passphrase-file", self.secret,
+            "--meaning", "approved", "--reason", "reviewed for the demo", "--yes",
+        )  # fmt: skip
 
     # Operators command a rollout
 
@@ -335,9 +346,9 @@ gate = "manual"
         return self._id(self._operator(PROPOSER, "advance", order))
 
     def authorise(self, *subject: str) -> None:
-        """Both approvers authorise an order, or with ``--go`` a go."""
-        for person in APPROVERS:
-            self._operator(person, "authorise", *subject, "--role", "approver")
+        """Both approvers, each at their own desk, authorise an order, or with ``--go`` a go."""
+        words = ("authorise", *subject, "--role", "approver")
+        together(*(partial(self._operator, person, *words) for person in APPROVERS))
 
     def status(self, order: str) -> dict[str, Any]:
         """How the order stands, computed by the operator from what was signed."""
@@ -371,6 +382,13 @@ gate = "manual"
     def refresh(self) -> None:
         """The server signs again what expires soon and repairs what is not its own."""
         self.stage.run("interlock-server", "refresh", "--config", self.server_config)
+
+
+def together(*acts: Callable[[], object]) -> None:
+    """Let people who need not wait for one another act at the same time."""
+    with ThreadPoolExecutor(max_workers=len(acts)) as pool:
+        for done in [pool.submit(act) for act in acts]:
+            done.result()
 
 
 def _script(path: Path, line: str) -> None:

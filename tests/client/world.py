@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from securesystemslib.signer import CryptoSigner, Signer
@@ -118,7 +118,7 @@ class World:
         self.people = {name: new_keys(1)[0] for name in (OPERATOR, *APPROVERS, MONITOR)}
         self.cohorts = [WARDS, CANARY]
         self.releases: list[Release] = []
-        self.in_force: dict[str, list[Rollout]] = {}
+        self.rollouts: list[Rollout] = []
         self._versions: dict[str, int] = {}
         self._order_seq = 0
         self.image_root = self.signed(self.image_root_role(), self.root_keys)
@@ -202,7 +202,7 @@ class World:
 
     # The roster
 
-    def put_roster(self, **changes: Any) -> Roster:
+    def put_roster(self, *, grant_days: float = 90, **changes: Any) -> Roster:
         """A new roster; ``changes`` replace fields of it. Shown with ``image.publish``."""
         rules = CohortRules(
             pattern="*",
@@ -226,7 +226,7 @@ class World:
                         Grant(
                             role=role,
                             cohorts=("*",),
-                            expires=self.clock() + timedelta(days=90),
+                            expires=self.clock() + timedelta(days=grant_days),
                         ),
                     ),
                 )
@@ -302,7 +302,7 @@ class World:
         envelope = self.by(author, Order(**self.said(author) | fields | changes))
         return Rollout(open_as(envelope, Order), releases)
 
-    def authorise(self, rollout: Rollout, what: str, id_: str, *by: str) -> None:
+    def authorise(self, rollout: Rollout, what: Literal["order", "go"], id_: str, *by: str) -> None:
         """Let ``by`` (every approver, unless named) approve an order or a go."""
         for author in by or APPROVERS:
             word = Authorisation(
@@ -349,6 +349,7 @@ class World:
         self.open_stage(rollout)
         for cohort in self.cohorts:
             self.show(cohort, rollout)
+        self.rollouts.append(rollout)
         return rollout
 
     # Online

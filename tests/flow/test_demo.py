@@ -21,7 +21,8 @@ def _demo(place: Path) -> subprocess.Popen[str]:
         image.write_bytes(os.urandom(300_000))
         images[name] = str(image)
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "infra" / "demo" / "demo.py")],
+        [sys.executable, "-m", "infra.demo.demo"],
+        cwd=ROOT,
         env={**os.environ, **images, "KEEP": str(place / "kept")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -28,18 +28,25 @@ def refused(event: Path, *names: str) -> str:
     return str(said.answer["reason"])
 
 
+@pytest.fixture(scope="module")
+def all_kinds(delegation: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("events")
+    world = delegation.copied(tmp_path_factory.mktemp("world"))
+    world.in_force("roster", world.roster(), ROSTER_HOLDERS)
+    world.make("roster", place / "roster", world.roster(operators=("olivia",)))
+    world.in_force("stage", world.release(), ("rosa", "raul"))
+    world.make("stage", place / "release", world.release("1.1.0", 2))
+    world.make("delegate", place / "delegations", world.delegations(""))
+    for person, name in (("rosa", "release"), ("tom", "roster"), ("ada", "delegations")):
+        assert world.sign(place / name, person).code == 0
+    return place
+
+
 @pytest.fixture
-def events(delegated: World, staged: Path, tmp_path: Path) -> dict[str, Path]:
+def events(all_kinds: Path, tmp_path: Path) -> dict[str, Path]:
     """One event of each kind, the release and the roster following others, all half signed."""
-    delegated.in_force("roster", delegated.roster(), ROSTER_HOLDERS)
-    delegated.make("roster", tmp_path / "roster", delegated.roster(operators=("olivia",)))
-    delegated.in_force("stage", delegated.release(), ("rosa", "raul"))
-    delegated.make("stage", tmp_path / "release", delegated.release("1.1.0", 2))
-    delegated.make("delegate", tmp_path / "delegations", delegated.delegations(""))
-    made = {name: tmp_path / name for name in ("release", "roster", "delegations")}
-    for person, event in zip(("rosa", "tom", "ada"), made.values(), strict=True):
-        assert delegated.sign(event, person).code == 0
-    return made
+    shutil.copytree(all_kinds, tmp_path / "events")
+    return {name: tmp_path / "events" / name for name in KINDS}
 
 
 KINDS = ("release", "roster", "delegations")
@@ -236,7 +243,7 @@ def test_an_event_made_by_other_means_keeps_the_same_rules(staged: Path, case: s
 
 
 def test_a_forged_base_is_refused(
-    events: dict[str, Path], delegated: World, tmp_path: Path
+    events: dict[str, Path]
 ) -> None:
     """Who hides a change in what the event is said to follow needs the holders' signatures."""
     event = events["release"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from collections.abc import Iterable, Sequence
@@ -85,16 +86,11 @@ class World:
     """
 
     def __init__(self, place: Path, people: Path) -> None:
-        self.place = place
-        self.keys = place / "keys"
+        self._lie_in(place)
         shutil.copytree(people, self.keys)
-        self.secret = self.keys / "passphrase"
         self.root_signers = [CryptoSigner.generate_ed25519() for _ in range(3)]
         self.online = [CryptoSigner.generate_ed25519()]
-        self.store = FileStore(place / "store")
-        self.ceremony = place / "ceremony"
         (self.ceremony / "image").mkdir(parents=True)
-        self.root_file = self.ceremony / "image" / "1.root.json"
         now = system_clock()
         root, targets = self.root(now), Targets(expires=now + timedelta(days=365))
         set_issued(targets, now)
@@ -108,6 +104,21 @@ class World:
             "targets", (self.ceremony / "image" / "1.targets.json").read_bytes()
         )
         repository.publish()
+
+    def _lie_in(self, place: Path) -> None:
+        self.place = place
+        self.keys = place / "keys"
+        self.secret = self.keys / "passphrase"
+        self.store = FileStore(place / "store")
+        self.ceremony = place / "ceremony"
+        self.root_file = self.ceremony / "image" / "1.root.json"
+
+    def copied(self, place: Path) -> World:
+        """The same fleet with all its files in another directory."""
+        shutil.copytree(self.place, place, dirs_exist_ok=True)
+        other = copy.copy(self)
+        other._lie_in(place)
+        return other
 
     def root(self, now: datetime, version: int = 1) -> Root:
         root = Root(version=version, expires=now + timedelta(days=365))

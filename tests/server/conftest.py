@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -36,20 +35,10 @@ def signers(template: Fleet) -> Mapping[str, Signer]:
     return open_signers(template.settings())
 
 
-def copy_of(template: Fleet, home: Path) -> Fleet:
-    """The same fleet elsewhere: its settings hold relative paths."""
-    shutil.copytree(template.home, home)
-    fleet = object.__new__(Fleet)
-    fleet.__dict__.update(template.__dict__)
-    fleet.home, fleet.online = home, home / "online"
-    fleet.config, fleet.ceremony = home / "server.toml", home / "ceremony"
-    return fleet
-
-
 @pytest.fixture
 def fleet(template: Fleet, tmp_path: Path) -> Fleet:
     """A copy of the template's fleet."""
-    return copy_of(template, tmp_path / "fleet")
+    return template.copy(tmp_path / "fleet")
 
 
 @pytest.fixture
@@ -61,12 +50,16 @@ def bench(fleet: Fleet, signers: Mapping[str, Signer]) -> Iterator[Bench]:
     bench.back.database.close()
 
 
+@pytest.fixture(scope="session")
+def blank(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    """A fleet after its ceremony, by the machine's clock; tests work on copies."""
+    return Fleet(tmp_path_factory.mktemp("blank"), system_clock())
+
+
 @pytest.fixture
-def empty(tmp_path: Path) -> Fleet:
+def empty(blank: Fleet, tmp_path: Path) -> Fleet:
     """A fleet whose server was never initialised."""
-    home = tmp_path / "empty"
-    home.mkdir()
-    return Fleet(home, system_clock())
+    return blank.copy(tmp_path / "empty")
 
 
 @dataclass(frozen=True)

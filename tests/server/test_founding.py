@@ -226,11 +226,7 @@ def test_a_power_cut_at_any_write_of_init_is_finished_by_init(empty: Fleet, tmp_
     signers = Bench(empty).signers
     for number in range(100):
         home = tmp_path / f"cut-{number}"
-        shutil.copytree(empty.home, home)
-        fleet = object.__new__(Fleet)
-        fleet.__dict__.update(empty.__dict__)
-        fleet.home, fleet.config = home, home / "server.toml"
-        bench = Bench(fleet, signers)
+        bench = Bench(empty.copy(home), signers)
         bench.plug(CutStore(bench.store, number))
         try:
             bench.found(CANARY)

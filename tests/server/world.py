@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -172,20 +174,26 @@ class Fleet:
     """
 
     def __init__(self, home: Path, now: datetime) -> None:
-        self.home = home
         self.now = now
-        self.online = home / "online"
+        self._lies_at(home)
         for name in ONLINE_ROLES:
-            keys.new_key(
-                self.online, name, "ed25519", PASSPHRASE, scrypt_n=keys.MIN_SCRYPT_N
-            )
-        self.config = home / "server.toml"
+            keys.new_key(self.online, name, "ed25519", PASSPHRASE, scrypt_n=keys.MIN_SCRYPT_N)
         self.config.write_text(SERVER_TOML)
         secret = home / "passphrase"
         secret.write_text(PASSPHRASE + "\n")
         secret.chmod(0o600)
-        self.ceremony = home / "ceremony"
         self.write_ceremony(self.ceremony)
+
+    def _lies_at(self, home: Path) -> None:
+        self.home, self.online = home, home / "online"
+        self.config, self.ceremony = home / "server.toml", home / "ceremony"
+
+    def copy(self, home: Path) -> Fleet:
+        """The same fleet elsewhere: the settings hold relative paths."""
+        shutil.copytree(self.home, home)
+        copied = copy(self)
+        copied._lies_at(home)
+        return copied
 
     # A ceremony
 
@@ -231,10 +239,7 @@ class Fleet:
         targets = Targets(version=version, expires=self.now + timedelta(days=365))
         targets.delegations = Delegations(
             {},
-            {
-                name: DelegatedRole(name, [], 2, True, delegated_paths(name))
-                for name in chosen
-            },
+            {name: DelegatedRole(name, [], 2, True, delegated_paths(name)) for name in chosen},
         )
         for name, who in chosen.items():
             for one in who:
@@ -321,7 +326,7 @@ class Reader:
     def updater(self, fetcher: FetcherInterface, prefix: str, now: datetime) -> Updater:
         directory = self.home / prefix.replace("/", "-")
         (directory / "targets").mkdir(parents=True, exist_ok=True)
-        root = self.fleet.ceremony / prefix.split("/")[0] / "1.root.json"
+        root = self.fleet.ceremony / prefix.split("/", maxsplit=1)[0] / "1.root.json"
         updater = Updater(
             str(directory),
             f"{BASE}{prefix}/metadata/",

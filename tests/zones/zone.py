@@ -1,7 +1,7 @@
 """A deployable in an environment of its own, made from its own lock and nothing else.
 
-The environment stands in ``build/zones/`` under a name that holds the lock's digest, so that it is
-made once. Our two distributions (core and the deployable) are built as wheels and put into it anew
+The environment stands in ``build/zones/`` under a name that holds a digest of the lock's pins, so
+that it is made once. Our two distributions (core and the deployable) are built as wheels and put into it anew
 whenever their sources changed. A file lock lets parallel test processes share it.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -91,7 +92,8 @@ class Installer:
 def enter(deployable: Distribution) -> Zone:
     """Return the deployable's environment, made or mended first where that is needed."""
     ZONES.mkdir(parents=True, exist_ok=True)
-    its_lock = sha256(deployable.lock.read_bytes() + sys.version.encode()).hexdigest()[:16]
+    locked = re.sub(r"^ *#.*\n", "", deployable.lock.read_text(), flags=re.MULTILINE)
+    its_lock = sha256(f"{sys.version}\0{locked}".encode()).hexdigest()[:16]
     home = ZONES / f"{deployable.name}-{its_lock}"
     ours = (CORE, deployable)
     sources = _digest(ours)

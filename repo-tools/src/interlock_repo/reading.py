@@ -58,6 +58,7 @@ from interlock_repo.signatures import (
 from interlock_repo.trust import Role, link_roots, role_of
 
 _ROOT: Final = re.compile(r"([1-9][0-9]{0,14})\.root\.json\Z")
+_SIGNATURE: Final = re.compile(rf"{SIGNATURES}/[^/]*\.json\Z")
 _TARGETS: Final = re.compile(r"[1-9][0-9]{0,14}\.targets\.json\Z")
 
 
@@ -82,7 +83,7 @@ def open_event(directory: Path, trusted_root: Path | None = None) -> Event:
     file = wire.decode_canonical(
         data, EventFile, limit=MAX_EVENT, what=f"event file {directory / EVENT_FILE}"
     )
-    reader = _Reader(directory, file)
+    reader = _Reader(directory, file, files)
     event = Event(
         directory=directory,
         file=file,
@@ -94,7 +95,7 @@ def open_event(directory: Path, trusted_root: Path | None = None) -> Event:
         previous=reader.previous,
         roster=reader.roster,
         previous_roster=reader.previous_roster,
-        signatures=tuple(reader.signatures(files)),
+        signatures=tuple(reader.signatures()),
     )
     reader.check_targets()
     _check_extra(directory, files, reader.expected())
@@ -106,9 +107,11 @@ def open_event(directory: Path, trusted_root: Path | None = None) -> Event:
 class _Reader:
     """One event while it is checked, in the order of trust."""
 
-    def __init__(self, directory: Path, file: EventFile) -> None:
+    def __init__(self, directory: Path, file: EventFile, files: set[str]) -> None:
         self._directory = directory
         self._file = file
+        # As they were when the reading began: others may be signing meanwhile.
+        self._files = files
         self.metadata = self._metadata()
         # What people signed is compared with what stands there before anything else is said.
         self._detached = self._signature_files()
@@ -134,12 +137,13 @@ class _Reader:
         return metadata
 
     def _signature_files(self) -> dict[str, SignatureFile]:
-        found = {}
-        for path in sorted(self._path(SIGNATURES).glob("*.json")):
-            name = f"{SIGNATURES}/{path.name}"
-            what = f"signature {path}"
-            found[name] = parse_signature(_read(self._directory, name, MAX_SIGNATURE), what=what)
-        return found
+        return {
+            name: parse_signature(
+                _read(self._directory, name, MAX_SIGNATURE), what=f"signature {self._path(name)}"
+            )
+            for name in sorted(self._files)
+            if _SIGNATURE.match(name)
+        }
 
     def _check_metadata(self) -> None:
         path = self._path(f"{METADATA}/{self._file.metadata_name}")
@@ -239,11 +243,11 @@ class _Reader:
                 role = delegated_roles(self.delegator)[self._file.role]
                 check_release(targets, self.previous, role)
 
-    def signatures(self, files: set[str]) -> Iterator[Signed]:
+    def signatures(self) -> Iterator[Signed]:
         """Every signature, verified (rule 4)."""
         for name, file in self._detached.items():
             path = self._path(name)
-            if name not in files or path.stem != file.keyid:
+            if path.stem != file.keyid:
                 raise _damaged(path, "does not have the name of the key that made it")
             yield verify(file, self.role, self.metadata.signed_bytes, what=str(path))
 
