@@ -73,8 +73,17 @@ class Bed:
             interlock=Checks(checks=directory / "interlock.d", timeout_seconds=10),
             hold_file=directory / "hold",
         )
-        self.settings = msgspec.structs.replace(settings, **changes)
+        self.settings = self.changed(settings, **changes)
         self.limits = Limits()
+
+    @staticmethod
+    def changed(settings: Settings, **changes: Any) -> Settings:
+        """Settings with some replaced."""
+        return msgspec.structs.replace(settings, **changes)
+
+    def change(self, **changes: Any) -> None:
+        """Replace settings."""
+        self.settings = self.changed(self.settings, **changes)
 
     def script(self, name: str, body: str) -> None:
         """Write an executable."""

@@ -125,9 +125,9 @@ def test_a_stop_is_noticed(world: World, web: Web, installed: Bed) -> None:
 
 
 def test_another_configuration_decides_again(world: World, web: Web, installed: Bed) -> None:
-    installed.settings = msgspec.structs.replace(installed.settings, market="FR")
+    installed.change(market="FR")
     assert web.count(installed.check) >= 1
-    installed.settings = msgspec.structs.replace(installed.settings, fleet="staging")
+    installed.change(fleet="staging")
     outcome = installed.check()
     assert (outcome.reason, outcome.exit_code) == ("wrong_fleet", Exit.REFUSED)
 
@@ -199,23 +199,21 @@ def test_a_damaged_copy_of_the_bundle_is_fetched_again(
 def test_a_damaged_copy_is_not_believed_after_a_304(installed: Bed) -> None:
     """The settings changed, so the kept bytes are needed, and they are not what they were."""
     (installed.home / "state" / "bundle.json").write_bytes(b"torn")
-    installed.settings = msgspec.structs.replace(installed.settings, poll_interval_seconds=60)
+    installed.change(poll_interval_seconds=60)
     assert installed.check().reason == "already_installed"
 
 
 def test_the_servers_are_asked_in_order(tmp_path: Path, world: World, web: Web) -> None:
     world.roll_out(world.release("1.0.0", NEW))
     bed = Bed(tmp_path / "gateway", world, web)
-    bed.settings = msgspec.structs.replace(
-        bed.settings, servers=("http://127.0.0.1:9", web.url, "http://127.0.0.1:9")
-    )
+    bed.change(servers=("http://127.0.0.1:9", web.url, "http://127.0.0.1:9"))
     bed.power_on()
     assert bed.install().outcome == "confirmed"
 
 
 def test_no_server_is_a_reason_to_come_back(tmp_path: Path, world: World) -> None:
     bed = Bed(tmp_path / "gateway", world)
-    bed.settings = msgspec.structs.replace(bed.settings, servers=("http://127.0.0.1:9",))
+    bed.change(servers=("http://127.0.0.1:9",))
     bed.power_on()
     for command in (bed.check, bed.update):
         outcome = command()

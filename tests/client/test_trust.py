@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import pytest
 from tuf.api.metadata import Metadata, Snapshot, Timestamp
 from tuf.ngclient import Updater
@@ -119,9 +118,7 @@ class TestOld:
         with Web(world.store) as stale:
             stale.answer("/poll/", b"", 404)
             stale.answer("/image/metadata/timestamp.json", old)
-            settled.settings = msgspec.structs.replace(
-                settled.settings, servers=(stale.url, web.url)
-            )
+            settled.change(servers=(stale.url, web.url))
             assert settled.check().outcome == "update_available"
             assert any("timestamp" in path for path in stale.requests)
 

@@ -417,7 +417,7 @@ def rule_5_order_and_start_meet_start(case: Case) -> bool:
 
 
 def rule_6_an_accepted_order_raises_the_floor(case: Case) -> bool:
-    """And no other: it names my cohort, is authorised, and was not dated in the future."""
+    """And no other: it is of my product, names my cohort, is authorised, and not of the future."""
     before, after = case.world.floors, case.decision.floors
     raised = (before.order_seq, before.order_id) != (after.order_seq, after.order_id)
     if not raised and not isinstance(case.decision.verdict, Grant):
@@ -425,6 +425,7 @@ def rule_6_an_accepted_order_raises_the_floor(case: Case) -> bool:
     return (
         (after.order_seq, after.order_id) == (case.order.said["seq"], case.order.id)
         and case.order.at <= case.now
+        and case.order.said["product"] == case.world.gateway.product
         and any(case.mine in stage["cohorts"] for stage in case.stages)
         and case.order_at(case.mine) is not None
     )
@@ -586,11 +587,10 @@ def the_roster_is_fresh(case: Case) -> bool:
     )
 
 
-def the_roster_floor_never_falls(case: Case) -> bool:
-    return case.decision.floors.roster_seq >= case.world.floors.roster_seq and (
-        not isinstance(case.decision.verdict, Grant)
-        or case.decision.floors.roster_seq == case.world.trusted.roster.seq
-    )
+def only_a_roster_that_is_believed_raises_its_floor(case: Case) -> bool:
+    before, after = case.world.floors.roster_seq, case.decision.floors.roster_seq
+    expected = case.world.trusted.roster.seq if is_believed(case) else before
+    return after == expected >= before
 
 
 def the_director_holds_nothing_else(case: Case) -> bool:
@@ -610,9 +610,10 @@ def the_director_holds_nothing_else(case: Case) -> bool:
 def order_and_repositories_agree(case: Case) -> bool:
     trusted, target = case.world.trusted, case.grant.target
     image = trusted.image_targets[target.path]
-    director = trusted.director_targets[target.path]
+    director = trusted.director_targets.get(target.path)
     return (
-        image.hashes["sha256"] == target.sha256
+        director is not None
+        and image.hashes["sha256"] == target.sha256
         and (image.length, dict(image.hashes)) == (director.length, dict(director.hashes))
         and image.length == target.length
     )
@@ -677,6 +678,8 @@ def my_turn_has_come(case: Case) -> bool:
         len(part).to_bytes(4, "big") + part for part in (order, device)
     )
     offset = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") % (spread + 1)
+    if len(case.opened) <= case.grant.stage:
+        return False
     since = min(at for _, at in case.opened[case.grant.stage])
     return case.now - since >= timedelta(seconds=offset)
 
@@ -685,7 +688,7 @@ OF_ANY: Final = (
     rule_6_an_accepted_order_raises_the_floor,
     rule_7_the_highest_order_wins,
     rule_16_every_signed_stop_is_recorded,
-    the_roster_floor_never_falls,
+    only_a_roster_that_is_believed_raises_its_floor,
 )
 OF_A_GRANT: Final = (
     rule_1_signatures_are_counted_by_person_and_key,

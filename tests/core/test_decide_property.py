@@ -78,9 +78,17 @@ def test_an_honest_rollout_is_granted() -> None:
 Row = tuple[Callable[..., Any], str, str]
 WITHOUT: tuple[Row, ...] = (
     # 1 to 3: who is believed
-    (Opened.verified_by, "continue\n                return key", "return key\n                return key"),
+    (
+        Opened.verified_by,
+        "continue\n                return key",
+        "return key\n                return key",
+    ),
     (Judge._times, "and word.said.author not in first", ""),
-    (Judge._times, "word.said.author not in first", "(word.said.author, word.said.role) not in first"),
+    (
+        Judge._times,
+        "word.said.author not in first",
+        "(word.said.author, word.said.role) not in first",
+    ),
     (Judge._times, "first[word.said.author] = word", "first[word.id] = word"),
     (Judge._times, "and word.said.author != subject.said.author", ""),
     (Judge._times, "and word.said.meaning in COUNTING_MEANINGS", ""),
@@ -132,7 +140,11 @@ WITHOUT: tuple[Row, ...] = (
     (_Reading._said_at, "(OPERATOR,)", "(OPERATOR, MONITOR)"),
     (_Reading._opened_for, "max(since, go.said.opened_at, order_since)", "go.said.opened_at"),
     (_Reading.openings, "go.said.opened_at < not_before", "False"),
-    (_Reading.openings, "go.said.at > self.judge.now or go.said.opened_at > self.judge.now", "False"),
+    (
+        _Reading.openings,
+        "go.said.at > self.judge.now or go.said.opened_at > self.judge.now",
+        "False",
+    ),
     (_Reading.openings, "go.said.stage != number", "False"),
     (_Reading.openings, 'go.said.act != "open" or', ""),
     (chain.read_chain, "timedelta(seconds=stage.soak_seconds)", "timedelta(0)"),
@@ -168,8 +180,16 @@ WITHOUT: tuple[Row, ...] = (
     (decide._director, "if extra:", "if False:"),
     (decide._wanted, "c.order.said.fleet != c.gateway.fleet", "False"),
     (decide._wanted, "c.order.said.product != c.gateway.product", "False"),
-    (decide_target.disagreement, "(image.length, image.hashes.get(\"sha256\")) != (wanted.length, wanted.sha256)", "False"),
-    (decide_target.disagreement, "director is None or (director.length, dict(director.hashes)) != (\n        image.length,\n        dict(image.hashes),\n    )", "False"),
+    (
+        decide_target.disagreement,
+        '(image.length, image.hashes.get("sha256")) != (wanted.length, wanted.sha256)',
+        "False",
+    ),
+    (
+        decide_target.disagreement,
+        "director is None or (director.length, dict(director.hashes)) != (\n        image.length,\n        dict(image.hashes),\n    )",
+        "False",
+    ),
     (decide_target.permit_needed, "image.product != gateway.product", "False"),
     (decide_target.permit_needed, "gateway.market not in image.markets", "False"),
     (decide_target.rolled_back_here, "in gateway.rolled_back", "in ()"),
@@ -183,5 +203,9 @@ WITHOUT: tuple[Row, ...] = (
     (decide_here.not_my_turn, "elapsed < turn", "False"),
     (decide_here.slot_differs, "local.slot_sha256 != wanted.sha256", "False"),
     (decide_here.not_safe, "None if answer.clear else", "None if True else"),
-    (decide_here.not_safe, "if answer is None:\n        return Refusal(Reason.INTERLOCK_NOT_CLEAR, \"the clinical interlock was not asked\")", "if answer is None:\n        return None"),
+    (
+        decide_here.not_safe,
+        'if answer is None:\n        return Refusal(Reason.INTERLOCK_NOT_CLEAR, "the clinical interlock was not asked")',
+        "if answer is None:\n        return None",
+    ),
 )

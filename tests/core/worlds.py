@@ -171,9 +171,9 @@ RULE_SETS: Final[tuple[tuple[CohortRules, ...], ...]] = tuple(
 
 
 def _people() -> dict[str, Person]:
-    """Olga may approve as well, and Ada speak for a hospital; Ada has two keys."""
+    """Olga may approve as well, and Ada speak for a hospital; both have two keys."""
     everybody = (
-        person("olga", grant("operator"), grant("approver")),
+        person("olga", grant("operator"), grant("approver"), keys=("olga", "olga-2")),
         person("omar", grant("operator")),
         person("ada", grant("approver"), grant("hospital"), keys=("ada", "ada-2")),
         person("alan", grant("approver")),
@@ -360,6 +360,7 @@ def authorise_oneself(rng: random.Random, r: Rollout) -> None:
     word = _one(rng, r, Authorisation)
     if word.about is not None:
         word.by = word.about.by
+        word.key = rng.choice((word.by, f"{word.by}-2"))
 
 
 @change
@@ -735,13 +736,15 @@ def another_time(rng: random.Random, r: Rollout) -> None:
     r.now += rng.choice(SHIFTS)
 
 
-def world(rng: random.Random) -> World:
-    """An honest world, changed up to three times."""
+def world(rng: random.Random, first: Change | None = None) -> World:
+    """An honest world, changed up to three times; ``first`` and at most once more, if given."""
     while True:
         rollout = honest(rng)
-        for _ in range(rng.choice((0, 1, 1, 1, 2, 2, 3))):
-            rng.choice(CHANGES)(rng, rollout)
+        more = rng.choice((0, 1, 1, 1, 2, 2, 3) if first is None else (0, 0, 1))
+        changes = [*([first] if first else ()), *(rng.choice(CHANGES) for _ in range(more))]
         try:
+            for one in changes:
+                one(rng, rollout)
             return rollout.build()
         except ValueError:
             # Such a paper cannot be made: its form is refused before anybody signs it.

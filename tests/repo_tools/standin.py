@@ -100,9 +100,7 @@ class StandIn:
             raise NotFoundError("The metadata names no such target.", reason="unknown_target")
         data = body.read(length)
         for path in named:
-            self.store.put_new_stream(
-                self.key(path, sha256), [data], length=length, sha256=sha256
-            )
+            self.store.put_new_stream(self.key(path, sha256), [data], length=length, sha256=sha256)
 
     def commit(self, id_: str) -> Publication:
         if self.view(id_).missing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -197,8 +198,6 @@ def test_the_whole_as_processes_with_plain_words(world: World) -> None:
 
 
 def test_a_review_on_a_terminal_is_a_table(staged: Path) -> None:
-    import pty
-
     main_end, child = pty.openpty()
     with subprocess.Popen(
         [COMMAND, "review", staged],
@@ -222,8 +221,6 @@ def test_a_review_on_a_terminal_is_a_table(staged: Path) -> None:
 
 
 def test_on_a_terminal_one_is_asked_before_signing(staged: Path, world: World) -> None:
-    import pty
-
     def answer(text: bytes) -> int:
         child, terminal = pty.fork()
         if child == 0:

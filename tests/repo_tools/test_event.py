@@ -242,9 +242,7 @@ def test_an_event_made_by_other_means_keeps_the_same_rules(staged: Path, case: s
     assert refused(staged, "1.ward-gateway.json", "fw.img") == reason
 
 
-def test_a_forged_base_is_refused(
-    events: dict[str, Path]
-) -> None:
+def test_a_forged_base_is_refused(events: dict[str, Path]) -> None:
     """Who hides a change in what the event is said to follow needs the holders' signatures."""
     event = events["release"]
     shutil.rmtree(event / "signatures")

@@ -49,9 +49,7 @@ def spec_of(world: World, act: str) -> Path:
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_an_event_is_there_whole_or_not_at_all(
-    delegated: World, tmp_path: Path, act: str
-) -> None:
+def test_an_event_is_there_whole_or_not_at_all(delegated: World, tmp_path: Path, act: str) -> None:
     event, spec, steps = tmp_path / "e", spec_of(delegated, act), 0
     while killed_at(steps, lambda: delegated.make(act, event, spec)):
         steps += 1
@@ -110,9 +108,7 @@ def failures(act: Callable[[], Said]) -> Iterator[Said]:
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_a_full_disk_is_said_and_leaves_nothing(
-    delegated: World, tmp_path: Path, act: str
-) -> None:
+def test_a_full_disk_is_said_and_leaves_nothing(delegated: World, tmp_path: Path, act: str) -> None:
     event, spec, seen = tmp_path / "e", spec_of(delegated, act), 0
     for said in failures(lambda: delegated.make(act, event, spec, "--json")):
         assert (said.code, said.answer["reason"]) == (30, "disk"), said.err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,7 +30,10 @@ COMMAND = Path(sys.executable).with_name("interlock-repo")
 
 
 @pytest.fixture
-def server(world: World) -> Iterator[StandIn]:
+def server(request: pytest.FixtureRequest) -> Iterator[StandIn]:
+    """Serves the test's own world, whichever it asked for."""
+    name = "delegated" if "delegated" in request.fixturenames else "world"
+    world: World = request.getfixturevalue(name)
     with standing_in(StandIn(world.image(), world.store)) as serving:
         yield serving
 
@@ -84,8 +88,6 @@ def test_below_the_threshold_nothing_is_sent(
 def test_copies_are_published_together(
     staged: Path, delegated: World, server: StandIn, tmp_path: Path
 ) -> None:
-    import shutil
-
     shutil.copytree(staged, tmp_path / "copy")
     delegated.sign(staged, "rosa")
     delegated.sign(tmp_path / "copy", "raul")
@@ -239,5 +241,3 @@ def test_a_bar_on_a_terminal_and_silence_elsewhere(signed: Path, server: StandIn
     assert b"75.0/75.0 kB" in shown
     done = subprocess.run(words, capture_output=True, check=True)
     assert done.stderr == b""
-
-

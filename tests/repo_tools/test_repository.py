@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from interlock_core.clock import system_clock
+from interlock_core.tuf_repository import OnlineRepository
 from interlock_repo.drafting import draft_delegations, draft_release, draft_roster
 from interlock_repo.event import Draft, SourceFile
 from interlock_repo.repository import open_repository
 from interlock_repo.specs import DelegationsSpec, ReleaseSpec, RosterSpec, read_spec
-from tests.repo_tools.standin import StandIn, standing_in
+from tests.repo_tools.standin import Fault, StandIn, standing_in
 from tests.repo_tools.world import KEY_HOLDERS, PRODUCT, ROSTER_HOLDERS, World, signed, tool
 
 
@@ -64,13 +65,10 @@ def test_expired_targets_can_be_renewed_and_hold_nothing_up(world: World, tmp_pa
     assert made.code == 0, made.err
     assert made.answer["version"] == 3
     assert world.make("stage", tmp_path / "s", world.release()).code == 0
-    put_expired_after = world.make("roster", tmp_path / "r", world.roster())
-    assert put_expired_after.code == 0, put_expired_after.err
+    assert world.make("roster", tmp_path / "r", world.roster()).code == 0
 
 
-def test_expired_metadata_of_a_stranger_is_not_believed(
-    delegated: World, tmp_path: Path
-) -> None:
+def test_expired_metadata_of_a_stranger_is_not_believed(delegated: World, tmp_path: Path) -> None:
     put_expired(delegated, "stage")
     file = delegated.store.root / "image" / "metadata" / f"1.{PRODUCT}.json"
     file.write_bytes(file.read_bytes().replace(b'"release_counter":1', b'"release_counter":0'))
@@ -80,8 +78,6 @@ def test_expired_metadata_of_a_stranger_is_not_believed(
 
 
 def test_a_stale_copy_is_refused(delegated: World, tmp_path: Path) -> None:
-    from interlock_core.tuf_repository import OnlineRepository
-
     long_ago = system_clock() - timedelta(days=30)
     signers = {"snapshot": delegated.online, "timestamp": delegated.online}
     OnlineRepository(delegated.store, "image", signers, lambda: long_ago).refresh(
@@ -187,8 +183,6 @@ def test_there_is_no_repository(delegated: World, tmp_path: Path) -> None:
 
 
 def test_a_server_that_breaks_off_is_transient(delegated: World, tmp_path: Path) -> None:
-    from tests.repo_tools.standin import Fault
-
     def fault(_when: str) -> None:
         raise Fault
 

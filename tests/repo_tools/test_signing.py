@@ -29,9 +29,7 @@ def signatures(event: Path) -> list[Path]:
 
 
 def test_a_signature_says_who_what_and_why(staged: Path, delegated: World) -> None:
-    said = delegated.sign(
-        staged, "rosa", "--meaning", "reviewed", "--reason", "run 118", "--json"
-    )
+    said = delegated.sign(staged, "rosa", "--meaning", "reviewed", "--reason", "run 118", "--json")
     assert said.code == 0, said.err
     [file] = signatures(staged)
     record = json.loads(file.read_bytes())
@@ -89,9 +87,7 @@ def test_a_key_that_may_not_sign_is_told_who_may(staged: Path, delegated: World)
     assert signatures(staged) == []
 
 
-def test_a_wrong_passphrase_writes_nothing(
-    staged: Path, delegated: World, tmp_path: Path
-) -> None:
+def test_a_wrong_passphrase_writes_nothing(staged: Path, delegated: World, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong"
     wrong.write_text("wrong passphrase\n")
     wrong.chmod(0o600)
@@ -140,9 +136,7 @@ def test_two_people_sign_copies_which_are_put_together(
     assert tool("status", *copies, "--merge", "--json").answer["brought_in"] == []
 
 
-def test_one_key_in_two_copies_counts_once(
-    staged: Path, delegated: World, tmp_path: Path
-) -> None:
+def test_one_key_in_two_copies_counts_once(staged: Path, delegated: World, tmp_path: Path) -> None:
     shutil.copytree(staged, tmp_path / "copy")
     delegated.sign(staged, "rosa", "--reason", "here")
     delegated.sign(tmp_path / "copy", "rosa", "--reason", "there")
@@ -188,9 +182,7 @@ def test_the_record_is_bound_to_the_signature(
     assert file.name in said.err
 
 
-def test_a_signature_of_a_stranger_is_named(
-    staged: Path, delegated: World, tmp_path: Path
-) -> None:
+def test_a_signature_of_a_stranger_is_named(staged: Path, delegated: World, tmp_path: Path) -> None:
     delegated.sign(staged, "rosa")
     [file] = signatures(staged)
     record = json.loads(file.read_bytes())
@@ -222,9 +214,7 @@ def test_a_token_that_signs_wrongly_is_caught(staged: Path, delegated: World) ->
 
     holder = holder_for(event, named, now)
     with pytest.raises(RefusedError) as caught:
-        sign(
-            event, Broken(), holder, person="rosa", meaning="approved", reason=None, now=now
-        )
+        sign(event, Broken(), holder, person="rosa", meaning="approved", reason=None, now=now)
     assert caught.value.reason == "bad_signature"
 
 
@@ -261,9 +251,7 @@ def test_a_key_uri_needs_its_public_half(staged: Path, delegated: World) -> None
     assert said.code == 2
     assert "Traceback" not in said.err
     uri = f"encrypted-file:{delegated.private('rosa')}"
-    said = tool(
-        "sign", staged, "--key", uri, "--passphrase-file", delegated.secret, "--yes"
-    )
+    said = tool("sign", staged, "--key", uri, "--passphrase-file", delegated.secret, "--yes")
     assert said.code == 0, said.err
 
 
@@ -288,7 +276,14 @@ def test_signing_opens_no_socket(staged: Path, delegated: World) -> None:
         "main()\n"
     )
     for words in (
-        ("sign", "--key", delegated.private("rosa"), "--passphrase-file", delegated.secret, "--yes"),
+        (
+            "sign",
+            "--key",
+            delegated.private("rosa"),
+            "--passphrase-file",
+            delegated.secret,
+            "--yes",
+        ),
         ("review",),
         ("status",),
     ):

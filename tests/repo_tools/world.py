@@ -22,6 +22,8 @@ from interlock_core.store import FileStore
 from interlock_core.tuf_metadata import serialise, set_issued
 from interlock_core.tuf_repository import OnlineRepository
 from interlock_repo.cli import main
+from interlock_repo.copies import open_copies
+from interlock_repo.publishing import assemble
 
 PASSPHRASE = "correct horse battery"
 RELEASE_MANAGERS = ("rosa", "raul", "rita")
@@ -100,9 +102,7 @@ class World:
         )
         repository = self.image()
         repository.put_root(self.root_file.read_bytes())
-        repository.put_offline(
-            "targets", (self.ceremony / "image" / "1.targets.json").read_bytes()
-        )
+        repository.put_offline("targets", (self.ceremony / "image" / "1.targets.json").read_bytes())
         repository.publish()
 
     def _lie_in(self, place: Path) -> None:
@@ -152,8 +152,8 @@ class World:
         path.write_text(
             text
             if text is not None
-            else _role(f"products.{PRODUCT}", 2, RELEASE_MANAGERS)
-            + _role("interlock", 2, ROSTER_HOLDERS)
+            else role(f"products.{PRODUCT}", 2, *RELEASE_MANAGERS)
+            + role("interlock", 2, *ROSTER_HOLDERS)
         )
         return path
 
@@ -212,9 +212,6 @@ class World:
 
     def put_in_force(self, event: Path) -> None:
         """Publish a signed event without a server, as one would with the same core code."""
-        from interlock_repo.copies import open_copies  # noqa: PLC0415
-        from interlock_repo.publishing import assemble  # noqa: PLC0415
-
         opened, tally = open_copies([event])
         repository = self.image()
         for path in (event / "targets").rglob("*"):
@@ -241,11 +238,7 @@ class World:
         return self.in_force("delegate", self.delegations(text), KEY_HOLDERS[:2])
 
 
-def _role(table: str, threshold: int, holders: Iterable[str]) -> str:
-    files = ", ".join(f'"keys/{name}.pub.json"' for name in holders)
-    return f"[{table}]\nthreshold = {threshold}\nholders = [{files}]\n"
-
-
 def role(table: str, threshold: int, *holders: str) -> str:
     """A role of a delegations file."""
-    return _role(table, threshold, holders)
+    files = ", ".join(f'"keys/{name}.pub.json"' for name in holders)
+    return f"[{table}]\nthreshold = {threshold}\nholders = [{files}]\n"

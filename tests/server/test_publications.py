@@ -170,9 +170,9 @@ def _changed(change: Callable[[Targets], object], *releases: Release) -> Change:
     return made
 
 
-def _facts(version: Release = V2, **facts: Any) -> Change:
+def _facts(of: Release = V2, **facts: Any) -> Change:
     def change(targets: Targets) -> None:
-        targets.targets[version.path].unrecognized_fields["custom"] |= facts
+        targets.targets[of.path].unrecognized_fields["custom"] |= facts
 
     return _changed(change)
 
@@ -226,10 +226,6 @@ def _v1_longer(targets: Targets) -> None:
 
 def _v1_gone(targets: Targets) -> None:
     del targets.targets[V1.path]
-
-
-def _delegates(targets: Targets) -> None:
-    targets.delegations = Fleet.delegations(object.__new__(Fleet)) if False else None
 
 
 @pytest.mark.parametrize(
@@ -314,8 +310,6 @@ def test_only_announced_bytes_are_taken(bench: Bench, waiting: str) -> None:
     assert put(V2.content[:-1]) == (400, "wrong_length")
     assert put(V2.content + b"x") == (400, "wrong_length")
     assert put(b"x" * 1_000_001) == (413, "too_large")
-    chunked = bench.client.put(path, input_stream=io.BytesIO(V2.content))
-    assert (chunked.status_code, chunked.json["reason"]) == (411, "length_required")
     unnamed = bench.send(waiting, b"something that nobody signed")
     assert (unnamed.status_code, unnamed.json["reason"]) == (404, "unknown_target")
     assert kept(bench) == before

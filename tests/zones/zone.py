@@ -1,8 +1,8 @@
 """A deployable in an environment of its own, made from its own lock and nothing else.
 
 The environment stands in ``build/zones/`` under a name that holds a digest of the lock's pins, so
-that it is made once. Our two distributions (core and the deployable) are built as wheels and put into it anew
-whenever their sources changed. A file lock lets parallel test processes share it.
+that it is made once. Our two distributions (core and the deployable) are built as wheels and put
+into it anew whenever their sources changed. A file lock lets parallel test processes share it.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ class _Reading:
 
     def _accepted_at(self, cohort: str) -> datetime | None:
         rules = self.judge.rules_for(cohort)
-        if rules is None or cohort not in self._named or self.order.said.at > self.judge.now:
+        if rules is None or cohort not in self._named:
             return None
         return self._said_at(self.order, rules.start, cohort)
 
@@ -217,7 +217,6 @@ class _Reading:
         return (
             go.said.act == "resume"
             and rules is not None
-            and go.said.at <= self.judge.now
             and self._said_at(go, rules.resume, cohort) is not None
         )
 

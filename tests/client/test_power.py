@@ -1,0 +1,201 @@
+"""The power goes before any change of the disk: something good boots, and a re-run finishes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from interlock_client.journal import State
+from interlock_client.outcome import Outcome
+from interlock_core import durable
+from tests.client.bed import FACTORY, Bed
+from tests.client.web import Web
+from tests.client.world import World
+
+OLD = b"release one " * 100
+NEW = b"release two " * 100
+
+
+class PowerCut(BaseException):
+    """The power goes."""
+
+
+def cut(act: Callable[[], Outcome | str], step: int) -> bool:
+    """Run ``act``, and let the power go before its change number ``step``; False if it ended."""
+    seen = 0
+
+    def watch(_act: str, _path: Path) -> None:
+        nonlocal seen
+        seen += 1
+        if seen > step:
+            # Dead stays dead: nothing that runs on the way out changes anything either.
+            raise PowerCut
+
+    try:
+        with durable.watching(watch):
+            act()
+    except PowerCut:
+        return True
+    return False
+
+
+def good(bed: Bed, *contents: bytes) -> None:
+    """What runs after a boot is whole, and one of these."""
+    assert bed.running in contents
+
+
+def finish(bed: Bed) -> None:
+    """What the machine does unattended: confirm at every boot, and update now and then."""
+    for _ in range(6):
+        bed.confirm()
+        if bed.wants_reboot:
+            bed.power_on()
+            continue
+        if bed.update().outcome == "rebooting":
+            bed.power_on()
+        elif bed.journal.state is not State.WAITING:
+            return
+
+
+@pytest.fixture
+def gateways(tmp_path: Path, world: World, web: Web) -> Callable[[], Bed]:
+    """Makes gateways that run ``OLD``; nothing clinical depends on them."""
+    first = world.release("1.0.0", OLD)
+    second = world.release("2.0.0", NEW, raises_floor_to=2)
+    number = 0
+
+    def make() -> Bed:
+        nonlocal number
+        number += 1
+        world.roll_out(first, kind="recall")
+        bed = Bed(tmp_path / f"gateway-{number}", world, web, interlock="none", health="none")
+        bed.power_on()
+        assert bed.install().outcome == "confirmed"
+        world.roll_out(second)
+        return bed
+
+    return make
+
+
+def finally_new(bed: Bed) -> None:
+    assert bed.running == NEW
+    assert bed.journal.state is State.CONFIRMED
+    memory = bed.memory
+    assert memory.highest_confirmed_counter == 2
+    assert memory.release_floor == 2
+    assert memory.rolled_back == ()
+    assert bed.environment.load().active == bed.environment.require_booted()
+    assert bed.check().reason == "already_installed"
+    assert len(list((bed.home / "state").glob("trusted-*"))) == 1
+
+
+def every_step(gateways: Callable[[], Bed], explore: Callable[[Bed, int], bool]) -> int:
+    """Explore each step until there are no more; returns how many there were."""
+    step = 0
+    while explore(gateways(), step):
+        step += 1
+    return step
+
+
+def test_during_an_update(gateways: Callable[[], Bed]) -> None:
+    def explore(bed: Bed, step: int) -> bool:
+        was_cut = cut(bed.update, step)
+        bed.power_on()
+        good(bed, OLD, NEW)
+        if bed.running == OLD:
+            assert bed.memory.release_floor == 0, "nothing rises before it is confirmed"
+        finish(bed)
+        finally_new(bed)
+        return was_cut
+
+    assert every_step(gateways, explore) > 60
+
+
+def test_during_a_confirmation(gateways: Callable[[], Bed]) -> None:
+    def explore(bed: Bed, step: int) -> bool:
+        bed.update()
+        bed.power_on()
+        was_cut = cut(bed.confirm, step)
+        bed.power_on()
+        assert bed.running == NEW
+        finish(bed)
+        finally_new(bed)
+        return was_cut
+
+    assert every_step(gateways, explore) > 15
+
+
+def test_while_booting(gateways: Callable[[], Bed]) -> None:
+    def explore(bed: Bed, step: int) -> bool:
+        bed.update()
+        was_cut = cut(bed.power_on, step)
+        bed.power_on()
+        good(bed, NEW)
+        finish(bed)
+        finally_new(bed)
+        return was_cut
+
+    assert every_step(gateways, explore) > 5
+
+
+def test_during_an_automatic_rollback(gateways: Callable[[], Bed]) -> None:
+    def explore(bed: Bed, step: int) -> bool:
+        bed.update()
+        bed.power_on()
+        (bed.home / "slots" / bed.environment.require_booted()).write_bytes(b"rotten")
+        was_cut = cut(bed.confirm, step)
+        bed.power_on()
+        for _ in range(3):
+            bed.confirm()
+            if bed.wants_reboot:
+                bed.power_on()
+        assert bed.running == OLD
+        assert bed.journal.state is State.ROLLED_BACK
+        assert bed.update().reason == "rolled_back_here"
+        assert bed.memory.release_floor == 0
+        assert bed.running == OLD
+        return was_cut
+
+    assert every_step(gateways, explore) > 10
+
+
+def test_during_a_rollback_by_hand(tmp_path: Path, world: World, web: Web) -> None:
+    world.roll_out(world.release("1.0.0", NEW))
+    number = 0
+
+    def make() -> Bed:
+        nonlocal number
+        number += 1
+        bed = Bed(tmp_path / f"gateway-{number}", world, web, interlock="none", health="none")
+        bed.power_on()
+        assert bed.install().outcome == "confirmed"
+        return bed
+
+    def explore(bed: Bed, step: int) -> bool:
+        was_cut = cut(bed.rollback, step)
+        bed.power_on()
+        good(bed, FACTORY, NEW)
+        if bed.running == NEW:
+            bed.rollback()
+            bed.power_on()
+        assert bed.running == FACTORY
+        assert bed.confirm().outcome == "nothing_to_do"
+        assert bed.update().reason == "rolled_back_here"
+        return was_cut
+
+    assert every_step(make, explore) > 10
+
+
+def test_during_a_check(gateways: Callable[[], Bed]) -> None:
+    def explore(bed: Bed, step: int) -> bool:
+        floors = bed.memory
+        was_cut = cut(bed.check, step)
+        assert bed.memory.orders["ward-gateway/wards"].seq >= floors.orders[
+            "ward-gateway/wards"
+        ].seq
+        assert bed.check().outcome == "update_available"
+        return was_cut
+
+    assert every_step(gateways, explore) > 20

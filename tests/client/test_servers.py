@@ -1,0 +1,227 @@
+"""Everything on the network has an end, and no library's error gets through."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from interlock_client.servers import HttpStatusError, Limits, Servers, connect
+from interlock_client.transfer import Pace
+from interlock_core.errors import Exit, RefusedError, TransientError
+from tests.client.bed import Bed
+from tests.client.web import Handler, Web
+from tests.client.world import World
+
+NEW = b"release one " * 5000
+SHORT = Limits(
+    connect_seconds=2.0,
+    silence_seconds=2.0,
+    answer_seconds=0.4,
+    image_seconds=0.4,
+    image_bytes_per_second=10_000_000,
+)
+
+
+@pytest.fixture
+def servers(web: Web) -> Iterator[Servers]:
+    made = connect((web.url,), limits=SHORT)
+    yield made
+    made.close()
+
+
+def drip(web: Web, data: bytes) -> None:
+    """Send ``data`` one byte now and then, until the test is over."""
+    with_pause = web.over.wait
+
+    def lie(handler: Handler) -> None:
+        try:
+            for byte in data:
+                handler.wfile.write(bytes([byte]))
+                handler.wfile.flush()
+                if with_pause(0.02):
+                    return
+        except OSError:
+            return
+
+    web.lies["/"] = lie
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n"
+
+
+@pytest.mark.parametrize("data", [HEAD + b"X-A: " + b"a" * 5000, HEAD + b"\r\n" + b"a" * 5000])
+def test_a_drip_feed_ends(web: Web, servers: Servers, data: bytes) -> None:
+    """Each byte comes in time; the whole does not."""
+    drip(web, data)
+    with pytest.raises(TransientError, match="too slow") as caught:
+        servers.each[0].get("/x", limit=100_000)
+    assert caught.value.reason == "network"
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n\r\n", HEAD + b"\r\n"])
+def test_an_image_that_drips_ends(web: Web, servers: Servers, head: bytes) -> None:
+    drip(web, head + b"a" * 60_000)
+    with pytest.raises(TransientError, match="too slow"):
+        list(servers.each[0].stream("/x", 60_000))
+
+
+def test_a_connection_that_stays_silent_ends(web: Web, servers: Servers) -> None:
+    def silent(_: Handler) -> None:
+        web.over.wait(5.0)
+
+    web.lies["/"] = silent
+    with pytest.raises(TransientError, match="too slow"):
+        servers.each[0].get("/x", limit=10)
+
+
+def endless(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    try:
+        while True:
+            handler.wfile.write(b"a" * 65536)
+    except OSError:
+        return
+
+
+def test_an_endless_answer_is_read_up_to_its_limit(web: Web, servers: Servers) -> None:
+    web.lies["/"] = endless
+    with pytest.raises(RefusedError, match="longer than the 1000 bytes") as caught:
+        servers.each[0].get("/x", limit=1000, too_long="inconsistent_metadata")
+    assert caught.value.reason == "inconsistent_metadata"
+
+
+def test_an_endless_image_is_read_up_to_its_signed_length(web: Web, servers: Servers) -> None:
+    web.lies["/"] = endless
+    assert sum(map(len, servers.each[0].stream("/x", 70_000))) == 70_000
+
+
+def test_another_length_is_refused_before_it_is_read(web: Web, servers: Servers) -> None:
+    web.answer("/", b"12345")
+    with pytest.raises(RefusedError, match="announced as 5 bytes") as caught:
+        list(servers.each[0].stream("/x", 6))
+    assert caught.value.reason == "hash_mismatch"
+
+
+def broken_off(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.wfile.write(b"a" * 10)
+    handler.close_connection = True
+
+
+def no_http(handler: Handler) -> None:
+    handler.wfile.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
+    handler.close_connection = True
+
+
+def bad_chunks(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    handler.wfile.write(b"zz\r\nabc\r\n")
+    handler.close_connection = True
+
+
+def hangs_up(handler: Handler) -> None:
+    handler.close_connection = True
+
+
+@pytest.mark.parametrize("lie", [broken_off, no_http, bad_chunks, hangs_up])
+def test_what_the_network_breaks_is_transient(
+    web: Web, servers: Servers, lie: Callable[[Handler], None]
+) -> None:
+    web.lies["/"] = lie
+    with pytest.raises(TransientError) as caught:
+        servers.each[0].get("/x", limit=10_000)
+    assert caught.value.reason == "network"
+    with pytest.raises(TransientError):
+        list(servers.each[0].stream("/x", 1000))
+    web.lies.clear()
+    web.answer("/", b"well again")
+    assert servers.each[0].get("/x", limit=100).body == b"well again"
+
+
+@pytest.mark.parametrize("status", [204, 206, 301, 304, 403, 404, 500, 503])
+def test_nothing_but_200_is_an_answer(web: Web, servers: Servers, status: int) -> None:
+    def lie(handler: Handler) -> None:
+        handler.send_response(status)
+        handler.send_header("Location", "/elsewhere")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    web.lies["/"] = lie
+    with pytest.raises(HttpStatusError) as caught:
+        servers.each[0].get("/x", limit=10)
+    assert caught.value.status == status
+    assert web.requests == ["/x"], "no redirect is followed"
+
+
+def test_nothing_is_decompressed(web: Web, servers: Servers) -> None:
+    bomb = gzip.compress(b"\0" * 1_000_000)
+
+    def lie(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Encoding", "gzip")
+        handler.send_header("Content-Length", str(len(bomb)))
+        handler.end_headers()
+        handler.wfile.write(bomb)
+
+    web.lies["/"] = lie
+    assert servers.each[0].get("/x", limit=10_000).body == bomb
+
+
+def test_a_download_that_breaks_off_arms_nothing_and_runs_again(
+    world: World, web: Web, bed: Bed
+) -> None:
+    world.roll_out(world.release("1.0.0", NEW))
+
+    def half(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(NEW)))
+        handler.end_headers()
+        handler.wfile.write(NEW[: len(NEW) // 2])
+        handler.close_connection = True
+
+    web.lies["/image/targets/ward-gateway/"] = half
+    outcome = bed.update()
+    assert (outcome.reason, outcome.exit_code) == ("network", Exit.TRANSIENT)
+    assert bed.environment.load().armed is None
+    assert bed.power_on() == "a"
+    web.lies.clear()
+    assert bed.install().outcome == "confirmed"
+
+
+def test_the_next_server_has_the_image(tmp_path: Path, world: World, web: Web) -> None:
+    world.roll_out(world.release("1.0.0", NEW))
+    with Web(world.store) as spoilt:
+        spoilt.answer("/image/targets/ward-gateway/", NEW[:-1] + b"?")
+        bed = Bed(tmp_path / "gateway", world, spoilt, web)
+        bed.power_on()
+        assert bed.install().outcome == "confirmed"
+
+
+def test_downloads_keep_to_the_rate() -> None:
+    now = 0.0
+    paused: list[float] = []
+
+    def pause(seconds: float) -> None:
+        nonlocal now
+        paused.append(seconds)
+        now += seconds
+
+    pace = Pace(1000, lambda: now, pause)
+    assert b"".join(pace(iter([b"a" * 500] * 4))) == b"a" * 2000
+    assert now == pytest.approx(2.0)
+    assert len(paused) == 4
+    assert list(Pace(None, lambda: now, pause)(iter([b"x"]))) == [b"x"]
+    assert len(paused) == 4
+
+
+def test_a_ca_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TransientError, match="CA file"):
+        connect(("https://gateway.invalid",), ca_file=tmp_path / "none.pem")
