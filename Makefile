@@ -5,6 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
+.NOTPARALLEL: # pytest has the last word, and two cores are shared well enough by it
 
 # The interpreter that .venv is made with: the first of python3.11 and python3 unless you name one.
 PYTHON ?=

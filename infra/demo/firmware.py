@@ -10,7 +10,7 @@ Rules:
    has two in the archive.
 4. What was obtained is kept under ``build/firmware/`` with its digests. When the files still have
    them, no network is needed; when they do not, they are obtained again.
-5. The SBOM says what the package's control data says and no more: it calls itself incomplete.
+5. Each image has an SBOM (see ``bill``), which a release needs to be published.
 """
 
 from __future__ import annotations
@@ -18,12 +18,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
 import tarfile
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -32,9 +30,9 @@ from functools import cmp_to_key
 from hashlib import file_digest
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Final
 
+from infra.demo import bill
 from interlock_core.errors import ConfigurationError, InterlockError, NotFoundError, TransientError
 from interlock_core.names import VERSION_PATTERN
 
@@ -122,16 +120,7 @@ def _given(home: Path, old: Path, new: Path) -> tuple[Firmware, Firmware]:
     if first.version == second.version:
         first, second = (replace(one, version=f"sha256-{one.sha256[:12]}") for one in pair)
     for one in (first, second):
-        subject = {
-            "type": "firmware",
-            "bom-ref": "image",
-            "name": one.source_package,
-            "version": one.version,
-            "hashes": [{"alg": "SHA-256", "content": one.sha256}],
-        }
-        # Nothing is known of its parts, so the one part that is listed is the file itself.
-        content = {**subject, "type": "file", "bom-ref": "content"}
-        _write_json(one.sbom, _bill(subject, [content], one.sha256))
+        _write_json(one.sbom, bill.of_file(one.source_package, one.version, one.sha256))
     return first, second
 
 
@@ -258,7 +247,7 @@ def _unpack(home: Path, build: _Build, architecture: str, apt: Sequence[str]) ->
     partial.replace(image)
     licences = _licences(image, build.package)
     sha256 = _digest(image)
-    _write_json(sbom, _bill_of_package(control, sha256, deb_sha256, licences))
+    _write_json(sbom, bill.of_package(control, sha256, deb_sha256, licences))
     several = " and others" if len(licences) > 1 else ""
     return Firmware(
         path=image,
@@ -278,72 +267,6 @@ def _licences(image: Path, package: str) -> list[str]:
         text = member.read().decode() if member else ""
     found = re.findall(r"^License: *(\S.*)$", text, re.MULTILINE)
     return list(dict.fromkeys(found)) or ["not stated"]
-
-
-# --- SBOM ------------------------------------------------------------------------------------
-
-
-def _bill_of_package(
-    control: dict[str, str], image_sha256: str, deb_sha256: str, licences: Sequence[str]
-) -> dict[str, Any]:
-    vendor = platform.freedesktop_os_release()["ID"]
-    package, version = control["Package"], control["Version"]
-
-    def purl(name: str, its_version: str, architecture: str) -> str:
-        of = quote(its_version, safe="~.-")
-        return f"pkg:deb/{vendor}/{quote(name, safe='.-')}@{of}?arch={architecture}"
-
-    component: dict[str, Any] = {
-        "type": "operating-system",
-        "bom-ref": purl(package, version, control["Architecture"]),
-        "supplier": {"name": control["Maintainer"]},
-        "name": package,
-        "version": version,
-        "description": control["Description"].splitlines()[0],
-        "hashes": [{"alg": "SHA-256", "content": deb_sha256}],
-        "licenses": [{"license": {"name": licence}} for licence in licences],
-        "purl": purl(package, version, control["Architecture"]),
-    }
-    if "Homepage" in control:
-        component["externalReferences"] = [{"type": "website", "url": control["Homepage"]}]
-    if sources := re.findall(r"(\S+) \(= ([^)]+)\)", control.get("Built-Using", "")):
-        component["pedigree"] = {
-            "ancestors": [
-                {
-                    "type": "operating-system",
-                    "name": name,
-                    "version": of,
-                    "purl": purl(name, of, "source"),
-                }
-                for name, of in sources
-            ]
-        }
-    subject = {
-        "type": "firmware",
-        "bom-ref": "image",
-        "supplier": {"name": control["Maintainer"]},
-        "name": package,
-        "version": version,
-        "hashes": [{"alg": "SHA-256", "content": image_sha256}],
-    }
-    return _bill(subject, [component], image_sha256)
-
-
-def _bill(subject: dict[str, Any], components: list[dict[str, Any]], sha256: str) -> dict[str, Any]:
-    refs = [component["bom-ref"] for component in components]
-    return {
-        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
-        "bomFormat": "CycloneDX",
-        "specVersion": "1.6",
-        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, sha256)}",
-        "version": 1,
-        "metadata": {"component": subject},
-        "components": components,
-        "dependencies": [{"ref": "image", "dependsOn": refs}, *({"ref": ref} for ref in refs)],
-        "compositions": [
-            {"aggregate": "incomplete" if refs else "unknown", "assemblies": ["image", *refs]}
-        ],
-    }
 
 
 # --- small tools -----------------------------------------------------------------------------

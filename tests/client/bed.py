@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -105,6 +106,19 @@ class Bed:
         slot, fault = self.environment.boot()
         assert fault is None
         return slot
+
+    def save(self) -> None:
+        """Keep the whole gateway as it is now, for ``restore``."""
+        shutil.copytree(self.home, self._saved, symlinks=True)
+
+    def restore(self) -> None:
+        """Be again as at ``save``."""
+        shutil.rmtree(self.home)
+        shutil.copytree(self._saved, self.home, symlinks=True)
+
+    @property
+    def _saved(self) -> Path:
+        return self.home.with_name(f"{self.home.name}-saved")
 
     @property
     def wants_reboot(self) -> bool:

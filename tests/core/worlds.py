@@ -38,6 +38,7 @@ OTHER: Final = target("1.9.0")
 DEVICES: Final = ("GW-0001", "GW-0002", "GW-0003", "GW-0007")
 MY_COHORTS: Final = (CANARY, ST_ANNA)
 NAMES: Final = ("olga", "omar", "ada", "alan", "hanna", "mona", "eve")
+FORGED: Final = "a signature by Eve under the author's key id"
 ROLES: Final = ("operator", "approver", "hospital", "monitor")
 SHIFTS: Final = tuple(n * HALF for n in (-80, -20, -14, -6, -2, -1, 1, 2, 6, 14, 20, 50))
 
@@ -71,7 +72,14 @@ class Draft:
 
 @cache
 def _signed(said: Any, key: str | None) -> Opened[Any]:
-    return papers.signed(said, key)
+    if key != FORGED:
+        return papers.signed(said, key)
+    forged, true = papers.signed(said, "eve"), papers.signed(said)
+    [signature], [claimed] = forged.envelope.signatures, true.envelope.signatures
+    signature = msgspec.structs.replace(signature, keyid=claimed.keyid)
+    return replace(
+        forged, envelope=msgspec.structs.replace(forged.envelope, signatures=(signature,))
+    )
 
 
 @dataclass
@@ -106,14 +114,14 @@ class Rollout:
         roster = papers_roster(
             tuple(self.persons.values()), tuple(self.rules.values()), **self.roster
         )
-        directive_cohort = self.trusted.get("cohort", self.cohort)
-        facts = trusted(
-            order, seen.values(), images=self.facts, roster=roster, cohort=directive_cohort
-        )
+        said = dict(self.trusted)
+        cohort, fleet = said.pop("cohort", self.cohort), said.pop("fleet", "north")
+        facts = trusted(order, seen.values(), images=self.facts, roster=roster, cohort=cohort)
         facts = replace(
             facts,
+            directive=msgspec.structs.replace(facts.directive, fleet=fleet),
             permits={digest(f"permit {n}"): p(order.id) for n, p in enumerate(self.permits)},
-            **{name: value for name, value in self.trusted.items() if name != "cohort"},
+            **said,
         )
         stops = tuple(_known(draft.signed()) for draft in self.recorded)
         return World(
@@ -347,12 +355,31 @@ def drop_a_go(rng: random.Random, r: Rollout) -> None:
 
 @change
 def forge(rng: random.Random, r: Rollout) -> None:
-    rng.choice([r.order, _one(rng, r)]).key = rng.choice(NAMES)
+    """Somebody else signs, or claims to be the author's key."""
+    rng.choice([r.order, _one(rng, r)]).key = rng.choice((FORGED, FORGED, *NAMES))
 
 
 @change
 def another_author(rng: random.Random, r: Rollout) -> None:
     rng.choice([r.order, _one(rng, r), _one(rng, r, Go)]).by = rng.choice(NAMES)
+
+
+@change
+def another_renewer(rng: random.Random, r: Rollout) -> None:
+    renewals = [go for go in r.drafts(Go) if go.fields["act"] == "renew"]
+    if renewals:
+        rng.choice(renewals).by = rng.choice(NAMES)
+
+
+@change
+def another_gate(rng: random.Random, r: Rollout) -> None:
+    """The order asks for another hand than the one that opened the stage."""
+    stages = list(r.order.fields["stages"])
+    if len(stages) > 1:
+        number = rng.randrange(1, len(stages))
+        gate = "manual" if stages[number].gate == "auto" else "auto"
+        stages[number] = msgspec.structs.replace(stages[number], gate=gate)
+        r.order.fields["stages"] = tuple(stages)
 
 
 @change
@@ -617,6 +644,8 @@ def other_metadata(rng: random.Random, r: Rollout) -> None:
             {"expiries": (Expiry("image/timestamp", r.now),)},
             {"expiries": (Expiry("director/targets", r.now - HALF),)},
             {"cohort": ST_BERT},
+            {"cohort": ST_BERT, "director_cohorts": (mine, mine, mine)},
+            {"fleet": "south"},
             {"director_cohorts": (mine, mine, None)},
             {"director_cohorts": (ST_BERT, mine, mine)},
             {"director_delegates": True},

@@ -47,7 +47,7 @@ def test_a_new_key_opens_and_is_shown(tmp_path: Path, secret: Path) -> None:
     private = Path(answer["private"])
     assert private.stat().st_mode & 0o777 == 0o600
     signer = load_signer(private, lambda _: PASSPHRASE)
-    assert signer.public_key.keyid == answer["keyid"]
+    assert signer.public_key.keyid == answer["fingerprint"]
     for file in (answer["public"], answer["private"]):
         shown = json.loads(run("key", "show", file, "--json").stdout)
         assert shown["name"] == "alice"

@@ -155,7 +155,7 @@ def test_a_server_that_is_down(place: Place, tmp_path: Path, command: str) -> No
     result = place.run("rollout", command, *words[command])
     assert result.exit_code == 30, result.output
     assert "127.0.0.1:9" in result.stderr
-    assert result.stderr.splitlines()[-1].startswith("error: ")
+    assert result.stderr.splitlines()[-1].startswith("interlock-ops: ")
 
 
 def test_a_server_that_refuses_says_why(place: Place) -> None:

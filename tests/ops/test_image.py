@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -165,3 +167,18 @@ def test_a_repository_without_a_roster_is_named(repository: Repository) -> None:
     with pytest.raises(RefusedError) as caught:
         repository.client().roster()
     assert caught.value.reason == "no_roster"
+
+
+def test_one_process_at_a_time_uses_what_is_remembered(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.publish()
+    locked: list[tuple[str, int, int]] = []
+
+    def flock(file: IO[bytes], how: int) -> None:
+        locked.append((file.name, how, len(repository.stand_in.asked)))
+
+    monkeypatch.setattr("interlock_ops.image.fcntl.flock", flock)
+    repository.client().find(PATH)
+    # Exclusively, and before anything was asked for.
+    assert locked == [(str(repository.directory / "state" / ".lock"), fcntl.LOCK_EX, 0)]

@@ -86,6 +86,11 @@ def test_a_running_rollout_has_its_soak_and_its_end() -> None:
     assert found.stages[0].soak_ends == DAY0 + days(1)
 
 
+def test_a_cohort_whose_own_stage_is_not_open_does_not_run() -> None:
+    found = {cohort.cohort: cohort.state for cohort in status(started(ORDER)).cohorts}
+    assert (found[CANARY], found[ST_BERT]) == ("running", "ready")
+
+
 def test_it_lapses_and_a_renewal_in_time_prevents_that() -> None:
     papers = started(ORDER)
     assert canary(papers, DAY0 + days(8)).state == "lapsed"

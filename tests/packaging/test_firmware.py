@@ -147,7 +147,9 @@ def test_images_of_one_s_own(tmp_path: Path) -> None:
     one, other = obtain(tmp_path / "build", old, new)
     assert (one.path, one.version, one.length) == (old, "1.2.0", 3)
     assert (other.path, other.version) == (new, "1.3.0")
-    assert json.loads(one.sbom.read_text())["compositions"][0]["aggregate"] == "unknown"
+    bill = json.loads(one.sbom.read_text())
+    assert bill["compositions"][0]["aggregate"] == "unknown"
+    assert bill["components"][0]["hashes"] == [{"alg": "SHA-256", "content": one.sha256}]
 
 
 def test_versions_that_file_names_do_not_tell_apart_come_from_the_bytes(tmp_path: Path) -> None:

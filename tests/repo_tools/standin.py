@@ -25,7 +25,7 @@ from interlock_core.tuf_repository import OnlineRepository
 from interlock_core.tuf_stored import StoredRepository
 
 
-class Fault(Exception):
+class FaultError(Exception):
     """Raised by a test to make the server break off here."""
 
 
@@ -35,7 +35,7 @@ class StandIn:
 
     Attributes:
         calls: "METHOD path" of each call, as it arrived.
-        fault: called before and after each call is acted on; may raise ``Fault``.
+        fault: called before and after each call is acted on; may raise ``FaultError``.
     """
 
     repository: OnlineRepository
@@ -132,7 +132,7 @@ def _handler(server: StandIn) -> type[BaseHTTPRequestHandler]:
                 server.fault("before")
                 body = self.call(length)
                 server.fault("after")
-            except Fault:
+            except FaultError:
                 self.close_connection = True
                 return
             except InterlockError as e:

@@ -15,7 +15,6 @@ import pytest
 from interlock_core import keys
 from interlock_core.keys import load_public_key
 from interlock_repo import __version__
-from interlock_repo.cli import key as key_command
 from interlock_repo.cli import main
 from interlock_repo.cli.sample import SAMPLES
 from tests.repo_tools.world import CYCLONEDX, PASSPHRASE, World, tool
@@ -63,7 +62,7 @@ def test_what_nobody_foresaw_ends_in_one_line(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("nobody foresaw this")
 
-    monkeypatch.setattr(key_command.keys, "load_public_key", broken)
+    monkeypatch.setattr(keys, "load_public_key", broken)
     said = tool("key", "show", world.public("rosa"), "--json")
     assert (said.code, said.answer["reason"]) == (1, "unexpected")
     assert said.err.count("\n") == 1
@@ -88,7 +87,7 @@ def test_a_new_key_opens_with_its_passphrase_and_shows_its_fingerprint(
     assert made.code == 0, made.err
     private = tmp_path / "k" / "kim.key.json"
     assert private.stat().st_mode & 0o777 == 0o600
-    assert keys.load_signer(private, lambda _: PASSPHRASE)
+    keys.load_signer(private, lambda _: PASSPHRASE)
     named = load_public_key(tmp_path / "k" / "kim.pub.json")
     assert (named.key.scheme, named.key.keyid) == (scheme, made.answer["fingerprint"])
     for file in ("kim.pub.json", "kim.key.json"):
@@ -224,7 +223,7 @@ def test_on_a_terminal_one_is_asked_before_signing(staged: Path, world: World) -
     def answer(text: bytes) -> int:
         child, terminal = pty.fork()
         if child == 0:
-            os.execv(
+            os.execv(  # noqa: S606  # our own command, on a terminal of its own
                 COMMAND,
                 [str(COMMAND), "sign", str(staged), "--key", str(world.private("rosa")),
                  "--passphrase-file", str(world.secret)],

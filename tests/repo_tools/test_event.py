@@ -21,11 +21,11 @@ def files(event: Path) -> list[str]:
 
 def refused(event: Path, *names: str) -> str:
     """The event is refused by review and by status, and a file is named; the reason."""
-    for act in ("review", "status"):
-        said = tool(act, event, "--json")
+    answers = [tool(act, event, "--json") for act in ("review", "status")]
+    for said in answers:
         assert said.code in {2, 20}, (said.code, said.err)
         assert any(name in said.err for name in names), said.err
-    return str(said.answer["reason"])
+    return str(answers[0].answer["reason"])
 
 
 @pytest.fixture(scope="module")

@@ -44,8 +44,9 @@ def killed_at(step: int, act: Callable[[], Said]) -> bool:
 
 
 def spec_of(world: World, act: str) -> Path:
-    specs = {"delegate": world.delegations, "stage": world.release, "roster": world.roster}
-    return specs[act]()
+    if act == "delegate":
+        return world.delegations()
+    return world.release() if act == "stage" else world.roster()
 
 
 @pytest.mark.parametrize("act", ACTS)

@@ -17,7 +17,7 @@ import pytest
 from interlock_core import wire
 from interlock_core.api import Publication
 from interlock_core.tuf_stored import StoredRepository
-from tests.repo_tools.standin import Fault, StandIn, standing_in
+from tests.repo_tools.standin import FaultError, StandIn, standing_in
 from tests.repo_tools.world import (
     KEY_HOLDERS,
     PRODUCT,
@@ -106,7 +106,7 @@ def test_broken_off_anywhere_running_it_again_finishes(
     signed: Path, server: StandIn, world: World
 ) -> None:
     """Before and after the effect of every call, each time from where the last one stopped."""
-    reached = 0
+    said, number = None, 0
     for number in range(40):
         seen = 0
 
@@ -114,14 +114,14 @@ def test_broken_off_anywhere_running_it_again_finishes(
             nonlocal seen
             seen += 1
             if seen > number:
-                raise Fault
+                raise FaultError
 
         server.fault = fault
         said = tool("publish", signed, "--server", server.url, "--json")
-        reached = max(reached, seen)
         if said.code == 0:
             break
         assert (said.code, said.answer["outcome"]) == (30, "transient"), said.err
+    assert said is not None
     assert said.code == 0
     # Three uploads, a post and a commit, each broken before and after it took effect.
     assert number >= 5
@@ -142,7 +142,7 @@ def test_a_fresh_run_against_every_single_fault(
 
         def fault(_when: str, number: int = number, seen: Iterator[int] = seen) -> None:
             if next(seen) == number:
-                raise Fault
+                raise FaultError
 
         server.fault = fault
         assert tool("publish", event, "--server", server.url).code == 30
@@ -195,6 +195,19 @@ def test_bytes_of_an_earlier_release_are_asked_of_its_event(
     assert "1.0.0/fw.img" in said.err
 
 
+def test_the_same_bytes_under_two_names_go_once(
+    delegated: World, server: StandIn, tmp_path: Path
+) -> None:
+    images = '[{ file = "fw.img", name = "a.img" }, { file = "fw.img", name = "b.img" }]'
+    event = tmp_path / "e"
+    delegated.make("stage", event, delegated.release(images=images))
+    for name in ("rosa", "raul"):
+        delegated.sign(event, name)
+    assert tool("publish", event, "--server", server.url).code == 0
+    assert sum(call.startswith("PUT") for call in server.calls) == 3
+    assert len(list(delegated.store.root.rglob("*.[ab].img"))) == 2
+
+
 def test_another_server_than_meant(
     signed: Path, server: StandIn, tmp_path: Path, people: Path
 ) -> None:
@@ -223,7 +236,7 @@ def test_addresses_that_may_not_be_called(signed: Path, words: tuple[str, ...]) 
 
 
 def test_a_bar_on_a_terminal_and_silence_elsewhere(signed: Path, server: StandIn) -> None:
-    words = [COMMAND, "publish", signed, "--server", server.url]
+    words = [str(COMMAND), "publish", str(signed), "--server", server.url]
     main, child = pty.openpty()
     with subprocess.Popen(
         words, stdin=child, stdout=subprocess.PIPE, stderr=child, env=os.environ | {"TERM": "xterm"}

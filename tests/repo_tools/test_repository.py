@@ -14,7 +14,7 @@ from interlock_repo.drafting import draft_delegations, draft_release, draft_rost
 from interlock_repo.event import Draft, SourceFile
 from interlock_repo.repository import open_repository
 from interlock_repo.specs import DelegationsSpec, ReleaseSpec, RosterSpec, read_spec
-from tests.repo_tools.standin import Fault, StandIn, standing_in
+from tests.repo_tools.standin import FaultError, StandIn, standing_in
 from tests.repo_tools.world import KEY_HOLDERS, PRODUCT, ROSTER_HOLDERS, World, signed, tool
 
 
@@ -184,7 +184,7 @@ def test_there_is_no_repository(delegated: World, tmp_path: Path) -> None:
 
 def test_a_server_that_breaks_off_is_transient(delegated: World, tmp_path: Path) -> None:
     def fault(_when: str) -> None:
-        raise Fault
+        raise FaultError
 
     with standing_in(StandIn(delegated.image(), delegated.store, fault=fault)) as server:
         made = delegated.make(

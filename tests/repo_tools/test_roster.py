@@ -16,6 +16,10 @@ PERSON = (
     '[[persons]]\nname = "{name}"\nkeys = ["keys/{file}.pub.json"]\n'
     'grants = [{{ role = "operator", cohorts = ["*"], expires = "2036-01-01T00:00:00Z" }}]\n'
 )
+RULE = (
+    '[[rules]]\npattern = "{pattern}"\nstart = {start}\nadvance = {{}}\nresume = {{}}\n'
+    "stop = []\nassign = {{}}\n"
+)
 
 
 def roster(event: Path) -> Roster:
@@ -60,13 +64,9 @@ REFUSED = {
     "two persons, one key": (PERSON.format(name="amir", file="olivia"), "wrong_person"),
     "one person twice": (PERSON.format(name="olivia", file="amir"), "wrong_person"),
     "a person listed twice": (PERSON.format(name="anna", file="anna"), "malformed"),
-    "two rules for one pattern": (
-        '[[rules]]\npattern = "*"\nstart = {}\nadvance = {}\nresume = {}\nstop = []\nassign = {}\n',
-        "malformed",
-    ),
+    "two rules for one pattern": (RULE.format(pattern="*", start="{}"), "malformed"),
     "the monitor authorises": (
-        '[[rules]]\npattern = "x"\nstart = { monitor = 1 }\nadvance = {}\nresume = {}\n'
-        "stop = []\nassign = {}\n",
+        RULE.format(pattern="x", start="{ monitor = 1 }"),
         "malformed",
     ),
 }

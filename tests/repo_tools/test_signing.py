@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from securesystemslib.signer import CryptoSigner, Signature, Signer
+from securesystemslib.signer import CryptoSigner, Key, Signature, Signer
 
 from interlock_core import keys, wire
 from interlock_core.clock import system_clock
@@ -202,12 +202,12 @@ def test_a_token_that_signs_wrongly_is_caught(staged: Path, delegated: World) ->
         """Signs with another key than it says."""
 
         @property
-        def public_key(self):  # type: ignore[no-untyped-def]
+        def public_key(self) -> Key:
             return named.key
 
         @classmethod
-        def from_priv_key_uri(cls, *_):  # type: ignore[no-untyped-def]
-            raise NotImplementedError
+        def from_priv_key_uri(cls, *_: object) -> Broken:
+            raise AssertionError
 
         def sign(self, payload: bytes) -> Signature:
             return CryptoSigner.generate_ed25519().sign(payload)

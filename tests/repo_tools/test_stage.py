@@ -129,7 +129,7 @@ REFUSED: dict[str, tuple[dict[str, str | None], int, str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused_by_name_and_nothing_is_made(delegated: World, tmp_path: Path, case: str) -> None:
     changes, code, reason = REFUSED[case]
-    made = delegated.make("stage", tmp_path / "e", delegated.release(**changes), "--json")
+    made = delegated.make("stage", tmp_path / "e", delegated.release(changes=changes), "--json")
     assert (made.code, made.answer["reason"]) == (code, reason), made.err
     assert not (tmp_path / "e").exists()
     assert not list(tmp_path.glob(".*"))
@@ -233,7 +233,8 @@ def test_an_image_that_changes_while_it_is_read(
 ) -> None:
     change, code, reason = CHANGES[case]
     spec = delegated.release()
-    image, done = spec.parent / "fw.img", []
+    image = spec.parent / "fw.img"
+    done: list[str] = []
 
     def meanwhile(act: str, path: Path) -> None:
         # The image was measured before the event is assembled, and is copied after this.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -157,8 +157,14 @@ class World:
         )
         return path
 
-    def release(self, version: str = "1.0.0", counter: int = 1, **changes: str | None) -> Path:
-        """A release's TOML file and its files; ``changes`` replace or remove (None) lines."""
+    def release(
+        self,
+        version: str = "1.0.0",
+        counter: int = 1,
+        changes: Mapping[str, str | None] | None = None,
+        **more: str,
+    ) -> Path:
+        """A release's TOML file and its files; ``changes`` and ``more`` replace or drop lines."""
         folder = self.place / f"release-{version}"
         folder.mkdir(exist_ok=True)
         (folder / "fw.img").write_bytes(f"firmware {version} ".encode() * 5000)
@@ -178,7 +184,7 @@ class World:
             "notes": '"notes.md"',
             "images": '[{ file = "fw.img" }]',
         }
-        stated = {k: v for k, v in (lines | changes).items() if v is not None}
+        stated = {k: v for k, v in (lines | dict(changes or {}) | more).items() if v is not None}
         path = folder / "release.toml"
         path.write_text("".join(f"{key} = {value}\n" for key, value in stated.items()))
         return path
@@ -201,7 +207,9 @@ class World:
 
     def make(self, act: str, event: Path, spec: Path, *words: str | Path) -> Said:
         """Stage an event from the store, unless ``words`` say from elsewhere."""
-        named = [] if "--repository" in words else ["--repository", self.store.root]
+        named: list[str | Path] = ["--repository", self.store.root]
+        if "--repository" in words:
+            named = []
         return tool(act, "--event", event, "--root", self.root_file, *named, *words, spec)
 
     def sign(self, event: Path, person: str, *words: str | Path) -> Said:

@@ -124,14 +124,16 @@ class Publications:
             TransientError: the disk failed, or the bytes stopped coming; nothing was kept.
         """
         row, targets = self._find(id_)
-        path, info = _named(targets, sha256)
+        named = _named(targets, sha256)
+        path, info = next(iter(named.items()))
         if length != info.length:
             raise RefusedError(
                 f"{path} has {info.length} bytes by its signed metadata, and {length} were "
                 "announced: nothing was kept.",
                 reason="wrong_length",
             )
-        if row.state == PUBLISHED or self._is_stored(path, info):
+        # Two releases may hold the same bytes, and each path needs them.
+        if row.state == PUBLISHED or all(self._is_stored(*one) for one in named.items()):
             return
         self._pending.put(id_, sha256, body, length)
 
@@ -277,14 +279,14 @@ class Publications:
             return False
 
 
-def _named(targets: Targets, sha256: str) -> tuple[str, TargetFile]:
-    for path, info in targets.targets.items():
-        if info.hashes["sha256"] == sha256:
-            return path, info
-    raise NotFoundError(
-        f"The signed metadata names no target with SHA-256 {sha256[:12]}…: nothing was kept.",
-        reason="unknown_target",
-    )
+def _named(targets: Targets, sha256: str) -> dict[str, TargetFile]:
+    named = {p: info for p, info in targets.targets.items() if info.hashes["sha256"] == sha256}
+    if not named:
+        raise NotFoundError(
+            f"The signed metadata names no target with SHA-256 {sha256[:12]}…: nothing was kept.",
+            reason="unknown_target",
+        )
+    return named
 
 
 def _mark(session: Session, row: PublicationRow) -> list[str]:

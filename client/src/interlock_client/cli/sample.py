@@ -20,8 +20,13 @@ Examples:
 @common
 def command(*, config: Path | None, as_json: bool) -> None:  # noqa: ARG001  # takes none
     """Print a configuration with every setting explained."""
-    text = files("interlock_client").joinpath("samples/gateway.toml").read_text(encoding="utf-8")
+    text = sample_text()
     if as_json:
         print_json({"outcome": "sample", "reason": "printed", "text": text})
         return
     click.echo(text, nl=False)
+
+
+def sample_text() -> str:
+    """The sample configuration that ships with the client."""
+    return files("interlock_client").joinpath("samples/gateway.toml").read_text(encoding="utf-8")

@@ -150,6 +150,8 @@ class Session:
     def token(self) -> str:
         """A token to read with, for a signed challenge (rule 3)."""
         me = self.me
+        # Before the challenge, which does not wait for somebody who looks for his passphrase.
+        signer = self.signer
         challenge = self.api.post("/v1/challenges", {}, Challenge)
         said = SessionStatement(
             fleet=self.settings.need(self.settings.fleet, "fleet"),
@@ -158,7 +160,7 @@ class Session:
             reason="to read rollouts",
             challenge=challenge.challenge,
         )
-        return self.api.post("/v1/tokens", sign(said, self.signer), Token).token
+        return self.api.post("/v1/tokens", sign(said, signer), Token).token
 
     def post(self, envelope: Envelope, id_: str) -> None:
         """Send a signed statement.

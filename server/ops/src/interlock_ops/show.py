@@ -312,6 +312,6 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def facts_table(rows: Sequence[tuple[str, str]]) -> Sequence[RenderableType]:
+def facts(named: Mapping[str, str]) -> Sequence[RenderableType]:
     """Named facts, one a line."""
-    return [fact(name, value) for name, value in rows]
+    return [fact(name.replace("_", " "), value) for name, value in named.items()]

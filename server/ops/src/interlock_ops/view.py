@@ -267,10 +267,11 @@ def _state(status: CohortStatus, order: Order, now: datetime) -> State:
         return "expired"
     if any(standing.counts for standing in status.standing):
         return "paused"
-    if status.live_until is not None:
+    own = [s for s in status.stages if status.cohort in order.stages[s.number].cohorts]
+    if status.live_until is not None and any(stage.since is not None for stage in own):
         return "running" if status.live_until > now else "lapsed"
-    waiting = status.stages[0].waiting
-    if order.not_before > now or any(w.go.said.opened_at > now for w in waiting):
+    waiting = [one.go.said.opened_at for stage in own for one in stage.waiting]
+    if order.not_before > now or any(opened_at > now for opened_at in waiting):
         return "scheduled"
     return "ready"
 

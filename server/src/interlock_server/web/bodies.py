@@ -13,7 +13,7 @@ import re
 from typing import Final
 
 from flask import request
-from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 from werkzeug.wrappers import Response
 
 from interlock_core import wire
@@ -37,8 +37,13 @@ def read_json(limit: int) -> bytes:
     """
     if request.mimetype != JSON:
         raise UnsupportedMediaType("Send JSON, with Content-Type: application/json.")
-    request.max_content_length = limit
-    return request.get_data(cache=False)
+    if (request.content_length or 0) <= limit:
+        # One byte more than allowed shows that a body of unknown length is too long.
+        request.max_content_length = limit + 1
+        data = request.get_data(cache=False)
+        if len(data) <= limit:
+            return data
+    raise RequestEntityTooLarge(f"At most {limit} bytes are read here.")
 
 
 def answer(value: object, status: int = 200) -> Response:

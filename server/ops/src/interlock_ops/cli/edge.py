@@ -101,7 +101,7 @@ class Voice:
 
     def fail(self, outcome: str, reason: str, text: str) -> None:
         """Say why not (rule 2)."""
-        click.echo(f"error: {plain(text)}", err=True)
+        click.echo(f"interlock-ops: {plain(text)} [{reason}]", err=True)
         self.tell_failure(outcome, reason, text)
 
     def tell_failure(self, outcome: str, reason: str, text: str) -> None:

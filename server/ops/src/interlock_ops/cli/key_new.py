@@ -12,7 +12,7 @@ from interlock_core.keybytes import KEY_SCHEMES
 from interlock_core.keys import load_public_key, new_key
 from interlock_ops.cli.edge import Answer, Operation, Run
 from interlock_ops.cli.key_show import key_facts
-from interlock_ops.show import facts_table, heading, line
+from interlock_ops.show import facts, heading
 
 EXAMPLES: Final = (
     "interlock-ops key new alice --directory ~/keys",
@@ -53,14 +53,13 @@ def key_new(
         passphrase_file, f"new passphrase for the key of {name}", run.edge.prompt
     )
     private, public = new_key(directory, name, scheme, passphrase)
-    rows = key_facts(load_public_key(public))
+    found = key_facts(load_public_key(public))
     return Answer(
         "key_made",
         [
             heading(f"Made a key for {name}:"),
-            *facts_table([("private", f"{private} (keep it)"), ("public", str(public))]),
-            *facts_table(rows),
-            line("  Hand the public file to those who sign the roster."),
+            *facts(found),
+            *facts({"keep": str(private), "hand_over": str(public)}),
         ],
-        {"private": str(private), "public": str(public), **dict(rows)},
+        {"private": str(private), "public": str(public), **found},
     )

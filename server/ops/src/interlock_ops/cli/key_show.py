@@ -7,22 +7,22 @@ from typing import Final
 
 import click
 
-from interlock_core.keybytes import KEY_SCHEMES, public_key_bytes
+from interlock_core.keybytes import KEY_SCHEMES
 from interlock_core.keys import PRIVATE_SUFFIX, NamedKey, load_public_key, public_path_of
-from interlock_core.wire import sha256_hex
 from interlock_ops.cli.edge import Answer, Operation, Run
-from interlock_ops.show import facts_table, heading
+from interlock_ops.show import facts, heading
 
 
-def key_facts(named: NamedKey) -> list[tuple[str, str]]:
-    """What identifies a key; ``fingerprint`` is the SHA-256 of its DER SubjectPublicKeyInfo."""
-    return [
-        ("name", named.name),
-        ("kind", KEY_SCHEMES[named.key.scheme].title),
-        ("scheme", named.key.scheme),
-        ("keyid", named.key.keyid),
-        ("fingerprint", sha256_hex(public_key_bytes(named.key))),
-    ]
+def key_facts(named: NamedKey) -> dict[str, str]:
+    """What identifies a key, for people who compare it by eye or aloud."""
+    keyid = named.key.keyid
+    return {
+        "name": named.name,
+        "kind": KEY_SCHEMES[named.key.scheme].title,
+        "scheme": named.key.scheme,
+        "fingerprint": keyid,
+        "read_aloud": " ".join(keyid[start : start + 4] for start in range(0, 20, 4)),
+    }
 
 
 EXAMPLES: Final = (
@@ -36,9 +36,9 @@ EXAMPLES: Final = (
 def key_show(run: Run, file: Path) -> Answer:  # noqa: ARG001  # every operation gets its run
     """Check and show the public key in FILE, or beside it if FILE is a private key."""
     named = load_public_key(public_path_of(file) if file.name.endswith(PRIVATE_SUFFIX) else file)
-    rows = key_facts(named)
+    found = key_facts(named)
     return Answer(
         "key_shown",
-        [heading(f"The key of {named.name}; its holder proved possession:"), *facts_table(rows)],
-        dict(rows),
+        [heading(f"The key of {named.name}; its holder proved possession:"), *facts(found)],
+        found,
     )

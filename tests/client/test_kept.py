@@ -1,0 +1,244 @@
+"""What the gateway keeps: sealed, damaged, chained, and told to people."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interlock_client import journal, memory, status
+from interlock_client.explain import last
+from interlock_client.journal import FROM, Decisions, Journal, State
+from interlock_client.memory import Memory
+from interlock_client.sealed import seal, unseal
+from interlock_core.errors import Exit, InterlockError, NotFoundError, RefusedError, WireError
+from interlock_core.wire import sha256_hex
+from tests.client.bed import Bed
+from tests.client.world import NOW, World
+
+NEW = b"release one " * 100
+
+
+@given(st.binary(max_size=300))
+def test_a_record_is_whole_or_refused(data: bytes) -> None:
+    with pytest.raises(WireError):
+        unseal(data, Memory)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 255))
+def test_one_flipped_byte_is_found(position: int, flip: int) -> None:
+    data = bytearray(seal(Memory(release_floor=7, versions={"image/root": 3})))
+    data[position % len(data)] ^= flip
+    try:
+        assert unseal(bytes(data), Memory) == Memory(release_floor=7, versions={"image/root": 3})
+    except WireError:
+        return
+
+
+class TestDamage:
+    @pytest.mark.parametrize("name", ["memory.json", "journal.json"])
+    @pytest.mark.parametrize("damage", [b"", b"{}", b"torn {"])
+    def test_evidence_fails_closed(self, world: World, bed: Bed, name: str, damage: bytes) -> None:
+        world.roll_out(world.release("1.0.0", NEW))
+        bed.script("interlock.d/10-idle", "exit 1")
+        bed.update()
+        (bed.home / "state" / name).write_bytes(damage)
+        for command in (bed.check, bed.update, bed.explain):
+            outcome = command()
+            assert (outcome.reason, outcome.exit_code) == ("damaged_state", Exit.REFUSED)
+            assert name in outcome.detail
+            assert "move it away" in outcome.detail.lower()
+        assert (bed.home / "state" / name).read_bytes() == damage, "it is left for a person"
+        (bed.home / "state" / name).rename(bed.home / "away")
+        bed.script("interlock.d/10-idle", "exit 0")
+        assert bed.install().outcome == "confirmed"
+
+    def test_trusted_metadata_is_fetched_again(self, world: World, bed: Bed) -> None:
+        bed.check()
+        for path in (bed.home / "state" / "trusted").rglob("*.json"):
+            path.write_bytes(b"rotten")
+        world.roll_out(world.release("1.0.0", NEW))
+        assert bed.check().outcome == "update_available"
+
+
+class TestFloors:
+    def test_they_only_rise(self) -> None:
+        start = Memory(clock_floor=NOW, versions={"image/root": 5, "image/targets": 9})
+        later = start.accepting({"image/root": 4, "image/interlock": 1}, [NOW - timedelta(days=9)])
+        assert later.clock_floor == NOW
+        assert later.versions == {"image/root": 5, "image/targets": 9, "image/interlock": 1}
+        assert start.below({"image/root": 4}) is not None
+        assert start.below({"image/root": 5, "image/new": 1}) is None
+
+    def test_what_rolled_back_is_remembered_once(self) -> None:
+        kept = Memory()
+        for number in range(memory.MAX_ROLLED_BACK + 10):
+            kept = kept.having_rolled_back(f"{number}", "x")
+        kept = kept.having_rolled_back("300", "x").having_rolled_back("20", "x")
+        assert len(kept.rolled_back) == memory.MAX_ROLLED_BACK
+        assert kept.rolled_back[-1].order == "20"
+
+    def test_a_memory_that_never_was_is_empty(self, tmp_path: Path) -> None:
+        assert memory.load(tmp_path / "memory.json") == Memory()
+        assert journal.load(tmp_path / "journal.json") == Journal()
+
+
+class TestJournal:
+    def test_states_are_entered_from_where_they_may_be(self) -> None:
+        assert set(FROM) == set(State)
+        for state in State:
+            for then in State:
+                at = msgspec.structs.replace(Journal(), state=state)
+                if state in FROM[then]:
+                    assert at.at(then).state is then
+                else:
+                    with pytest.raises(AssertionError):
+                        at.at(then)
+
+    def test_nothing_is_armed_but_by_way_of_the_last_moment(self) -> None:
+        assert FROM[State.REBOOTING] == {State.LAST_MOMENT}
+
+    def test_every_decision_is_recorded_and_chained(self, world: World, bed: Bed) -> None:
+        world.roll_out(world.release("1.0.0", NEW))
+        bed.install()
+        directory = bed.home / "state" / "decisions"
+        entries = [path.read_bytes() for path in sorted(directory.iterdir())]
+        decoded = [json.loads(entry) for entry in entries]
+        assert [entry["phase"] for entry in decoded] == [
+            "download",
+            "install",
+            "install",
+            "reboot",
+        ]
+        for before, entry in zip(entries, decoded[1:], strict=False):
+            assert entry["previous"] == sha256_hex(before)
+        final = decoded[-1]
+        assert final["verdict"]["outcome"] == "granted"
+        assert final["inputs"]["bundle"] == sha256_hex(world.store.get("poll/wards"))
+        assert final["inputs"]["metadata"]["image/ward-gateway"]["version"] == 1
+        assert final["gateway"]["device"] == "GW-000001"
+        assert final["local"]["interlock"]["clear"] is True
+        assert final["floors"]["order_seq"] == 1
+
+    def test_a_refusal_before_any_decision_is_recorded_too(self, world: World, bed: Bed) -> None:
+        world.clock.pass_(days=400)
+        assert bed.check().reason == "expired_metadata"
+        with bed.context() as made:
+            assert last(made)["verdict"]["reason"] == "expired_metadata"
+
+    def test_old_decisions_go(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(journal, "MAX_DECISIONS", 3)
+        decisions = Decisions(tmp_path / "decisions")
+        assert decisions.newest() is None
+        for number in range(1, 6):
+            assert decisions.record({"at": number}) == number
+        assert len(list((tmp_path / "decisions").iterdir())) == 3
+        newest = decisions.newest()
+        assert newest is not None
+        assert newest["at"] == 5
+
+
+class TestTold:
+    def test_status_of_a_new_gateway(self, bed: Bed) -> None:
+        with bed.context() as made:
+            found = status.status(made)
+        assert found["state"] == "idle"
+        assert found["running"] is None
+        assert found["slots"]["booted"] == "a"
+
+    def test_status_tells_since_when_it_waits_and_why(self, world: World, bed: Bed) -> None:
+        world.roll_out(world.release("1.0.0", NEW))
+        bed.script("interlock.d/10-idle", "exit 1")
+        bed.update()
+        world.clock.pass_(hours=5)
+        with bed.context() as made:
+            found = status.status(made)
+        assert found["state"] == "waiting"
+        assert found["deferral"]["age_seconds"] == 5 * 3600
+        assert found["deferral"]["reason"] == "interlock_not_clear"
+        assert found["attempt"]["slot"] == "b"
+
+    def test_status_survives_an_unknown_slot(self, bed: Bed) -> None:
+        (bed.home / "booted").unlink()
+        with bed.context() as made:
+            found = status.status(made)
+        assert found["slots"]["booted"] is None
+        assert "boot-select" in found["slots"]["trouble"]
+
+    def test_status_shows_that_nothing_guards_patients(self, bed: Bed) -> None:
+        bed.change(interlock="none")
+        with bed.context() as made:
+            assert status.status(made)["interlock"] == "none"
+
+    def test_explain_tells_every_rule(self, world: World, bed: Bed) -> None:
+        rollout = world.roll_out(world.release("1.0.0", NEW))
+        granted = bed.explain()
+        assert granted.exit_code is Exit.DONE
+        assert all(item["passed"] for item in granted.more["checks"])
+        bed.script("interlock.d/10-idle", "exit 1")
+        bed.update()
+        waiting = bed.explain()
+        assert (waiting.reason, waiting.exit_code) == ("interlock_not_clear", Exit.DEFERRED)
+        assert waiting.more["phase"] == "install"
+        assert [item["passed"] for item in waiting.more["checks"]].count(False) == 1
+        assert waiting.more["deferral"]["reason"] == "interlock_not_clear"
+        world.stop(rollout)
+        world.show("wards", rollout)
+        stopped = bed.explain()
+        assert stopped.reason == "stopped"
+        assert [item["passed"] for item in stopped.more["checks"]][-1] is False
+        assert bed.slot("b") == NEW
+
+    def test_before_the_first_decision_there_is_nothing_to_show(self, bed: Bed) -> None:
+        with bed.context() as made, pytest.raises(NotFoundError):
+            last(made)
+
+
+class TestFaults:
+    @pytest.mark.parametrize("error", [28, 30, 5, 13])
+    def test_a_fault_of_the_disk_is_named_and_nothing_is_lost(
+        self, world: World, bed: Bed, monkeypatch: pytest.MonkeyPatch, error: int
+    ) -> None:
+        """No space, read-only, I/O error, no permission: at the first write of anything."""
+        from interlock_core import durable  # noqa: PLC0415  # patched below
+
+        world.roll_out(world.release("1.0.0", NEW))
+
+        def fail(_act: str, _path: Path) -> None:
+            raise OSError(error, "as the test wants it")
+
+        for command in (bed.check, bed.update):
+            with durable.watching(fail):
+                outcome = command()
+            assert (outcome.outcome, outcome.reason) == ("transient", "disk"), outcome.detail
+        assert bed.install().outcome == "confirmed"
+
+    def test_a_slot_that_is_full(self, world: World, bed: Bed) -> None:
+        world.roll_out(world.release("1.0.0", NEW))
+        (bed.home / "slots" / "b").symlink_to("/dev/full")
+        outcome = bed.update()
+        assert outcome.exit_code is Exit.TRANSIENT
+        assert bed.environment.load().armed is None
+        (bed.home / "slots" / "b").unlink()
+        assert bed.install().outcome == "confirmed"
+
+    def test_no_room_is_found_before_the_download(self, world: World, bed: Bed) -> None:
+        release = world.release("1.0.0", NEW)
+        world.roll_out(release)
+
+        def tight(_self: object) -> int:
+            return len(NEW) - 1
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("interlock_client.install.slots.SlotInstaller.room", tight)
+            outcome = bed.update()
+        assert (outcome.reason, outcome.exit_code) == ("no_space", Exit.TRANSIENT)
+        assert bed.slot("b") == b""
+
+    def test_errors_are_of_the_families(self) -> None:
+        assert issubclass(RefusedError, InterlockError)
