@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,6 +92,19 @@ class Bed:
         path = self.home / name
         path.write_text(f"#!/bin/sh\n{body}\n")
         path.chmod(0o755)
+
+    def write_config(self) -> Path:
+        """The settings as a file, for the command line."""
+        lines, tables = [], []
+        for name, value in msgspec.to_builtins(self.settings, enc_hook=str).items():
+            if isinstance(value, dict):
+                tables.append(f"[{name}]")
+                tables += [f"{key} = {json.dumps(item)}" for key, item in value.items()]
+            elif value is not None:
+                lines.append(f"{name} = {json.dumps(value)}")
+        path = self.home / "gateway.toml"
+        path.write_text("\n".join([*lines, *tables]) + "\n")
+        return path
 
     # The machine
 
