@@ -14,12 +14,12 @@ from interlock_core.order import Go, Meaning, Order
 from interlock_core.roster import Judge, Roster
 from interlock_core.statement import Opened
 from interlock_ops.authorising import object_to_authorisation
+from interlock_ops.dossier import Dossier, open_rollout
 from interlock_ops.objection import Objection
 from interlock_ops.opening import Opening, plan_opening
 from interlock_ops.order_file import Facts, OrderPlan, Wanted
 from interlock_ops.proposing import object_to_facts, object_to_order, object_to_targets, warnings
 from interlock_ops.reviving import Renewal, Resume, plan_renewals, plan_resumes
-from interlock_ops.view import Dossier, open_rollout
 from tests.ops.world import told
 from tests.support.papers import (
     authorise,

@@ -14,7 +14,8 @@ from interlock_core.errors import RefusedError, WireError
 from interlock_core.order import Order
 from interlock_core.roster import Judge, Roster
 from interlock_core.statement import Opened
-from interlock_ops.view import CohortStatus, Dossier, Status, open_rollout, read_status
+from interlock_ops.dossier import Dossier, open_rollout
+from interlock_ops.view import CohortStatus, Status, read_status
 from tests.ops.world import told
 from tests.support.papers import (
     authorise,

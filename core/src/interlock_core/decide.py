@@ -243,7 +243,6 @@ def _in_time(c: _Case) -> Refusal | None:
 
 
 def _not_stopped(c: _Case) -> Refusal | None:
-    c.chain = read_chain(c.judge, c.papers, c.gateway.cohort)
     over = cleared(c.chain)
     # All that were shown, also those beyond what is recorded.
     for stop in (*c.floors.stops, *c.stops):
@@ -348,7 +347,8 @@ def _learn_stops(c: _Case) -> None:
     in_force, over = {c.floor_was.order_id}, frozenset[str]()
     if isinstance(c.read, Papers):
         in_force.add(c.read.order.id)
-        over = cleared(read_chain(c.judge, c.read, c.gateway.cohort))
+        c.chain = read_chain(c.judge, c.read, c.gateway.cohort)
+        over = cleared(c.chain)
     known = {stop.id: stop for stop in (*c.floors.stops, *c.stops)}
     ranked = sorted(known.values(), key=lambda s: (s.id in over, s.order not in in_force))
     c.floors = replace(c.floors, roster_seq=c.trusted.roster.seq, stops=tuple(ranked[:MAX_STOPS]))

@@ -18,8 +18,8 @@ from interlock_core.order import Authorisation, Go, Meaning
 from interlock_core.roster import COUNTING_MEANINGS, MONITOR, OPERATOR, Judge
 from interlock_core.statement import Opened
 from interlock_core.wire import format_time
+from interlock_ops.dossier import Dossier
 from interlock_ops.objection import Objection, asks, ended
-from interlock_ops.view import Dossier
 
 
 def object_to_authorisation(

@@ -15,7 +15,7 @@ from interlock_core.chain import Chain, read_chain
 from interlock_core.errors import Exit, InterlockError
 from interlock_core.roster import Judge
 from interlock_core.wire import format_time
-from interlock_ops.view import Dossier
+from interlock_ops.dossier import Dossier
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from interlock_core.order import Go
 from interlock_core.roster import OPERATOR, Judge
 from interlock_core.statement import Opened
 from interlock_core.wire import format_time
+from interlock_ops.dossier import Dossier
 from interlock_ops.objection import Objection, asks, chains_of, ended, next_seq
-from interlock_ops.view import Dossier
 
 
 @dataclass(frozen=True)

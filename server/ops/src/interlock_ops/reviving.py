@@ -17,8 +17,9 @@ from datetime import datetime
 from interlock_core.errors import Exit
 from interlock_core.roster import OPERATOR, Judge
 from interlock_core.wire import format_time
+from interlock_ops.dossier import Dossier
 from interlock_ops.objection import Objection, asks, chains_of, ended, next_seq
-from interlock_ops.view import Dossier, missing_for, standing_stops
+from interlock_ops.view import missing_for, standing_stops
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,9 @@ from interlock_core.roster import OPERATOR, Judge, Roster
 from interlock_core.statement import Envelope, sign
 from interlock_core.statement import Session as SessionStatement
 from interlock_core.tuf_metadata import MAX_LENGTH
+from interlock_ops.dossier import Dossier, open_rollout
 from interlock_ops.image import ImageRepository
 from interlock_ops.settings import Settings
-from interlock_ops.view import Dossier, open_rollout
 
 MAX_PAGES: Final = 1000
 

@@ -4,9 +4,7 @@ Rules:
 
 1. Everything shown is computed here from the statements that the server returned and the verified
    roster, by the code that gateways decide with. What the server says about them is only compared.
-2. A statement's id is computed from its payload. An order under another id than was asked for is
-   refused; a statement that cannot be read, or is about something else, is counted and left out.
-3. A stop is shown as standing until a resume that the cohort's rule accepts names it. One whose
+2. A stop is shown as standing until a resume that the cohort's rule accepts names it. One whose
    author the roster no longer knows is shown too: gateways that saw it keep it.
 """
 
@@ -15,25 +13,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Literal, TypeVar
+from typing import Literal
 
-from interlock_core.api import Rollout
 from interlock_core.chain import (
     Chain,
-    Papers,
     accepted_at,
     applies,
     cleared,
     read_chain,
     stop_counts,
 )
-from interlock_core.errors import RefusedError, WireError
-from interlock_core.order import Authorisation, Go, Order, Stop
+from interlock_core.order import Go, Order, Stop
 from interlock_core.roster import OPERATOR, Judge
-from interlock_core.statement import Envelope, Opened, Said, open_as
+from interlock_core.statement import Opened
 from interlock_core.wire import format_time
-
-S = TypeVar("S", bound=Said)
+from interlock_ops.dossier import Dossier
 
 State = Literal[
     "denied",
@@ -46,68 +40,6 @@ State = Literal[
     "scheduled",
     "ready",
 ]
-
-
-@dataclass(frozen=True)
-class Dossier:
-    """Everything that was signed about one order, opened and not judged.
-
-    Attributes:
-        order: under the id that was asked for.
-        stops: those that name this order.
-        left_out: how many statements could not be read or are about something else.
-        told: what the server says about it, for comparison only.
-    """
-
-    order: Opened[Order]
-    authorisations: tuple[Opened[Authorisation], ...]
-    goes: tuple[Opened[Go], ...]
-    stops: tuple[Opened[Stop], ...]
-    left_out: int
-    told: Rollout
-
-    @property
-    def papers(self) -> Papers:
-        """The order with its chain, as ``chain`` reads it."""
-        return Papers(self.order, self.authorisations, self.goes)
-
-
-def open_rollout(told: Rollout, order_id: str) -> Dossier:
-    """Open what a server returned for ``order_id`` (rule 2).
-
-    Raises:
-        RefusedError: ``wrong_order``: the order has another id.
-        WireError: the order is malformed.
-    """
-    order = open_as(told.order, Order)
-    if order.id != order_id:
-        raise RefusedError(
-            f"The server answered with the order {order.id} when asked for {order_id}: what it "
-            "says about this order is not believed. Ask who runs it.",
-            reason="wrong_order",
-        )
-    goes, bad_goes = _open_all(told.goes, Go)
-    stops, bad_stops = _open_all(told.stops, Stop)
-    words, bad_words = _open_all(told.authorisations, Authorisation)
-    mine = tuple(go for go in goes if go.said.order == order.id)
-    known = {order.id, *(go.id for go in mine)}
-    about = tuple(word for word in words if word.said.id in known)
-    against = tuple(stop for stop in stops if stop.said.order == order.id)
-    foreign = len(goes) - len(mine) + len(words) - len(about) + len(stops) - len(against)
-    return Dossier(order, about, mine, against, bad_goes + bad_stops + bad_words + foreign, told)
-
-
-def _open_all(envelopes: Sequence[Envelope], type_: type[S]) -> tuple[list[Opened[S]], int]:
-    opened: dict[str, Opened[S]] = {}
-    bad = 0
-    for envelope in envelopes:
-        try:
-            one = open_as(envelope, type_)
-        except WireError:
-            bad += 1
-            continue
-        opened.setdefault(one.id, one)
-    return list(opened.values()), bad
 
 
 @dataclass(frozen=True)
@@ -204,7 +136,7 @@ def read_status(judge: Judge, dossier: Dossier, later: Iterable[Dossier] = ()) -
 def standing_stops(
     judge: Judge, dossier: Dossier, cohort: str, chain: Chain
 ) -> tuple[Standing, ...]:
-    """The stops that stand for ``cohort`` or a site in it (rule 3)."""
+    """The stops that stand for ``cohort`` or a site in it (rule 2)."""
     over = cleared(chain)
     return tuple(
         Standing(stop, stop_counts(judge, stop, cohort))

@@ -24,7 +24,8 @@ from rich.console import RenderableType
 from interlock_core import durable, wire
 from interlock_core.errors import TransientError
 from interlock_core.statement import Said, open_as, sign
-from interlock_ops.cli.edge import Answer, Operation, Run, check_reason, need_confirmation
+from interlock_ops.cli.edge import Answer, Operation, Run, need_confirmation
+from interlock_ops.cli.options import check_reason
 from interlock_ops.show import fact, heading, line
 
 

@@ -13,13 +13,14 @@ from interlock_core.errors import ConfigurationError
 from interlock_core.order import DEFAULT_GO, MAX_GO, Go, Order
 from interlock_core.release import Image
 from interlock_ops.cli.acting import How, carry_out
-from interlock_ops.cli.edge import Answer, Run, duration, settle
+from interlock_ops.cli.edge import Answer, Run, settle
+from interlock_ops.cli.options import duration
+from interlock_ops.dossier import Dossier
 from interlock_ops.opening import Opening, plan_opening
 from interlock_ops.proposing import object_to_targets
 from interlock_ops.session import Session
 from interlock_ops.show import asks, fact, statement
 from interlock_ops.units import parse_time
-from interlock_ops.view import Dossier
 
 VALID_FOR: Final = click.option(
     "--valid-for",

@@ -12,7 +12,6 @@ Rules:
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,12 +27,10 @@ from rich.text import Text
 from interlock_core.clock import Clock, system_clock
 from interlock_core.credentials import Prompt
 from interlock_core.errors import ConfigurationError, Exit, InterlockError
-from interlock_core.names import DIGEST_PATTERN, is_name
 from interlock_ops import settings
 from interlock_ops.objection import Objection
 from interlock_ops.session import Session
 from interlock_ops.show import plain
-from interlock_ops.units import parse_duration
 
 OUTCOMES: Final = {
     Exit.DONE: "done",
@@ -260,41 +257,6 @@ class Main(click.Group):
             )
             code = Exit.OTHER
         sys.exit(int(code) if isinstance(code, int) else Exit.DONE)
-
-
-def statement_id(text: str) -> str:
-    """The id of a statement, for an option or argument."""
-    if re.match(DIGEST_PATTERN, text) is None:
-        raise click.BadParameter(
-            f"{plain(text[:80])!r} is not an id: it must be 64 digits 0-9 a-f."
-        )
-    return text
-
-
-def duration(text: str | int) -> int:
-    """A duration in seconds, for an option."""
-    try:
-        return text if isinstance(text, int) else parse_duration(text)
-    except ValueError as e:
-        raise click.BadParameter(f"{e}.") from e
-
-
-def name(text: str) -> str:
-    """A role, cohort or site, for an option."""
-    if not is_name(text):
-        raise click.BadParameter(f"{plain(text[:80])!r} is no name: use a-z, 0-9 and '-'.")
-    return text
-
-
-def check_reason(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
-    """A reason as statements carry it: 1 to 1,000 characters."""
-    try:
-        value.encode()
-    except UnicodeEncodeError as e:
-        raise click.BadParameter("it is not UTF-8.") from e
-    if not value.strip() or len(value) > 1000:
-        raise click.BadParameter("say why, in 1 to 1,000 characters.")
-    return value
 
 
 def settle(objection: Objection) -> Answer:

@@ -9,7 +9,8 @@ import click
 from interlock_core.order import MAX_STAGES
 from interlock_ops.cli.acting import Act, How
 from interlock_ops.cli.common import AGAIN, OPENED_AT, VALID_FOR, open_stage
-from interlock_ops.cli.edge import Answer, Run, statement_id
+from interlock_ops.cli.edge import Answer, Run
+from interlock_ops.cli.options import statement_id
 
 EXAMPLES: Final = (
     'interlock-ops rollout advance ORDER_ID --reason "canary healthy for 24 h"',

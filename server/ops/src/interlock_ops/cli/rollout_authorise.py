@@ -12,9 +12,10 @@ from interlock_core.statement import Opened
 from interlock_ops.authorising import object_to_authorisation
 from interlock_ops.cli.acting import Act, How, carry_out
 from interlock_ops.cli.common import verified_images
-from interlock_ops.cli.edge import Answer, Run, name, settle, statement_id
+from interlock_ops.cli.edge import Answer, Run, settle
+from interlock_ops.cli.options import name, statement_id
+from interlock_ops.dossier import Dossier
 from interlock_ops.show import line, statement
-from interlock_ops.view import Dossier
 
 EXAMPLES: Final = (
     'interlock-ops rollout authorise ORDER_ID --role approver --reason "tested on the bench"',

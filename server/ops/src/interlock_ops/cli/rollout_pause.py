@@ -11,9 +11,10 @@ from interlock_core.errors import ConfigurationError, InterlockError, NotFoundEr
 from interlock_core.order import Order, Stop
 from interlock_core.roster import MONITOR, OPERATOR
 from interlock_ops.cli.acting import Act, How, carry_out
-from interlock_ops.cli.edge import Answer, Run, name, statement_id
+from interlock_ops.cli.edge import Answer, Run
+from interlock_ops.cli.options import name, statement_id
+from interlock_ops.dossier import Dossier
 from interlock_ops.show import line, statement
-from interlock_ops.view import Dossier
 
 EXAMPLES: Final = (
     'interlock-ops rollout pause ORDER_ID --reason "two gateways rolled back"',

@@ -9,7 +9,8 @@ import click
 from interlock_core.order import MAX_STAGES, Go
 from interlock_ops.cli.acting import Act, How, carry_out
 from interlock_ops.cli.common import VALID_FOR, describe_order, lifetime
-from interlock_ops.cli.edge import Answer, Run, settle, statement_id
+from interlock_ops.cli.edge import Answer, Run, settle
+from interlock_ops.cli.options import statement_id
 from interlock_ops.reviving import plan_renewals
 from interlock_ops.show import fact, statement
 from interlock_ops.units import show_time

@@ -9,7 +9,8 @@ import click
 from interlock_core.order import Go
 from interlock_ops.cli.acting import Act, How, carry_out
 from interlock_ops.cli.common import AGAIN, VALID_FOR, asks_for_go, describe_order, lifetime
-from interlock_ops.cli.edge import Answer, Run, settle, statement_id
+from interlock_ops.cli.edge import Answer, Run, settle
+from interlock_ops.cli.options import statement_id
 from interlock_ops.reviving import plan_resumes
 from interlock_ops.show import line, statement
 

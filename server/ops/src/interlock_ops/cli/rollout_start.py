@@ -8,7 +8,8 @@ import click
 
 from interlock_ops.cli.acting import Act, How
 from interlock_ops.cli.common import AGAIN, OPENED_AT, VALID_FOR, open_stage
-from interlock_ops.cli.edge import Answer, Run, statement_id
+from interlock_ops.cli.edge import Answer, Run
+from interlock_ops.cli.options import statement_id
 
 EXAMPLES: Final = (
     'interlock-ops rollout start ORDER_ID --reason "window agreed with the wards"',

@@ -12,10 +12,13 @@ from interlock_core.decide import MAX_ROSTER_AGE
 from interlock_core.errors import InterlockError, NotFoundError, RefusedError, WireError
 from interlock_core.release import Image
 from interlock_ops.cli.common import verified_images
-from interlock_ops.cli.edge import Answer, Operation, Run, statement_id
-from interlock_ops.show import rollouts, status
+from interlock_ops.cli.edge import Answer, Operation, Run
+from interlock_ops.cli.options import statement_id
+from interlock_ops.dossier import Dossier
+from interlock_ops.show import rollouts
+from interlock_ops.show_status import status
 from interlock_ops.units import show_time
-from interlock_ops.view import CohortStatus, Dossier, Status, read_status
+from interlock_ops.view import CohortStatus, Status, read_status
 
 EXAMPLES: Final = (
     "interlock-ops rollout status",

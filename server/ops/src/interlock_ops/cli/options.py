@@ -1,0 +1,46 @@
+"""What options and arguments may hold: each reader returns the value, or a usage error."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+from interlock_core.names import DIGEST_PATTERN, is_name
+from interlock_ops.show import plain
+from interlock_ops.units import parse_duration
+
+
+def statement_id(text: str) -> str:
+    """The id of a statement, for an option or argument."""
+    if re.match(DIGEST_PATTERN, text) is None:
+        raise click.BadParameter(
+            f"{plain(text[:80])!r} is not an id: it must be 64 digits 0-9 a-f."
+        )
+    return text
+
+
+def duration(text: str | int) -> int:
+    """A duration in seconds, for an option."""
+    try:
+        return text if isinstance(text, int) else parse_duration(text)
+    except ValueError as e:
+        raise click.BadParameter(f"{e}.") from e
+
+
+def name(text: str) -> str:
+    """A role, cohort or site, for an option."""
+    if not is_name(text):
+        raise click.BadParameter(f"{plain(text[:80])!r} is no name: use a-z, 0-9 and '-'.")
+    return text
+
+
+def check_reason(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    """A reason as statements carry it: 1 to 1,000 characters."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as e:
+        raise click.BadParameter("it is not UTF-8.") from e
+    if not value.strip() or len(value) > 1000:
+        raise click.BadParameter("say why, in 1 to 1,000 characters.")
+    return value
