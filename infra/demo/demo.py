@@ -31,6 +31,7 @@ from infra.demo.story import (
     WARDS,
     Gateway,
     Story,
+    together,
 )
 from interlock_core.errors import InterlockError
 
@@ -113,25 +114,26 @@ def _play(stage: Stage, firmware: Firmware) -> Tally:
     say = stage.say
 
     stage.chapter("A fleet is founded")
-    story.make_keys()
     story.hold_ceremony()
     say(f"{', '.join(KEY_HOLDERS)} held a ceremony: two roots, 2 of 3 each, offline")
     story.start_server([CANARY, WARDS])
     say(f"the server runs at {story.url}; it holds online keys only")
-    story.delegate()
     say(f"{PRODUCT} is delegated to {' and '.join(RELEASE_MANAGERS)}, both must sign")
-    story.publish_roster()
+    together(story.publish_roster, lambda: story.sign_release(firmware, counter=1))
     say(f"{' and '.join(ROSTER_HOLDERS)} signed the roster of those who run the fleet")
+    say(f"{' and '.join(RELEASE_MANAGERS)} signed release 1, offline")
 
     stage.chapter("Two gateways are built in")
     canary, ward = story.build_in("gw-canary", CANARY), story.build_in("gw-ward", WARDS)
     say("gw-canary (cohort canary) and gw-ward (cohort wards) run; nothing is wanted yet")
-    for gateway in (canary, ward):
-        tally.update(gateway, expect=0, reason="nothing_wanted")
+    together(
+        lambda: tally.update(canary, expect=0, reason="nothing_wanted"),
+        lambda: tally.update(ward, expect=0, reason="nothing_wanted"),
+    )
 
     stage.chapter("A release")
-    story.publish_release(firmware, counter=1)
-    say(f"{firmware.source_package}, {firmware.length:,} bytes: signed by two, published")
+    story.publish_release(firmware)
+    say(f"{firmware.source_package}, {firmware.length:,} bytes: published")
     tally.update(canary, expect=0, reason="nothing_wanted")
     say("no gateway moves: it is released, but nobody has ordered it")
 

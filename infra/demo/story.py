@@ -117,13 +117,16 @@ class Story:
 
     # The fleet is founded
 
-    def make_keys(self) -> None:
-        """Everybody's own keys, each in its zone."""
-        online = self.place / "server" / "online"
+    def found(self, cohorts: Sequence[str]) -> None:
+        """All that comes before the first release: keys, ceremony, server, delegations, roster."""
+        self.hold_ceremony()
+        self.start_server(cohorts)
+        self.publish_roster()
+
+    def hold_ceremony(self) -> None:
+        """Root ceremony, 2 of 3, of both repositories; elsewhere everybody makes a key."""
         together(
-            lambda: self.stage.run(
-                "interlock-server", "keys", "new", online, "--passphrase-file", self.secret
-            ),
+            self._ceremony,
             *(partial(self._key, "interlock-repo", p) for p in RELEASE_MANAGERS + ROSTER_HOLDERS),
             *(partial(self._key, "interlock-ops", p) for p in (PROPOSER, *APPROVERS)),
         )
@@ -134,8 +137,11 @@ class Story:
             "--passphrase-file", self.secret,
         )  # fmt: skip
 
-    def hold_ceremony(self) -> Said:
-        """Root ceremony, 2 of 3, of both repositories."""
+    def _ceremony(self) -> None:
+        online_keys = self.place / "server" / "online"
+        self.stage.run(
+            "interlock-server", "keys", "new", online_keys, "--passphrase-file", self.secret
+        )
         holders = json.dumps(KEY_HOLDERS)
         script = self.place / "genesis.toml"
         online = "\n".join(f'{name} = "server/online/{name}.pub.json"' for name in ONLINE_ROLES)
@@ -152,18 +158,10 @@ class Story:
         words: list[str | Path] = []
         for holder in KEY_HOLDERS:
             words += ["--passphrase-file", f"{holder}={self.secret}"]
-        return self.stage.run("interlock-ceremony", "run", script, *words)
-
-    def found(self, cohorts: Sequence[str]) -> None:
-        """All that comes before the first release."""
-        self.make_keys()
-        self.hold_ceremony()
-        self.start_server(cohorts)
-        self.delegate()
-        self.publish_roster()
+        self.stage.run("interlock-ceremony", "run", script, *words)
 
     def start_server(self, cohorts: Sequence[str]) -> None:
-        """The server takes the ceremony's output, makes the first heads and serves."""
+        """The server takes the ceremony's output and serves; offline, delegations are signed."""
         self.server_config.write_text(
             f"""[server]
 listen = "127.0.0.1:{self.port}"
@@ -187,7 +185,12 @@ passphrase_file = "{self.secret}"
             "interlock-server", "init", self.ceremony, "--config", self.server_config,
             *(word for cohort in cohorts for word in ("--cohort", cohort)),
         )  # fmt: skip
-        self.stage.serve(self.server_config, self.health_port, self.place / "server" / "log")
+        log = self.place / "server" / "log"
+        together(
+            partial(self.stage.serve, self.server_config, self.health_port, log),
+            self._sign_delegations,
+        )
+        self._publish("delegations")
 
     # A gateway is built in
 
@@ -241,8 +244,11 @@ timeout_seconds = 10
 
     # Release managers and the roster's holders sign
 
-    def delegate(self) -> None:
-        """The root's targets holders delegate: a product to its managers, the roster to others."""
+    def _sign_delegations(self) -> None:
+        """Two of the ceremony's holders delegate: a product to its managers, the roster to others.
+
+        They need no server: the ceremony's output is all that is in force yet.
+        """
         spec = self.place / "delegations.toml"
         managers = json.dumps([str(self.public_of(person)) for person in RELEASE_MANAGERS])
         holders = json.dumps([str(self.public_of(person)) for person in ROSTER_HOLDERS])
@@ -252,7 +258,7 @@ timeout_seconds = 10
         )
         keys = self.ceremony / "keys"
         signers = [keys / f"{holder}-image-targets.key.json" for holder in KEY_HOLDERS[:2]]
-        self._signing_event("delegate", spec, "delegations", signers)
+        self._event("delegate", spec, "delegations", signers, self.ceremony)
 
     def publish_roster(self) -> None:
         """Who may do what, to which cohorts, and what each cohort asks for."""
@@ -269,10 +275,11 @@ timeout_seconds = 10
             f"assign = {{ approver = 2 }}\n{persons}"
         )
         signers = [self.key_of(person) for person in ROSTER_HOLDERS]
-        self._signing_event("roster", spec, "roster", signers)
+        self._event("roster", spec, "roster", signers, self.url)
+        self._publish("roster")
 
-    def publish_release(self, firmware: Firmware, counter: int) -> None:
-        """Stage a release with its SBOM, sign it by two, publish it through the server."""
+    def sign_release(self, firmware: Firmware, counter: int) -> None:
+        """Stage a release with its SBOM, and sign it by two."""
         spec = self.place / f"release-{firmware.version}.toml"
         spec.write_text(
             f"""product = "{PRODUCT}"
@@ -291,16 +298,25 @@ name = "firmware.img"
 """
         )
         signers = [self.key_of(person) for person in RELEASE_MANAGERS]
-        self._signing_event("stage", spec, f"release-{firmware.version}", signers)
+        self._event("stage", spec, f"release-{firmware.version}", signers, self.url)
 
-    def _signing_event(self, verb: str, spec: Path, name: str, signers: Sequence[Path]) -> None:
+    def publish_release(self, firmware: Firmware) -> None:
+        """Publish what the release managers signed, through the server."""
+        self._publish(f"release-{firmware.version}")
+
+    def _event(
+        self, verb: str, spec: Path, name: str, signers: Sequence[Path], repository: str | Path
+    ) -> None:
         event = self.place / "events" / name
         event.parent.mkdir(exist_ok=True)
         self.stage.run(
             "interlock-repo", verb, spec, "--event", event,
-            "--repository", self.url, "--root", self.ceremony / "image" / "1.root.json",
+            "--repository", repository, "--root", self.ceremony / "image" / "1.root.json",
         )  # fmt: skip
         together(*(partial(self._sign, event, key) for key in signers))
+
+    def _publish(self, name: str) -> None:
+        event = self.place / "events" / name
         self.stage.run("interlock-repo", "publish", event, "--server", self.url)
 
     def _sign(self, event: Path, key: Path) -> Said:

@@ -164,6 +164,24 @@ class TestTold:
         assert found["deferral"]["reason"] == "interlock_not_clear"
         assert found["attempt"]["slot"] == "b"
 
+    def test_status_tells_what_is_refused_at_every_poll(self, world: World, bed: Bed) -> None:
+        bed.check()
+        world.clock.pass_(days=11)
+        for _ in range(3):
+            bed.check()
+            world.clock.pass_(hours=1)
+        with bed.context() as made:
+            trouble = status.status(made)["trouble"]
+        assert trouble == {
+            "reason": "expired_metadata",
+            "since": "2030-01-12T12:00:00Z",
+            "polls": 3,
+        }
+        world.refresh()
+        bed.check()
+        with bed.context() as made:
+            assert status.status(made)["trouble"] is None
+
     def test_status_survives_an_unknown_slot(self, bed: Bed) -> None:
         (bed.home / "booted").unlink()
         with bed.context() as made:

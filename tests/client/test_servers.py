@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from interlock_client.servers import HttpStatusError, Limits, Servers, connect
 from interlock_client.transfer import Pace
@@ -191,9 +198,23 @@ def test_a_download_that_breaks_off_arms_nothing_and_runs_again(
     outcome = bed.update()
     assert (outcome.reason, outcome.exit_code) == ("network", Exit.TRANSIENT)
     assert bed.environment.load().armed is None
+    assert bed.slot("b") == NEW[: len(NEW) // 2]
     assert bed.power_on() == "a"
     web.lies.clear()
     assert bed.install().outcome == "confirmed"
+
+
+def test_a_slot_that_is_half_written_is_nothing_to_go_back_to(
+    world: World, web: Web, bed: Bed
+) -> None:
+    world.roll_out(world.release("1.0.0", NEW))
+    assert bed.install().outcome == "confirmed"
+    assert bed.environment.load().good == ("a", "b")
+    world.roll_out(world.release("2.0.0", b"release two"))
+    web.answer("/image/targets/ward-gateway/2.0.0/", b"release 2??")
+    assert bed.update().reason == "hash_mismatch"
+    assert bed.environment.load().good == ("b",)
+    assert bed.rollback().reason == "nothing_good"
 
 
 def test_the_next_server_has_the_image(tmp_path: Path, world: World, web: Web) -> None:
@@ -220,6 +241,58 @@ def test_downloads_keep_to_the_rate() -> None:
     assert len(paused) == 4
     assert list(Pace(None, lambda: now, pause)(iter([b"x"]))) == [b"x"]
     assert len(paused) == 4
+
+
+def test_a_proxy_is_asked_for_everything(web: Web) -> None:
+    web.answer("http://gateway.invalid/x", b"by proxy")
+    servers = connect(("http://gateway.invalid",), proxy=web.url, limits=SHORT)
+    try:
+        assert servers.each[0].get("/x", limit=100).body == b"by proxy"
+    finally:
+        servers.close()
+
+
+def test_tls_is_verified(tmp_path: Path, world: World) -> None:
+    certificate = self_signed(tmp_path)
+    world.store.put_new("x", b"over TLS")
+    with Web(world.store, certificate=certificate) as web:
+        for ca_file, trusted in ((None, False), (certificate, True)):
+            servers = connect((web.url,), ca_file=ca_file, limits=SHORT)
+            try:
+                if trusted:
+                    assert servers.each[0].get("/x", limit=100).body == b"over TLS"
+                else:
+                    with pytest.raises(TransientError) as caught:
+                        servers.each[0].get("/x", limit=100)
+                    assert caught.value.reason == "network"
+            finally:
+                servers.close()
+
+
+def self_signed(directory: Path) -> Path:
+    """A certificate for loopback and its key, in one PEM file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    path = directory / "loopback.pem"
+    path.write_bytes(
+        certificate.public_bytes(Encoding.PEM)
+        + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    return path
 
 
 def test_a_ca_file_that_is_missing_is_named(tmp_path: Path) -> None:

@@ -58,6 +58,16 @@ class TestForeign:
         refused(settled, "wrong_cohort")
         recovers(world, web, settled)
 
+    def test_another_cohorts_director_that_shows_a_directive_of_mine(
+        self, world: World, web: Web, settled: Bed
+    ) -> None:
+        world.show(CANARY, cohort=WARDS)
+        world.show(CANARY, cohort=WARDS)
+        without_bundle(web)
+        web.rewrite("/director/wards/", "/director/canary/")
+        refused(settled, "wrong_cohort")
+        recovers(world, web, settled)
+
     def test_another_cohorts_bundle(self, world: World, web: Web, settled: Bed) -> None:
         """It is no bundle for this gateway, so the ordinary URLs are read."""
         world.roll_out(world.release("1.0.0", NEW))

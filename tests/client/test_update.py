@@ -332,6 +332,37 @@ def test_unconfirmed_firmware_updates_nothing(world: World, bed: Bed) -> None:
     assert bed.slot("a") == FACTORY, "the committed slot is still there to fall back to"
 
 
+def test_a_committed_slot_that_does_not_run_is_named(world: World, bed: Bed) -> None:
+    """Some boot loader of its own mind booted the old one; the power went in between."""
+    world.roll_out(world.release("1.0.0", NEW))
+    bed.update()
+    bed.power_on()
+    before = bed.journal
+    bed.confirm()
+    with bed.context() as made:
+        made.note(before)
+    (bed.home / "booted").write_text("a\n")
+    for command in (bed.confirm, bed.update):
+        outcome = command()
+        assert (outcome.reason, outcome.exit_code) == ("unexpected_slot", 20)
+    assert bed.slot("b") == NEW
+    bed.power_on()
+    assert bed.confirm().outcome == "confirmed"
+
+
+def test_firmware_of_which_the_journal_knows_nothing_is_not_confirmed(
+    world: World, bed: Bed
+) -> None:
+    world.roll_out(world.release("1.0.0", NEW))
+    bed.update()
+    (bed.home / "state" / "journal.json").unlink()
+    assert bed.power_on() == "b"
+    assert bed.confirm().reason == "unexpected_slot"
+    assert [bed.power_on() for _ in range(3)][-1] == "a"
+    assert bed.confirm().outcome == "nothing_to_do"
+    assert bed.install().outcome == "confirmed"
+
+
 def test_confirm_before_the_reboot_confirms_nothing(world: World, bed: Bed) -> None:
     world.roll_out(world.release("1.0.0", NEW))
     bed.update()

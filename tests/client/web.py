@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -77,14 +79,22 @@ class Web:
         over: set when the server stops, so that a slow lie can end.
     """
 
-    def __init__(self, store: FileStore) -> None:
+    def __init__(self, store: FileStore, *, certificate: Path | None = None) -> None:
         self.store = store
         self.requests: list[str] = []
         self.lies: dict[str, Answer] = {}
         self.over = threading.Event()
         self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.web = self
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        scheme = "http"
+        if certificate is not None:
+            scheme = "https"
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(certificate)
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))

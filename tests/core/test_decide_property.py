@@ -206,7 +206,7 @@ WITHOUT: tuple[Row, ...] = (
         worlds.a_monitor_alone,
     ),
     (chain._lifetimes, "end = min(end, by_operator + MAX_GO)", "pass", worlds.a_monitor_alone),
-    (chain._lifetimes, "end = said.at\n", "pass\n", worlds.a_lapse),
+    (chain._lifetimes, "end = lapse\n", "pass\n", worlds.a_lapse),
     (
         chain._lifetimes,
         "(go.said.stage, go.said.renews, go.said.opened_at) in opened",

@@ -116,9 +116,13 @@ def nginx(site: Site, tmp_path: Path) -> Iterator[str]:
     )
     try:
         assert process.stderr is not None
-        # It says that it started after it has bound its port.
-        started = next((line for line in process.stderr if "start" in line), None)
-        assert started, "nginx did not start"
+        # It says which events it uses after it has bound its port.
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if "using the" in line:
+                break
+        assert process.poll() is None, "".join(said)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGQUIT)

@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Final
 
 from interlock_client import check, transfer
-from interlock_client.confirm import PENDING, fell_back, settle_fallback
+from interlock_client.confirm import PENDING, fell_back, settle_fallback, unexpected_slot
 from interlock_client.context import Context
 from interlock_client.install import Standing
 from interlock_client.journal import Attempt, Deferral, Journal, State, Written
@@ -48,6 +48,7 @@ def recover(context: Context, journal: Journal, standing: Standing) -> Journal:
     """Bring the journal and the slots back together after a power cut (rule 1).
 
     Raises:
+        RefusedError: ``unexpected_slot``.
         TransientError: ``confirm_pending``: new firmware runs and was not judged yet; or the disk.
     """
     attempt = journal.attempt
@@ -58,13 +59,16 @@ def recover(context: Context, journal: Journal, standing: Standing) -> Journal:
                 "confirm' first.",
                 reason="confirm_pending",
             )
+        if standing.active == attempt.slot:
+            raise unexpected_slot(attempt, standing)
+        context.installer.disarm()
         if fell_back(journal, attempt, standing):
             return settle_fallback(context, journal, attempt)
-    if standing.armed is not None and standing.booted == standing.active:
-        # Armed and never booted: it takes another decision to boot it now.
+    elif standing.booted == standing.active:
+        # Armed, and nothing known of it: it takes another decision to boot it.
         context.installer.disarm()
     match journal.state:
-        case State.REBOOTING | State.LAST_MOMENT:
+        case State.REBOOTING:
             return context.note(journal.at(State.WAITING))
         case State.DOWNLOADING:
             return context.note(journal.at(State.IDLE, attempt=None))

@@ -48,8 +48,15 @@ def confirm(context: Context) -> Outcome:
 
 def fell_back(journal: Journal, attempt: Attempt, standing: Standing) -> bool:
     """Whether the old slot runs because the new one was given up (rules 2 and 4)."""
-    return standing.armed != attempt.slot and (
-        journal.state is State.CONFIRMING or standing.fell_back == attempt.slot
+    return journal.state is State.CONFIRMING or standing.fell_back == attempt.slot
+
+
+def unexpected_slot(attempt: Attempt, standing: Standing) -> RefusedError:
+    """The committed slot is not the one that runs."""
+    return RefusedError(
+        f"Slot {attempt.slot} is committed, and slot {standing.booted} runs: boot the committed "
+        "slot.",
+        reason="unexpected_slot",
     )
 
 
@@ -104,11 +111,7 @@ def _booted_the_old(
     context: Context, journal: Journal, attempt: Attempt, standing: Standing
 ) -> Outcome:
     if standing.active == attempt.slot:
-        raise RefusedError(
-            f"Slot {attempt.slot} is committed, and slot {standing.booted} runs: boot the "
-            "committed slot.",
-            reason="unexpected_slot",
-        )
+        raise unexpected_slot(attempt, standing)
     if standing.armed == attempt.slot:
         raise TransientError(
             f"Slot {attempt.slot} is armed and {standing.booted} still runs: reboot.",

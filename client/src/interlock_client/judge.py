@@ -99,8 +99,10 @@ def judge(context: Context, polled: Polled, phase: Phase, **asked: Any) -> Judge
         believed = believe(context, polled, memory, now)
     except RefusedError as e:
         poll.forget(context.state)
+        poll.note_trouble(context.state, e.reason, now)
         _record(context, now, phase, {"outcome": "refused", "reason": e.reason, "detail": str(e)})
         raise
+    poll.note_trouble(context.state, None, now)
     judgement = again(context, believed, believed.facts.memory, phase, **asked)
     settled = _settled(context, judgement)
     poll.keep(believed.polled, context.settings.cohort, settled, context.state)

@@ -56,6 +56,14 @@ class Seen(Kept, frozen=True, kw_only=True):
     settled: Settled | None = None
 
 
+class Trouble(Kept, frozen=True, kw_only=True):
+    """What is refused at every poll, and since when: once may be a stale source, often is not."""
+
+    reason: str
+    since: datetime
+    polls: int
+
+
 @dataclass(frozen=True)
 class Polled:
     """An answer.
@@ -161,6 +169,38 @@ def load_seen(state: StateDir) -> Seen | None:
     except (NotFoundError, WireError):
         # No evidence: what is damaged is fetched again.
         return None
+
+
+def load_trouble(state: StateDir) -> Trouble | None:
+    """What has been refused at every poll until now, or None.
+
+    Raises:
+        TransientError: it cannot be read.
+    """
+    try:
+        data = durable.read(state.trouble, limit=MAX_RECORD, what="record of trouble")
+        return unseal(data, Trouble)
+    except (NotFoundError, WireError):
+        return None
+
+
+def note_trouble(state: StateDir, reason: str | None, now: datetime) -> None:
+    """Count a refused poll, or with None forget those before.
+
+    Raises:
+        TransientError: the disk did not do it.
+    """
+    known = load_trouble(state)
+    if reason is not None:
+        same = known if known is not None and known.reason == reason else None
+        trouble = Trouble(
+            reason=reason,
+            since=same.since if same else now,
+            polls=same.polls + 1 if same else 1,
+        )
+        durable.replace(state.trouble, seal(trouble), mode=0o600)
+    elif known is not None:
+        durable.remove(state.trouble)
 
 
 def _read(polled: Polled, cohort: str) -> Polled:

@@ -57,6 +57,11 @@ class StateDir:
         return self.root / "seen.json"
 
     @property
+    def trouble(self) -> Path:
+        """What is refused at every poll, and since when."""
+        return self.root / "trouble.json"
+
+    @property
     def roster(self) -> Path:
         """The newest roster."""
         return self.root / "roster.json"

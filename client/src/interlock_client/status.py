@@ -11,7 +11,7 @@ from interlock_client import interlock
 from interlock_client.boot import Slot
 from interlock_client.context import Context, running
 from interlock_client.journal import Deferral
-from interlock_client.poll import load_seen
+from interlock_client.poll import load_seen, load_trouble
 from interlock_core.errors import InterlockError
 
 
@@ -42,6 +42,7 @@ def status(context: Context) -> dict[str, Any]:
         "deferral": deferral(journal.deferral, now),
         "ended": _plain(journal.ended),
         "last_decision": newest and {"at": newest.get("at"), "verdict": newest.get("verdict")},
+        "trouble": _plain(load_trouble(context.state)),
         "settled_until": seen.settled.until if seen and seen.settled else None,
         "interlock": interlock.mode(settings),
         "clock_floor": memory.clock_floor,

@@ -271,8 +271,8 @@ def _lifetimes(
         elif said.act == "open":
             if stages[said.stage].gate == "auto":
                 end = min(end, by_operator + MAX_GO)
-            if until and said.at >= max(until.values()):
-                end = said.at
+            if until and said.at >= (lapse := max(until.values())):
+                end = lapse
         until[said.stage] = max(until.get(said.stage, end), end)
     for o in openings:
         until.setdefault(o.number, o.opening.said.valid_until)

@@ -53,6 +53,12 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
     if last:
         verdict = last["verdict"]
         lines.append(f"decided    {last['at']}: {verdict['outcome']} ({verdict['reason']})")
+    trouble = found["trouble"]
+    if trouble:
+        lines.append(
+            f"trouble    {trouble['reason']} at the last {trouble['polls']} polls, since "
+            f"{trouble['since']}"
+        )
     interlock = {
         "none": "none: the configuration says that nothing clinical depends on this gateway",
         "missing": "not configured: it is never safe to install",

@@ -1,0 +1,55 @@
+"""Which server URLs may be called."""
+
+from __future__ import annotations
+
+import pytest
+
+from interlock_core.errors import ConfigurationError
+from interlock_core.urls import check_url
+
+
+@pytest.mark.parametrize(
+    ("url", "base"),
+    [
+        ("https://updates.example.org", "https://updates.example.org"),
+        ("https://updates.example.org:8443/mirror/", "https://updates.example.org:8443/mirror"),
+        ("http://localhost:8080/", "http://localhost:8080"),
+        ("http://127.0.0.1:1", "http://127.0.0.1:1"),
+        ("http://[::1]:1", "http://[::1]:1"),
+    ],
+)
+def test_may_be_called(url: str, base: str) -> None:
+    assert check_url(url) == base
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "updates.example.org",
+        "ftp://updates.example.org",
+        "file:///etc/passwd",
+        "http://updates.example.org",
+        "http://127.0.0.1.example.org",
+        "http://localhost.example.org",
+        "http://10.0.0.1",
+        "https://",
+        "https://updates.example.org?x=1",
+        "https://updates.example.org#x",
+        "https://user:secret@updates.example.org",
+        "https://@updates.example.org",
+        "https://updates.example.org:port",
+        "https://[::1",
+        "https://updates.example.org?",
+        "https://updates.example.org/#",
+        "https://updates.example.org/a@b",
+        "https://updates.example.org/\n",
+        "https://updates.example.org/a b",
+        "https://updates.example.org\\@localhost",
+        "http://localhost\\.example.org",
+        "https://upd\u0430tes.example.org",
+    ],
+)
+def test_may_not_be_called(url: str) -> None:
+    with pytest.raises(ConfigurationError):
+        check_url(url)

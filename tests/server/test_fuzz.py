@@ -1,0 +1,169 @@
+"""Anything may be sent: the answer is a 4xx problem and never a 5xx, and nothing is stored."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from securesystemslib.signer import Signer
+
+from interlock_core import wire
+from tests.server.test_publications import kept
+from tests.server.world import MANAGERS, PRODUCT, V1, V2, Bench, Fleet, sign
+from tests.support.papers import authorise, opening, order, session, stop
+
+CALLS = ("/v1/statements", "/v1/publications", "/v1/tokens", "/v1/challenges")
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=20), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@pytest.fixture(scope="module")
+def target(
+    template: Fleet, signers: Mapping[str, Signer], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Bench]:
+    """One server for all examples: none of them may change it."""
+    bench = Bench(template.copy(tmp_path_factory.mktemp("fuzz") / "fleet"), signers)
+    bench.restart()
+    bench.say_all(order(targets=(V1.target(),)))
+    yield bench
+    bench.back.database.close()
+
+
+def assert_refused(bench: Bench, path: str, body: bytes, headers: dict[str, str]) -> None:
+    before = kept(bench)
+    answer = bench.client.post(path, data=body, headers=headers)
+    assert 400 <= answer.status_code < 500, (answer.status_code, answer.text)
+    assert answer.content_type == "application/problem+json"
+    assert answer.json["reason"]  # type: ignore[index]
+    assert kept(bench) == before
+
+
+JSON = {"Content-Type": "application/json"}
+few = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@few
+@given(path=st.sampled_from(CALLS), body=st.binary(min_size=1, max_size=300))
+def test_any_bytes(target: Bench, path: str, body: bytes) -> None:
+    if body.strip() != b"{}":
+        assert_refused(target, path, body, JSON)
+
+
+@few
+@given(path=st.sampled_from(CALLS), value=json_values)
+def test_any_json(target: Bench, path: str, value: Any) -> None:
+    if value != {}:
+        body = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        assert_refused(target, path, body, JSON)
+
+
+@few
+@given(role=st.text(max_size=70), text=st.text(max_size=200))
+def test_any_publication(target: Bench, role: str, text: str) -> None:
+    body = json.dumps({"metadata": {role: text}}).encode()
+    assert_refused(target, "/v1/publications", body, JSON)
+
+
+GENUINE = {
+    "statement": order(targets=(V1.target(),), seq=2).envelope,
+    "authorisation": authorise(order(targets=(V1.target(),), seq=2)).envelope,
+    "go": opening(order(targets=(V1.target(),), seq=2)).envelope,
+    "stop": stop(order(targets=(V1.target(),), seq=2)).envelope,
+    "session": session("0" * 40).envelope,
+}
+
+
+def _places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    found = [path] if path else []
+    items = (
+        tree.items()
+        if isinstance(tree, dict)
+        else enumerate(tree)
+        if isinstance(tree, list)
+        else ()
+    )
+    for key, value in items:
+        found += _places(value, (*path, key))
+    return found
+
+
+@few
+@given(name=st.sampled_from(sorted(GENUINE)), value=json_values, data=st.data())
+def test_a_genuine_statement_with_one_part_replaced(
+    target: Bench, name: str, value: Any, data: st.DataObject
+) -> None:
+    envelope = json.loads(wire.encode(GENUINE[name]))
+    payload = json.loads(base64.b64decode(envelope["payload"]))
+    inside = data.draw(st.booleans())
+    tree = copy.deepcopy(payload if inside else envelope)
+    place = data.draw(st.sampled_from(_places(tree)))
+    part = tree
+    for key in place[:-1]:
+        part = part[key]
+    if part[place[-1]] == value:
+        return
+    part[place[-1]] = value
+    if inside:
+        text = json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        raw = text.encode("utf-8", "surrogatepass")
+        tree = envelope | {"payload": base64.b64encode(raw).decode()}
+    path = "/v1/tokens" if name == "session" else "/v1/statements"
+    body = json.dumps(tree, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    assert_refused(target, path, body, JSON)
+
+
+@few
+@given(data=st.data(), value=json_values)
+def test_signed_metadata_with_one_part_replaced(
+    target: Bench, data: st.DataObject, value: Any
+) -> None:
+    """Signed anew by the real managers: whatever they sign, the server does not fall over."""
+    metadata = target.fleet.product(2, V1, V2)
+    tree = metadata.to_dict()
+    place = data.draw(st.sampled_from(_places(tree["targets"])))
+    part = tree["targets"]
+    for key in place[:-1]:
+        part = part[key]
+    if part[place[-1]] == value:
+        return
+    part[place[-1]] = value
+    unsigned = {"signed": tree, "signatures": []}
+    try:
+        text = sign(type(metadata).from_dict(copy.deepcopy(tree)), MANAGERS).decode()
+    except Exception:  # noqa: BLE001  # what python-tuf cannot even hold is sent as it is
+        text = json.dumps(unsigned)
+    before = kept(target)
+    body = json.dumps({"metadata": {PRODUCT: text}}).encode()
+    answer = target.client.post("/v1/publications", data=body, headers=JSON)
+    # A change that the rules allow may be taken; it is never a fault.
+    assert answer.status_code == 201 or 400 <= answer.status_code < 500, answer.text
+    assert kept(target) == before
+
+
+@few
+@given(
+    path=st.text(min_size=1, max_size=60), method=st.sampled_from(["GET", "HEAD", "PUT", "POST"])
+)
+def test_any_path(target: Bench, path: str, method: str) -> None:
+    before = kept(target)
+    for prefix in ("/", "/v1/", "/v1/publications/", "/image/", "/poll/", "/director/"):
+        answer = target.client.open(prefix + path, method=method, data=b"")
+        assert answer.status_code in {200, 400, 401, 404, 405, 411, 415}, (
+            prefix + path,
+            answer.text,
+        )
+    assert kept(target) == before
