@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from interlock_client.cli import COMMANDS
+from interlock_client.cli import COMMANDS, edge, group
 from interlock_client.state import exclusive
 from tests.client.bed import FACTORY, Bed
 from tests.client.web import Web
@@ -202,11 +202,16 @@ def test_help_shows_examples() -> None:
     assert client("--version").out.strip().endswith("0.1.0")
 
 
+def test_a_server_cannot_write_on_the_terminal(world: World, machine: Path) -> None:
+    world.show("wards", fleet="staging")
+    said = client("check", "--config", machine)
+    assert (said.code, said.err.count("\n")) == (20, 1)
+    assert edge.plain("a\x1b[2Jb\nc") == "a [2Jb c"
+
+
 def test_an_error_that_nobody_foresaw_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from interlock_client.cli import edge, group  # noqa: PLC0415  # to be patched
-
     def broken(_path: Path) -> None:
         raise KeyError("surprise")
 

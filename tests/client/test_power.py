@@ -156,6 +156,47 @@ def test_during_an_automatic_rollback(waiting: Bed) -> None:
     assert every_step(waiting, explore) > 10
 
 
+def test_a_rollback_that_was_begun_is_finished(waiting: Bed) -> None:
+    """The process dies and the machine does not: what was given up is not taken back."""
+    waiting.update()
+    booted = waiting.power_on()
+    slot = waiting.home / "slots" / booted
+    given_up = 0
+
+    def explore(bed: Bed, step: int) -> bool:
+        nonlocal given_up
+        slot.write_bytes(b"rotten")
+        was_cut = cut(bed.confirm, step)
+        slot.write_bytes(NEW)
+        state = bed.environment.load()
+        if was_cut and state.armed is None:
+            given_up += 1
+            assert bed.confirm().outcome in {"rolled_back", "nothing_to_do", "transient"}
+            bed.power_on()
+            assert bed.running == OLD
+        return was_cut
+
+    every_step(waiting, explore)
+    assert given_up > 3
+
+
+def test_the_last_moment_is_over_when_the_power_comes_back(world: World, waiting: Bed) -> None:
+    """Whatever is decided then: nobody shall read that it is still going on."""
+    rollout = world.rollouts[-1]
+    waiting.save()
+    step, found = 0, False
+    while not found and cut(waiting.update, step):
+        found = waiting.journal.state is State.LAST_MOMENT
+        step += 1
+        if not found:
+            waiting.restore()
+    assert found
+    world.stop(rollout)
+    world.show("wards", rollout)
+    assert waiting.update().reason == "stopped"
+    assert waiting.journal.state is State.WAITING
+
+
 def test_during_a_rollback_by_hand(bed: Bed, world: World) -> None:
     world.roll_out(world.release("1.0.0", NEW))
     assert bed.install().outcome == "confirmed"

@@ -34,6 +34,14 @@ SHORT = Limits(
 
 @pytest.fixture
 def servers(web: Web) -> Iterator[Servers]:
+    made = connect((web.url,))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def hasty(web: Web) -> Iterator[Servers]:
+    """Servers whose deadline is near."""
     made = connect((web.url,), limits=SHORT)
     yield made
     made.close()
@@ -60,28 +68,28 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n"
 
 
 @pytest.mark.parametrize("data", [HEAD + b"X-A: " + b"a" * 5000, HEAD + b"\r\n" + b"a" * 5000])
-def test_a_drip_feed_ends(web: Web, servers: Servers, data: bytes) -> None:
+def test_a_drip_feed_ends(web: Web, hasty: Servers, data: bytes) -> None:
     """Each byte comes in time; the whole does not."""
     drip(web, data)
     with pytest.raises(TransientError, match="too slow") as caught:
-        servers.each[0].get("/x", limit=100_000)
+        hasty.each[0].get("/x", limit=100_000)
     assert caught.value.reason == "network"
 
 
 @pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n\r\n", HEAD + b"\r\n"])
-def test_an_image_that_drips_ends(web: Web, servers: Servers, head: bytes) -> None:
+def test_an_image_that_drips_ends(web: Web, hasty: Servers, head: bytes) -> None:
     drip(web, head + b"a" * 60_000)
     with pytest.raises(TransientError, match="too slow"):
-        list(servers.each[0].stream("/x", 60_000))
+        list(hasty.each[0].stream("/x", 60_000))
 
 
-def test_a_connection_that_stays_silent_ends(web: Web, servers: Servers) -> None:
+def test_a_connection_that_stays_silent_ends(web: Web, hasty: Servers) -> None:
     def silent(_: Handler) -> None:
         web.over.wait(5.0)
 
     web.lies["/"] = silent
     with pytest.raises(TransientError, match="too slow"):
-        servers.each[0].get("/x", limit=10)
+        hasty.each[0].get("/x", limit=10)
 
 
 def endless(handler: Handler) -> None:
@@ -243,9 +251,18 @@ def test_downloads_keep_to_the_rate() -> None:
     assert len(paused) == 4
 
 
+def test_a_rate_limit_does_not_run_into_the_deadline() -> None:
+    """An image may take as long as the configured rate makes it take."""
+    usual = connect(("https://gateway.invalid",)).each[0].limits
+    slowed = connect(("https://gateway.invalid",), rate_limit=2048).each[0].limits
+    assert slowed.image_bytes_per_second == 1024 < usual.image_bytes_per_second
+    fast = connect(("https://gateway.invalid",), rate_limit=10**9).each[0].limits
+    assert fast == usual
+
+
 def test_a_proxy_is_asked_for_everything(web: Web) -> None:
     web.answer("http://gateway.invalid/x", b"by proxy")
-    servers = connect(("http://gateway.invalid",), proxy=web.url, limits=SHORT)
+    servers = connect(("http://gateway.invalid",), proxy=web.url)
     try:
         assert servers.each[0].get("/x", limit=100).body == b"by proxy"
     finally:
@@ -257,7 +274,7 @@ def test_tls_is_verified(tmp_path: Path, world: World) -> None:
     world.store.put_new("x", b"over TLS")
     with Web(world.store, certificate=certificate) as web:
         for ca_file, trusted in ((None, False), (certificate, True)):
-            servers = connect((web.url,), ca_file=ca_file, limits=SHORT)
+            servers = connect((web.url,), ca_file=ca_file)
             try:
                 if trusted:
                     assert servers.each[0].get("/x", limit=100).body == b"over TLS"

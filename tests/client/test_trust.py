@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tuf.api.metadata import Metadata, Snapshot, Timestamp
+from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Snapshot, Timestamp
 from tuf.ngclient import Updater
 
 from interlock_core.errors import Exit
 from interlock_core.names import ROSTER_PATH
 from tests.client.bed import Bed
 from tests.client.web import Web
-from tests.client.world import CANARY, NOW, WARDS, World, new_keys
+from tests.client.world import CANARY, NOW, PRODUCT, WARDS, World, new_keys
 
 NEW = b"release one " * 100
 
@@ -343,6 +343,25 @@ class TestRoots:
             "3.root.json",
         ]
 
+    def test_firmware_may_embed_a_newer_root_or_an_older_one_again(
+        self, world: World, settled: Bed
+    ) -> None:
+        world.rotate_root("image")
+        embedded = settled.home / "image.root.json"
+        embedded.write_bytes(world.store.get("image/metadata/2.root.json"))
+        history = settled.home / "state/trusted/image/root_history"
+        (history / "1.root.json").write_bytes(b"rotten, and needed by nobody")
+        world.show(WARDS)
+        assert settled.check().reason == "nothing_wanted"
+        assert settled.memory.versions["image/root"] == 2
+        # After a fall back the old firmware's root is the beginning again.
+        embedded.write_bytes(world.image_root)
+        world.show(WARDS)
+        world.clock.pass_(days=8)
+        world.refresh()
+        assert settled.check().reason == "nothing_wanted"
+        assert settled.memory.versions["image/root"] == 2
+
     def test_an_evicted_online_key_signs_nothing_more(
         self, world: World, web: Web, settled: Bed
     ) -> None:
@@ -376,6 +395,23 @@ class TestRoots:
         (settled.home / "image.root.json").unlink()
         outcome = settled.check()
         assert (outcome.reason, outcome.exit_code) == ("not_found", Exit.USAGE)
+
+
+def test_a_product_role_may_not_delegate_further(world: World, web: Web, settled: Bed) -> None:
+    world.roll_out(world.release("1.0.0", NEW))
+    role = world.image.stored.newest_targets(PRODUCT).signed
+    keys = new_keys(1)
+    role.version += 1
+    role.delegations = Delegations(
+        {keys[0].public_key.keyid: keys[0].public_key},
+        {"more": DelegatedRole("more", [keys[0].public_key.keyid], 1, True, [f"{PRODUCT}/*/*"])},
+    )
+    world.image.put_offline(PRODUCT, world.signed(role, world.product_keys[PRODUCT]))
+    world.image.publish()
+    world.bundle(WARDS)
+    refused(settled, "untrusted_metadata")
+    world.skip_version(PRODUCT)
+    recovers(world, web, settled)
 
 
 def test_a_director_may_hold_nothing_but_the_orders_images(

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from interlock_client.config import LocalWindow
+from interlock_client.context import Context
 from interlock_client.journal import State
 from interlock_client.state import exclusive
 from interlock_core.errors import Exit
@@ -124,6 +125,17 @@ def test_clinical_software_may_hold_the_lease(world: World, bed: Bed) -> None:
         assert (outcome.reason, outcome.exit_code) == ("interlock_not_clear", 10)
         assert nothing_armed(bed)
     assert bed.update().outcome == "rebooting"
+
+
+def test_clinical_software_can_see_the_lease(world: World, bed: Bed) -> None:
+    world.roll_out(world.release("1.0.0", NEW))
+    bed.change(lease_file=bed.home / "run" / "interlock" / "updating")
+    bed.update()
+    assert bed.settings.lease.stat().st_mode & 0o777 == 0o644
+    assert bed.settings.lease.parent.stat().st_mode & 0o777 == 0o755
+    assert (bed.home / "state").stat().st_mode & 0o777 == 0o755
+    for name in ("memory.json", "journal.json", "bundle.json", "roster.json", "lock"):
+        assert (bed.home / "state" / name).stat().st_mode & 0o777 == 0o600, name
 
 
 def test_the_lease_is_held_while_the_gateway_reboots(world: World, bed: Bed) -> None:
@@ -252,6 +264,22 @@ def test_a_reboot_that_fails_leaves_nothing_armed(world: World, bed: Bed) -> Non
     assert (outcome.reason, outcome.exit_code) == ("reboot_failed", 30)
     assert nothing_armed(bed)
     assert bed.power_on() == "a"
+
+
+def test_a_person_who_interrupts_leaves_nothing_armed(
+    world: World, bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.roll_out(world.release("1.0.0", NEW))
+
+    def interrupted(_self: Context) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Context, "reboot", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bed.update()
+    assert nothing_armed(bed)
+    monkeypatch.undo()
+    assert bed.install().outcome == "confirmed"
 
 
 def test_an_armed_slot_that_was_never_booted_takes_another_decision(world: World, bed: Bed) -> None:

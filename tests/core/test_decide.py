@@ -360,10 +360,11 @@ REFUSED: tuple[tuple[Reason, str, Callable[[], World]], ...] = (
 )
 
 
-@pytest.mark.parametrize(("expected", "why", "made"), REFUSED, ids=str)
-def test_one_change_is_refused_by_name(
-    expected: Reason, why: str, made: Callable[[], World]
-) -> None:
+@pytest.mark.parametrize(
+    ("expected", "made"),
+    [pytest.param(reason, made, id=f"{reason}: {why}") for reason, why, made in REFUSED],
+)
+def test_one_change_is_refused_by_name(expected: Reason, made: Callable[[], World]) -> None:
     decision = made().decide()
     assert isinstance(decision.verdict, Refusal)
     assert decision.verdict.reason is expected, decision.verdict.detail

@@ -6,7 +6,7 @@ import io
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
 import pytest
@@ -57,12 +57,15 @@ def serving(
 ) -> Iterator[tuple[Api, list[tuple[str, str, dict[str, str], bytes]]]]:
     seen: list[tuple[str, str, dict[str, str], bytes]] = []
     fields = {"status": status, "answer": answer, "headers_sent": headers, "seen": seen}
-    with HTTPServer(("127.0.0.1", 0), type("Answer", (Recorder,), fields)) as server:
+    answering = type("Answer", (Recorder,), fields)
+    with ThreadingHTTPServer(("127.0.0.1", 0), answering) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
+        api = Api(f"http://127.0.0.1:{server.server_port}/")
         try:
-            yield Api(f"http://127.0.0.1:{server.server_port}/"), seen
+            yield api, seen
         finally:
+            api._pool.clear()
             server.shutdown()
             thread.join()
 

@@ -10,8 +10,10 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from securesystemslib.signer import SSlibKey
 
 from interlock_core.errors import WireError
+from interlock_core.keybytes import public_key_bytes
 from interlock_core.order import Authorisation
 from interlock_core.roster import MAX_ROSTER, Judge, Roster, read_roster
 from interlock_core.statement import Opened
@@ -279,3 +281,22 @@ def test_a_damaged_roster_is_refused_and_never_a_traceback(data: st.DataObject) 
     except WireError:
         return
     assert encode(read) == bad
+
+
+@pytest.mark.parametrize(
+    "public",
+    [
+        64 * "0",
+        "01" + 62 * "0",
+        "01" + 60 * "0" + "80",
+        "ec" + 60 * "f" + "7f",
+        "ed" + 60 * "f" + "7f",
+        "ee" + 60 * "f" + "ff",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+    ],
+)
+def test_a_key_for_which_anybody_can_sign_is_nobodys(public: str) -> None:
+    key = SSlibKey(64 * "0", "ed25519", "ed25519", {"public": public})
+    with pytest.raises(WireError, match="small order"):
+        public_key_bytes(key)

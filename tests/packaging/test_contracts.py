@@ -21,6 +21,7 @@ ACTING = {
     "durable",
     "http",
     "keys",
+    "released",
     "store",
     "tuf_metadata",
     "tuf_repository",

@@ -225,13 +225,18 @@ def _no_sha256(targets: Targets) -> None:
     targets.targets[f"{PRODUCT}/1.0.0/fw.img"].hashes = {"sha512": "0" * 128}
 
 
+def _side_channel(targets: Targets) -> None:
+    targets.targets[f"{PRODUCT}/1.0.0/fw.img"].unrecognized_fields["side"] = "channel"
+
+
 FORGED = {
+    "a field beside the facts": (_side_channel, "bad_facts"),
     "no SBOM": (_no_sbom, "no_sbom"),
     "a reference to nothing": (_dangling, "missing_reference"),
     "a path outside": (_elsewhere, "outside_delegation"),
-    "no facts": (_no_facts, "malformed"),
-    "facts of another version": (_other_version, "malformed"),
-    "no SHA-256": (_no_sha256, "malformed"),
+    "no facts": (_no_facts, "bad_facts"),
+    "facts of another version": (_other_version, "bad_facts"),
+    "no SHA-256": (_no_sha256, "bad_hashes"),
 }
 
 

@@ -6,6 +6,7 @@ import multiprocessing
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from securesystemslib.signer import Signer
 
@@ -34,8 +35,8 @@ def test_statements_of_many_threads_all_reach_the_directive(bench: Bench) -> Non
     bench.say_all(said, authorise(said))
     stops = [stop(said, by=by, site=f"s{n}") for n in range(6) for by in ("olga", "omar")]
 
-    def say(one: Opened[object]) -> int:
-        answer = bench.client.application.test_client().post(  # type: ignore[attr-defined]
+    def say(one: Opened[Any]) -> int:
+        answer = bench.client.application.test_client().post(
             "/v1/statements", data=wire.encode(one.envelope), content_type="application/json"
         )
         return int(answer.status_code)

@@ -20,7 +20,7 @@ def written(tmp_path: Path, text: str) -> Path:
 def test_the_sample_is_accepted_and_its_paths_start_at_the_file(tmp_path: Path) -> None:
     settings = load_settings(written(tmp_path, sample()))
     assert settings.store_directory == tmp_path / "store"
-    assert settings.database == f"sqlite:///{tmp_path / 'server.sqlite3'}"
+    assert settings.database_file == tmp_path / "server.sqlite3"
     assert settings.key_uris["image-online"] == str(tmp_path / "online/image-online.key.json")
     assert settings.tls is None
     assert call("sample").out == sample()
@@ -41,6 +41,7 @@ def test_the_sample_is_accepted_and_its_paths_start_at_the_file(tmp_path: Path) 
         ("workers = 2", 'tls_key_file = "key.pem"', "belong together: set both"),
         ('store_directory = "store"\n', "", "missing required field `store_directory`"),
         ('"pending"', '"store/pending"', "pending_directory lies inside"),
+        ('"server.sqlite3"', '"sqlite:///x.sqlite3"', "name its file instead"),
         ('"server.sqlite3"', '"store/x/server.sqlite3"', "database lies inside"),
     ],
 )
@@ -96,5 +97,5 @@ def test_an_address_of_ipv6_stands_in_brackets() -> None:
 def test_another_database_is_a_url(tmp_path: Path) -> None:
     text = SERVER_TOML.replace('"server.sqlite3"', '"postgresql+psycopg://localhost/interlock"')
     settings = load_settings(written(tmp_path, text))
-    assert settings.database.startswith("postgresql")
+    assert settings.database_url == "postgresql+psycopg://localhost/interlock"
     assert settings.database_file is None

@@ -73,6 +73,7 @@ def test_a_cut_between_any_two_writes_of_the_store(
     old = state(began, Reader(fleet, tmp_path / "old"))
     began.back.database.close()
     seen = set()
+    new = old
     for number in range(200):
         bench = Bench(fleet.copy(tmp_path / f"cut-{number}"), signers)
         bench.restart(CutStore(bench.store, number))

@@ -212,7 +212,7 @@ def test_an_image_that_is_not_released_as_ordered_is_named() -> None:
     gone = directed(said, authorise(said), of=Released(None, {}))
     assert (gone.images, gone.unlisted) == ({}, (target().path,))
     other = released(order(targets=(target(),)))
-    other.products[PRODUCT][target().path].hashes = {"sha256": "0" * 64}  # type: ignore[index]
+    other.products[PRODUCT][target().path].hashes = {"sha256": "0" * 64}
     assert directed(said, authorise(said), of=other).unlisted == (target().path,)
 
 
@@ -262,9 +262,9 @@ def test_what_is_said_about_one_product_crowds_out_no_other() -> None:
     recall = order(kind="recall")
     start = opening(recall)
     honest = [recall, authorise(recall), start, authorise(start)]
-    said = directed(*papers, *honest)
-    assert len(said.directive) <= MAX_DIRECTIVE
-    assert set(said.cut) == {"a-pump", "b-pump", "c-pump"}
-    entry = product(said)
+    full = directed(*papers, *honest)
+    assert len(full.directive) <= MAX_DIRECTIVE
+    assert set(full.cut) == {"a-pump", "b-pump", "c-pump"}
+    entry = product(full)
     assert (entry.order, entry.chain) == (recall.envelope, (start.envelope,))
     assert len(entry.authorisations) == 2

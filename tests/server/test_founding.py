@@ -212,7 +212,7 @@ def test_without_a_passphrase_it_says_where_to_put_one(
     text = empty.config.read_text().replace('passphrase_file = "passphrase"\n', "")
     empty.config.write_text(text)
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
-    words = ("init", empty.ceremony, "--config", empty.config, *ALL, "--json")
+    words = ["init", str(empty.ceremony), "--config", str(empty.config), *ALL, "--json"]
     done = call(*words)
     assert (done.code, done.answer["reason"]) == (2, "no_passphrase")
     credentials = tmp_path / "credentials"
@@ -253,3 +253,15 @@ def test_a_full_disk_is_named(empty: Fleet) -> None:
     assert (done.code, done.answer["reason"]) == (30, "disk")
     assert "the disk is full" in done.err
     assert call("init", empty.ceremony, "--config", empty.config, *ALL).code == 0
+
+
+def test_a_lost_store_is_not_begun_again(empty: Fleet) -> None:
+    words = ("init", empty.ceremony, "--config", empty.config, "--json")
+    assert call(*words, "--cohort", CANARY).code == 0
+    shutil.rmtree(empty.home / "store/director/canary")
+    lost = call(*words)
+    assert (lost.code, lost.answer["reason"]) == (20, "store_lost")
+    shutil.rmtree(empty.home / "store")
+    lost = call(*words)
+    assert (lost.code, lost.answer["reason"]) == (20, "store_lost")
+    assert files_under(empty.home / "store") == set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from copy import copy
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,12 @@ def test_bytes_that_the_store_holds_are_not_asked_for_again(bench: Bench) -> Non
     assert bench.commit(sha256(text)).json["version"] == 2
 
 
+def test_a_release_may_hold_the_same_bytes_as_an_earlier_one(bench: Bench, tmp_path: Path) -> None:
+    same = Release("2.0.0", 20, content=V1.content)
+    bench.release(2, V1, same)
+    assert Reader(bench.fleet, tmp_path).read(bench.store, "image", same.path, NOW) == V1.content
+
+
 # Refusals before anything is kept
 
 Change = Callable[[Fleet], tuple[str, bytes]]
@@ -175,6 +182,12 @@ def _facts(of: Release = V2, **facts: Any) -> Change:
         targets.targets[of.path].unrecognized_fields["custom"] |= facts
 
     return _changed(change)
+
+
+def _second_image_of_v1(targets: Targets) -> None:
+    path = f"{PRODUCT}/1.0.0/other.img"
+    targets.targets[path] = copy(targets.targets[V1.path])
+    targets.targets[path].path = path
 
 
 def _outside(targets: Targets) -> None:
@@ -257,6 +270,7 @@ def _v1_gone(targets: Targets) -> None:
         (_changed(_sbom_gone), 403, "missing_reference"),
         (_changed(_sbom_of_another_kind), 403, "missing_reference"),
         (_facts(release_counter=10), 403, "counter_not_raised"),
+        (_changed(_second_image_of_v1), 403, "version_reused"),
         (_facts(V1, markets=["DE", "US"]), 403, "target_changed"),
         (_changed(_v1_longer), 403, "target_changed"),
         (_changed(_v1_gone), 403, "target_removed"),
@@ -435,3 +449,13 @@ def test_refresh_sweeps_what_waits_for_nothing(bench: Bench, waiting: str) -> No
     assert bench.commit(waiting).json["reason"] == "targets_missing"
     bench.send(waiting, V2.sbom)
     assert bench.commit(waiting).status_code == 200
+
+
+def test_two_paths_may_hold_the_same_bytes(bench: Bench) -> None:
+    twin = Release("2.0.0", 20, V1.content)
+    text = release_2(bench.fleet, twin)
+    offered = bench.offer(PRODUCT, text)
+    assert [one["path"] for one in offered.json["missing"]] == [twin.path, twin.sbom_path]
+    for data in twin.files.values():
+        assert bench.send(sha256(text), data).status_code == 204
+    assert bench.commit(sha256(text)).status_code == 200

@@ -231,7 +231,8 @@ def test_a_poll_reads_no_file_twice_and_no_database(
 ) -> None:
     etag = bench.client.get(POLL).headers["ETag"]
     bench.back.database.close()
-    bench.settings.database_file.unlink()  # type: ignore[union-attr]
+    assert bench.settings.database_file is not None
+    bench.settings.database_file.unlink()
 
     def never(*_: object, **__: object) -> None:
         raise AssertionError("a poll with nothing new opened a file")
@@ -246,7 +247,8 @@ def test_a_file_replaced_between_look_and_read_is_served_whole(
 ) -> None:
     path = bench.store.path(POLL[1:])
     assert bench.client.get(POLL).status_code == 200
-    real, turns = os.stat, []
+    real = os.stat
+    turns: list[int] = []
 
     def stat(file: object, *args: object, **kwargs: object) -> os.stat_result:
         status = real(file, *args, **kwargs)  # type: ignore[arg-type]
@@ -265,7 +267,7 @@ def test_a_file_replaced_between_look_and_read_is_served_whole(
 def test_what_is_remembered_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("interlock_server.web.read_path._MAX_KNOWN", 3)
     read_path = ReadPath(bench.store, Response("elsewhere"))
-    client = Client(read_path)  # type: ignore[arg-type]
+    client = Client(read_path)
     for key in bench.store.list("director/")[:8]:
         assert client.get(f"/{key}").status_code == 200
     assert len(read_path._known) <= 3

@@ -20,8 +20,8 @@ from tests.server.world import Fleet, call
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    file = tmp_path / "private" / "server.sqlite3"
-    return Database(f"sqlite:///{file}", file)
+    file = tmp_path / "a private? 100%#place" / "server.sqlite3"
+    return Database(None, file)
 
 
 def test_the_migrations_make_the_tables(database: Database) -> None:

@@ -17,33 +17,33 @@ from tests.support.papers import order, session
 def challenge(bench: Bench) -> str:
     answer = bench.post("/v1/challenges", {})
     assert answer.status_code == 201
-    text: str = answer.json["challenge"]  # type: ignore[index]
+    text: str = answer.json["challenge"]
     return text
 
 
 def answer_with(bench: Bench, said: Opened[Any]) -> tuple[int, str]:
     answer = bench.post("/v1/tokens", said.envelope)
-    return answer.status_code, str(answer.json.get("reason", ""))  # type: ignore[union-attr]
+    return answer.status_code, str(answer.json.get("reason", ""))
 
 
 def token(bench: Bench, by: str = "olga") -> str:
     answer = bench.post("/v1/tokens", session(challenge(bench), by=by).envelope)
     assert answer.status_code == 201, answer.text
-    text: str = answer.json["token"]  # type: ignore[index]
+    text: str = answer.json["token"]
     return text
 
 
 def read(bench: Bench, bearer: str | None) -> tuple[int, str]:
     headers = {"Authorization": bearer} if bearer is not None else {}
     answer = bench.client.get("/v1/rollouts", headers=headers)
-    return answer.status_code, str(answer.json.get("reason", ""))  # type: ignore[union-attr]
+    return answer.status_code, str(answer.json.get("reason", ""))
 
 
 def test_a_signed_challenge_is_a_token_to_read_with(bench: Bench) -> None:
     for person in ("olga", "ada", "mona", "hanna"):
         assert read(bench, f"Bearer {token(bench, person)}") == (200, "")
     stated = bench.post("/v1/challenges", {}).json
-    assert stated["expires"] == wire.format_time(NOW + timedelta(minutes=2))  # type: ignore[index]
+    assert stated["expires"] == wire.format_time(NOW + timedelta(minutes=2))
 
 
 @pytest.mark.parametrize(

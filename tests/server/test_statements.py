@@ -195,7 +195,7 @@ def test_those_who_may_do(bench: Bench) -> None:
 
 
 def renewed(bench: Bench, *persons: Any, **fields: Any) -> None:
-    made = people.roster(*persons, **{"seq": 2, "issued": NOW} | fields)
+    made = people.roster(*persons, seq=2, issued=NOW, **fields)
     bench.publish_roster(wire.encode(made), version=2)
 
 

@@ -21,7 +21,6 @@ from tuf.api import exceptions
 from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Root, TargetFile, Targets
 from tuf.ngclient import Updater
 from tuf.ngclient.fetcher import FetcherInterface
-from werkzeug.test import Client, TestResponse
 
 from interlock_core import keys, wire
 from interlock_core.directive import Directive, read_directive
@@ -366,6 +365,7 @@ class Bench:
         self.back: Backstage = backstage(
             self.settings, self.signers, clock=self.clock, writes=writes
         )
+        self._client: Any = None
 
     @property
     def store(self) -> FileStore:
@@ -387,24 +387,22 @@ class Bench:
         self.back.database.close()
         self.plug(writes)
         self.services = services(self.back)
-        self.__dict__.pop("_client", None)
 
     @property
-    def client(self) -> Client:
-        if "_client" not in self.__dict__:
-            app = create_app(self.services)
-            self.__dict__["_client"] = app.test_client()
-        client: Client = self.__dict__["_client"]
-        return client
+    def client(self) -> Any:
+        """Flask's test client; as Any, because an answer's ``json`` would be optional otherwise."""
+        if self._client is None:
+            self._client = create_app(self.services).test_client()
+        return self._client
 
     # What people do
 
-    def post(self, path: str, body: object, **kwargs: Any) -> TestResponse:
+    def post(self, path: str, body: object, **kwargs: Any) -> Any:
         return self.client.post(
             path, data=wire.encode(body), content_type="application/json", **kwargs
         )
 
-    def say(self, opened: Opened[Any]) -> TestResponse:
+    def say(self, opened: Opened[Any]) -> Any:
         """Post one statement."""
         return self.post("/v1/statements", opened.envelope)
 
@@ -413,29 +411,29 @@ class Bench:
             answer = self.say(paper)
             assert answer.status_code in {200, 201}, answer.text
 
-    def offer(self, role: str, text: bytes) -> TestResponse:
+    def offer(self, role: str, text: bytes) -> Any:
         """Post signed metadata."""
         return self.post("/v1/publications", {"metadata": {role: text.decode()}})
 
-    def send(self, id_: str, data: bytes, **kwargs: Any) -> TestResponse:
+    def send(self, id_: str, data: bytes, **kwargs: Any) -> Any:
         return self.client.put(
             f"/v1/publications/{id_}/targets/{sha256(data)}", data=data, **kwargs
         )
 
-    def commit(self, id_: str) -> TestResponse:
+    def commit(self, id_: str) -> Any:
         return self.post(f"/v1/publications/{id_}/commit", {})
 
     def publish(self, role: str, text: bytes, files: Iterable[bytes] = ()) -> None:
         """Everything from the first call to the last."""
         offered = self.offer(role, text)
         assert offered.status_code == 201, offered.text
-        missing = {one["sha256"] for one in offered.json["missing"]}  # type: ignore[index]
+        missing = {one["sha256"] for one in offered.json["missing"]}
         for data in files:
             if sha256(data) in missing:
                 assert self.send(sha256(text), data).status_code == 204
         done = self.commit(sha256(text))
         assert done.status_code == 200, done.text
-        assert done.json["state"] == "published"  # type: ignore[index]
+        assert done.json["state"] == "published"
 
     def delegate(self) -> None:
         self.publish("targets", sign(self.fleet.delegations(), TARGETS))

@@ -5,9 +5,9 @@ Rules (``architecture.md``, section 5; the states and their order are in ``journ
 1. Each state is durable before what belongs to it is done. ``recover`` says what every state means
    when it is found after a power cut.
 2. What is written is unarmed: until the last moment a power cut boots the old firmware.
-3. The last moment is one step: take the lease that clinical software sees, read the slot back,
-   fetch and decide again on the freshest directive, ask the interlock again, arm; then decide once
-   more, and disarm if that refuses; then reboot.
+3. The last moment is one step: take the lease that clinical software sees, fetch the freshest
+   directive, read the slot back, ask the interlock again, decide, arm; then decide once more, and
+   disarm if that refuses; then reboot.
 4. A refusal leaves what is written where it is: the next run does not download it again.
 """
 
@@ -68,7 +68,7 @@ def recover(context: Context, journal: Journal, standing: Standing) -> Journal:
         # Armed, and nothing known of it: it takes another decision to boot it.
         context.installer.disarm()
     match journal.state:
-        case State.REBOOTING:
+        case State.REBOOTING | State.LAST_MOMENT:
             return context.note(journal.at(State.WAITING))
         case State.DOWNLOADING:
             return context.note(journal.at(State.IDLE, attempt=None))
@@ -143,9 +143,16 @@ def _written(context: Context, journal: Journal, judgement: Judgement) -> Journa
 
 def _last_moment(context: Context, journal: Journal) -> Outcome:
     assert journal.attempt is not None
+    slot, length = context.installer.inactive(), journal.attempt.length
     try:
-        found = context.installer.read_back(context.installer.inactive(), journal.attempt.length)
-        judgement = judge(context, check.ask(context), Phase.INSTALL, slot_sha256=found, ask=True)
+        _remember_present(context)
+        judgement = judge(
+            context,
+            check.ask(context),
+            Phase.INSTALL,
+            slot_sha256=lambda: context.installer.read_back(slot, length),
+            ask=True,
+        )
     except InterlockError:
         context.note(journal.at(State.WAITING))
         raise
@@ -155,7 +162,6 @@ def _last_moment(context: Context, journal: Journal) -> Outcome:
             return _not_what_is_wanted(context, journal, judgement, refusal)
         return _wait(context, journal, refusal, judgement.at)
     attempt = _attempt(context, journal, judgement)
-    _remember_present(context)
     journal = context.note(journal.at(State.REBOOTING, attempt=attempt))
     try:
         context.installer.arm()
@@ -164,7 +170,7 @@ def _last_moment(context: Context, journal: Journal) -> Outcome:
             judgement.believed,
             context.memory(),
             Phase.REBOOT,
-            slot_sha256=found,
+            slot_sha256=judgement.slot_sha256,
             ask=True,
         )
         refusal = final.refusal()

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from interlock_client import reading, trust
+from interlock_client import reading, scratch, trust
 from interlock_client.context import Context, embedded_root
 from interlock_client.fetch import BundleFetcher
 from interlock_client.memory import Memory
@@ -110,7 +110,7 @@ def _facts(
     fetcher = BundleFetcher(server, bundle)
     with trust.refreshed(state, server, fetcher, roots, settings.cohort, now) as both:
         facts = reading.read(settings, state, both, memory)
-        trust.adopt(state, both.tree)
+        scratch.adopt(state, both.tree)
     if facts.new_roster is not None:
         durable.replace(state.roster, facts.new_roster, mode=0o600)
     return facts

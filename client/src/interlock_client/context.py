@@ -70,6 +70,7 @@ class Context:
             proxy=settings.proxy,
             ca_file=settings.ca_file,
             limits=self.limits,
+            rate_limit=settings.rate_limit_bytes_per_second,
         )
 
     def close(self) -> None:

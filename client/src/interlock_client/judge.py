@@ -7,19 +7,19 @@ Rules:
 2. Every decision is recorded with everything that went into it; so is a refusal that came before
    anything could be decided.
 3. Only a decision that was reached is remembered as the last one. A clock that is far ahead makes
-   all metadata look expired, so nothing is decided, and nothing remains of it once it is right.
+   metadata look expired or the roster old, and nothing remains of that once it is right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from interlock_client import interlock, poll, trust
+from interlock_client import interlock, poll, scratch
 from interlock_client.believe import Believed, believe
 from interlock_client.context import Context, running
 from interlock_client.journal import Journal
@@ -35,6 +35,7 @@ from interlock_core.facts import (
     KnownStop,
     Local,
     Phase,
+    Reason,
     Refusal,
     Trusted,
     exit_of,
@@ -42,6 +43,8 @@ from interlock_core.facts import (
 from interlock_core.order import Window
 
 HOLD_SHOWN = 200
+
+_TOO_LATE = frozenset({Reason.EXPIRED_METADATA, Reason.ROSTER_STALE})
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,14 @@ class Judgement:
     Attributes:
         memory: as it is now on the disk.
         at: the time of the decision.
+        slot_sha256: digest of the inactive slot, if the decision took it in.
     """
 
     decision: Decision
     believed: Believed
     memory: Memory
     at: datetime
+    slot_sha256: str | None
 
     def refusal(self) -> Outcome | None:
         """The outcome of a refusal; None if it was a grant."""
@@ -92,13 +97,12 @@ def judge(context: Context, polled: Polled, phase: Phase, **asked: Any) -> Judge
         ConfigurationError, NotFoundError: an embedded root is missing or wrong.
     """
     memory = context.memory()
-    trust.sweep(context.state)
+    scratch.sweep(context.state)
     polled = poll.restored(polled, context.settings.cohort, context.state)
     now = context.times.decision_time(memory.clock_floor, memory.last)
     try:
         believed = believe(context, polled, memory, now)
     except RefusedError as e:
-        poll.forget(context.state)
         poll.note_trouble(context.state, e.reason, now)
         _record(context, now, phase, {"outcome": "refused", "reason": e.reason, "detail": str(e)})
         raise
@@ -115,7 +119,7 @@ def again(
     memory: Memory,
     phase: Phase,
     *,
-    slot_sha256: str | None = None,
+    slot_sha256: str | Callable[[], str] | None = None,
     ask: bool = False,
 ) -> Judgement:
     """Decide another phase about what is believed already.
@@ -125,20 +129,21 @@ def again(
         believed: what both repositories say.
         memory: floors in force.
         phase: what is asked for.
-        slot_sha256: digest of the inactive slot.
+        slot_sha256: digest of the inactive slot; or reads it back, after all that was fetched.
         ask: whether to ask the clinical interlock.
 
     Raises:
         TransientError: the disk did not do it.
     """
     settings = context.settings
+    found = slot_sha256() if callable(slot_sha256) else slot_sha256
     now = context.times.decision_time(memory.clock_floor, memory.last)
     gateway = _gateway(context, memory, context.journal())
     floor = memory.order_floor(settings.product, settings.cohort)
-    local = _local(context, now, slot_sha256=slot_sha256, ask=ask)
-    floors = _floors(memory, floor)
+    local = _local(context, now, slot_sha256=found, ask=ask)
+    floors = _floors(memory, floor, memory.stops(settings.product))
     decision = decide(phase, believed.facts.trusted, gateway, floors, local, now)
-    memory = context.remember(_learned(context, memory, decision.floors, now))
+    memory = context.remember(_learned(context, memory, decision, now))
     verdict = decision.verdict
     _record(
         context,
@@ -155,7 +160,7 @@ def again(
         wanted=decision.wanted,
         checks=decision.checks,
     )
-    return Judgement(decision, believed, memory, now)
+    return Judgement(decision, believed, memory, now, found)
 
 
 def _gateway(context: Context, memory: Memory, journal: Journal) -> facts.Gateway:
@@ -213,22 +218,31 @@ def _hold(context: Context) -> str | None:
     return "".join(c if c.isprintable() else "?" for c in text)[:HOLD_SHOWN] or "no reason given"
 
 
-def _floors(memory: Memory, floor: OrderFloor) -> Floors:
+def _floors(memory: Memory, floor: OrderFloor, stops: Iterable[RecordedStop]) -> Floors:
     return Floors(
         roster_seq=memory.roster_seq,
         order_seq=floor.seq,
         order_id=floor.id,
-        stops=tuple(KnownStop(stop.id, stop.order, stop.cohort, stop.site) for stop in floor.stops),
+        stops=tuple(
+            KnownStop(stop.id, stop.order, stop.cohort, stop.site, stop.author) for stop in stops
+        ),
     )
 
 
-def _learned(context: Context, memory: Memory, floors: Floors, now: datetime) -> Memory:
-    settings = context.settings
+def _learned(context: Context, memory: Memory, decision: Decision, now: datetime) -> Memory:
+    settings, floors, verdict = context.settings, decision.floors, decision.verdict
+    too_late = isinstance(verdict, Refusal) and verdict.reason in _TOO_LATE
     floor = OrderFloor(
         seq=floors.order_seq,
         id=floors.order_id,
         stops=tuple(
-            RecordedStop(id=stop.id, order=stop.order, cohort=stop.cohort, site=stop.site)
+            RecordedStop(
+                id=stop.id,
+                order=stop.order,
+                cohort=stop.cohort,
+                site=stop.site,
+                author=stop.author,
+            )
             for stop in floors.stops
         ),
     )
@@ -236,7 +250,7 @@ def _learned(context: Context, memory: Memory, floors: Floors, now: datetime) ->
         memory,
         roster_seq=floors.roster_seq,
         orders=memory.orders | {f"{settings.product}/{settings.cohort}": floor},
-        last=context.times.remember(now),
+        last=memory.last if too_late else context.times.remember(now),
     )
 
 

@@ -36,6 +36,7 @@ class RecordedStop(Kept, frozen=True, kw_only=True):
     order: str
     cohort: str | None
     site: str | None
+    author: str = ""
 
 
 class OrderFloor(Kept, frozen=True, kw_only=True):
@@ -100,6 +101,11 @@ class Memory(Kept, frozen=True, kw_only=True):
     def order_floor(self, product: str, cohort: str) -> OrderFloor:
         """The floor of one product and cohort."""
         return self.orders.get(f"{product}/{cohort}", OrderFloor())
+
+    def stops(self, product: str) -> tuple[RecordedStop, ...]:
+        """Every stop recorded for a product: a gateway that is moved forgets none."""
+        floors = (floor for name, floor in self.orders.items() if name.startswith(f"{product}/"))
+        return tuple({stop.id: stop for floor in floors for stop in floor.stops}.values())
 
     def below(self, versions: Mapping[str, int]) -> str | None:
         """The first of these metadata versions that lies below its floor, described."""

@@ -13,23 +13,20 @@ Rules:
 from __future__ import annotations
 
 import http.client
-import socket
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from interlock_client import __version__
+from interlock_client.line import Line, watched
 from interlock_core.errors import RefusedError, TransientError
 
 CHUNK: Final = 256 * 1024
-MAX_WATCHED: Final = 32
-"""Open connections that are watched: more than there can be servers."""
 USER_AGENT: Final = f"interlock-client/{__version__}"
 
 
@@ -82,30 +79,6 @@ class HttpStatusError(TransientError):
         self.status = status
 
 
-@dataclass
-class Line:
-    """Every connection that is open, so that a deadline can end it (rule 2)."""
-
-    requests: int = 0
-    _open: list[socket.socket] = field(default_factory=list)
-
-    def opened(self, connection: socket.socket) -> socket.socket:
-        """Watch a new connection."""
-        # A duplicate: TLS takes the original over, and both mean the same connection.
-        self._open.append(connection.dup())
-        if len(self._open) > MAX_WATCHED:
-            self._open.pop(0).close()
-        return connection
-
-    def cut(self) -> None:
-        """End every connection, whatever it waits for."""
-        while self._open:
-            connection = self._open.pop()
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-            connection.close()
-
-
 class Server:
     """One server.
 
@@ -127,7 +100,7 @@ class Server:
         ca_file: Path | None = None,
     ) -> None:
         self.url = url
-        self._limits = limits
+        self.limits = limits
         self._line = line
         settings: dict[str, Any] = {
             "timeout": urllib3.Timeout(connect=limits.connect_seconds, read=limits.silence_seconds),
@@ -138,7 +111,7 @@ class Server:
         self._pool = (
             urllib3.ProxyManager(proxy, **settings) if proxy else urllib3.PoolManager(**settings)
         )
-        self._pool.pool_classes_by_scheme = _watched(line)
+        self._pool.pool_classes_by_scheme = watched(line)
 
     def get(
         self, path: str, *, limit: int, etag: str | None = None, too_long: str = "too_long"
@@ -157,7 +130,7 @@ class Server:
             TransientError: ``network``.
         """
         headers = {"If-None-Match": etag} if etag is not None else {}
-        with self._exchange(path, headers, self._limits.answer_seconds) as response:
+        with self._exchange(path, headers, self.limits.answer_seconds) as response:
             if response.status == 304 and etag is not None:
                 return Answer(304, etag, b"")
             if response.status != 200:
@@ -177,7 +150,7 @@ class Server:
             RefusedError: ``hash_mismatch``: the server announces another length.
             TransientError: ``network``: it broke off, or is too slow.
         """
-        limits = self._limits
+        limits = self.limits
         deadline = limits.image_seconds + length / limits.image_bytes_per_second
         with self._exchange(path, {}, deadline) as response:
             if response.status != 200:
@@ -199,17 +172,11 @@ class Server:
     def _exchange(
         self, path: str, headers: Mapping[str, str], seconds: float
     ) -> Iterator[urllib3.BaseHTTPResponse]:
-        late = threading.Event()
         url = self.url + path
-
-        def end() -> None:
-            late.set()
-            self._line.cut()
-
-        timer = threading.Timer(seconds, end)
+        timer = threading.Timer(seconds, self._line.end)
         timer.daemon = True
+        self._line.begin()
         timer.start()
-        self._line.requests += 1
         try:
             response = self._pool.request(
                 "GET",
@@ -226,11 +193,11 @@ class Server:
                     # What was not read is not wanted: the server shall not go on sending it.
                     response.close()
                     self._line.cut()
-            if late.is_set():
+            if self._line.over:
                 # A body without a length ends like this; it is not whole.
                 raise TransientError(_too_slow(url, seconds), reason="network")
         except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as e:
-            why = _too_slow(url, seconds) if late.is_set() else _cause(url, e)
+            why = _too_slow(url, seconds) if self._line.over else _cause(url, e)
             raise TransientError(why, reason="network") from e
         finally:
             timer.cancel()
@@ -265,18 +232,29 @@ def connect(
     proxy: str | None = None,
     ca_file: Path | None = None,
     limits: Limits | None = None,
+    rate_limit: int | None = None,
 ) -> Servers:
     """The servers of a configuration. Nothing is sent yet.
+
+    Args:
+        urls: base URLs, in order of preference.
+        proxy: URL of an HTTP proxy, or None.
+        ca_file: certificates to trust instead of the system's, or None.
+        limits: how long they may take; the usual, by default.
+        rate_limit: what images are slowed down to, in bytes per second: no deadline may forbid it.
 
     Raises:
         TransientError: the CA file cannot be read.
     """
     line = Line()
+    limits = limits or Limits()
+    if rate_limit is not None:
+        least = min(limits.image_bytes_per_second, max(1, rate_limit // 2))
+        limits = replace(limits, image_bytes_per_second=least)
     if ca_file is not None and not ca_file.is_file():
         raise TransientError(f"The CA file {ca_file} cannot be read: mend `ca_file`.")
     each = tuple(
-        Server(url, limits=limits or Limits(), line=line, proxy=proxy, ca_file=ca_file)
-        for url in urls
+        Server(url, limits=limits, line=line, proxy=proxy, ca_file=ca_file) for url in urls
     )
     return Servers(each, line)
 
@@ -289,26 +267,6 @@ def _read(response: urllib3.BaseHTTPResponse, most: int) -> Iterator[bytes]:
             return
         most -= len(chunk)
         yield chunk
-
-
-def _watched(line: Line) -> dict[str, type[urllib3.HTTPConnectionPool]]:
-    """Connection pools that show every new connection to ``line``."""
-
-    class Plain(HTTPConnection):
-        def _new_conn(self) -> socket.socket:
-            return line.opened(super()._new_conn())
-
-    class Secure(HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            return line.opened(super()._new_conn())
-
-    class PlainPool(urllib3.HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(urllib3.HTTPSConnectionPool):
-        ConnectionCls = Secure
-
-    return {"http": PlainPool, "https": SecurePool}
 
 
 def _too_slow(url: str, seconds: float) -> str:

@@ -13,7 +13,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +78,8 @@ class StateDir:
         Raises:
             TransientError: ``busy``, or the directory cannot be used.
         """
-        durable.mkdir(self.root, mode=0o700)
+        # Others may look for the lease in it; what is kept is for the agent's eyes.
+        durable.mkdir(self.root)
         with exclusive(self.root / "lock", "Another interlock-client is at work here"):
             yield
 
@@ -87,12 +88,21 @@ class StateDir:
 def exclusive(path: Path, busy: str, *, mode: int = 0o600) -> Iterator[None]:
     """Hold an exclusive ``flock`` on ``path``, which is made if it is missing and stays.
 
+    Args:
+        path: the file.
+        busy: what to say when somebody else holds it.
+        mode: permission bits, whatever the umask says; who may read it may hold it too.
+
     Raises:
         TransientError: ``busy``: somebody else holds it; or it cannot be opened.
     """
+    durable.mkdir(path.parent)
     with durable.translated("lock", path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
+        # It may belong to somebody else, who then decides who may read it.
+        with suppress(PermissionError):
+            os.fchmod(descriptor, mode)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as e:

@@ -16,10 +16,7 @@ Rules (``statements.md``, "Trusted metadata" and "Version floors"):
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,10 +28,11 @@ from tuf.api import exceptions
 from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.ngclient import Updater, UpdaterConfig
 
+from interlock_client import scratch
 from interlock_client.fetch import BundleFetcher
 from interlock_client.servers import Server
-from interlock_client.state import StateDir, remove_tree
-from interlock_core import disk, durable
+from interlock_client.state import StateDir
+from interlock_core import durable
 from interlock_core.errors import ConfigurationError, RefusedError, TransientError, WireError
 from interlock_core.tuf_metadata import (
     MAX_LENGTH,
@@ -51,7 +49,6 @@ IMAGE: Final = "image"
 AnyRole = TypeVar("AnyRole", Root, Timestamp, Snapshot, Targets)
 
 _ROOT_FILE: Final = re.compile(r"([1-9][0-9]*)\.root\.json\Z")
-_TREE: Final = "trusted-"
 
 
 @dataclass(frozen=True)
@@ -175,66 +172,26 @@ def refreshed(
 ) -> Iterator[Refreshed]:
     """Refresh both repositories from one server in a scratch copy (rules 1 to 5).
 
-    The copy is thrown away at the end unless ``adopt`` was called; genuine newer roots are kept.
+    The copy is thrown away at the end unless ``scratch.adopt`` was called; genuine newer roots
+    are kept.
 
     Raises:
         RefusedError: rule 5.
         ConfigurationError: an embedded root is not one.
         TransientError: ``network``, or the disk.
     """
-    tree = state.root / f"{_TREE}{secrets.token_hex(8)}"
-    with durable.translated("copy the trusted metadata to", tree):
-        _copy(state.trusted, tree)
     director = f"director/{cohort}"
-    try:
-        yield Refreshed(
-            _refresh(tree, IMAGE, server, fetcher, roots.image, now),
-            _refresh(tree, director, server, fetcher, roots.director, now),
-            tree,
-        )
-    except (RefusedError, TransientError):
-        for prefix in (IMAGE, director):
-            _keep_roots(tree / prefix, state.trusted / prefix)
-        raise
-    finally:
-        if _in_force(state) != tree.name:
-            shutil.rmtree(tree, ignore_errors=True)
-
-
-def adopt(state: StateDir, tree: Path) -> None:
-    """Make a scratch copy the trusted metadata in force, if it differs (rule 1).
-
-    Raises:
-        TransientError: the disk did not do it; the metadata before is in force.
-    """
-    if state.trusted.is_dir() and _contents(tree) == _contents(state.trusted):
-        return
-    durable.fsync_tree(tree)
-    with durable.translated("flush", state.root):
-        disk.sync_directory(state.root)
-    durable.switch_link(state.trusted, tree.name)
-    sweep(state)
-
-
-def sweep(state: StateDir) -> None:
-    """Remove what refreshes that were cut off have left.
-
-    Raises:
-        TransientError: the disk did not do it.
-    """
-    with durable.translated("sweep", state.root):
-        kept = _in_force(state)
-        left = [
-            entry
-            for entry in state.root.iterdir()
-            if entry.name.startswith(_TREE) and entry.name != kept
-        ]
-    for tree in left:
-        remove_tree(tree)
-
-
-def _in_force(state: StateDir) -> str | None:
-    return state.trusted.readlink().name if state.trusted.is_symlink() else None
+    with scratch.copied(state) as tree:
+        try:
+            yield Refreshed(
+                _refresh(tree, IMAGE, server, fetcher, roots.image, now),
+                _refresh(tree, director, server, fetcher, roots.director, now),
+                tree,
+            )
+        except (RefusedError, TransientError):
+            for prefix in (IMAGE, director):
+                _keep_roots(tree / prefix, state.trusted / prefix)
+            raise
 
 
 def _refresh(
@@ -262,11 +219,11 @@ def _refresh(
             updater.refresh()
     repository = Repository(prefix, directory, server, fetcher, updater)
     with _as_untrusted(prefix):
-        for path in sorted((directory / "root_history").iterdir()):
-            _check_root(path)
+        first = parse_metadata(root, Root, what="embedded root").signed.version
+        for version in range(first, repository.root().version + 1):
+            _check_root(directory / "root_history" / f"{version}.root.json")
         if prefix == IMAGE:
             check_top_level(repository.targets())
-        repository.root()
         repository.timestamp()
         repository.snapshot()
         repository.targets()
@@ -306,12 +263,12 @@ def _named(prefix: str) -> Iterator[None]:
         raise TransientError(f"{prefix}: {e}.", reason="network") from e
 
 
-def _keep_roots(scratch: Path, trusted: Path) -> None:
+def _keep_roots(refreshed_: Path, trusted: Path) -> None:
     """Keep genuine newer roots of a refresh that failed (rule 1).
 
     Each chains to the one before, so that a part of them is good as well.
     """
-    history = scratch / "root_history"
+    history = refreshed_ / "root_history"
     if not history.is_dir() or not trusted.parent.is_dir():
         return
     durable.mkdir(trusted / "root_history")
@@ -330,27 +287,3 @@ def _keep_roots(scratch: Path, trusted: Path) -> None:
 def _root_version(path: Path) -> int:
     match = _ROOT_FILE.match(path.name)
     return int(match[1]) if match else 0
-
-
-def _copy(trusted: Path, tree: Path) -> None:
-    if trusted.is_dir():
-        # ngclient replaces files and never writes into one: links cost nothing and are safe.
-        shutil.copytree(trusted, tree, symlinks=True, copy_function=_link)
-    else:
-        tree.mkdir(mode=0o700)
-
-
-def _link(source: str, destination: str) -> None:
-    try:
-        os.link(source, destination, follow_symlinks=False)
-    except OSError:
-        # Not every file system has hard links.
-        shutil.copy2(source, destination, follow_symlinks=False)
-
-
-def _contents(tree: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(tree).as_posix(): path.read_bytes()
-        for path in tree.rglob("*")
-        if path.is_file()
-    }

@@ -27,7 +27,8 @@ fully authorised raises the order floor (6).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -335,23 +336,42 @@ _TO_CHANGE: Final[tuple[tuple[str, _Rule], ...]] = (
 def _learn_stops(c: _Case) -> None:
     """Record every validly signed stop (16).
 
-    A full record keeps those of orders in force first, and lets those go first that a resume has
-    ended: or else whoever signs 64 stops leaves no room for the next, which must not be forgotten.
+    A full record lets those go first that a resume has ended, and is shared evenly among those who
+    signed: or else whoever signs 64 stops leaves no room for the next, which must not be forgotten.
     """
     c.stops = tuple(
-        KnownStop(stop.id, stop.said.order, stop.said.cohort, stop.said.site)
+        KnownStop(stop.id, stop.said.order, stop.said.cohort, stop.said.site, stop.said.author)
         for stop in _open_all(c.entry.stops if c.entry else (), Stop)
         if stop_counts(c.judge, stop, c.gateway.cohort)
     )
     c.read = _read(c)
     in_force, over = {c.floor_was.order_id}, frozenset[str]()
     if isinstance(c.read, Papers):
-        in_force.add(c.read.order.id)
+        if accepted_at(c.judge, c.read, c.gateway.cohort) is not None:
+            in_force.add(c.read.order.id)
         c.chain = read_chain(c.judge, c.read, c.gateway.cohort)
         over = cleared(c.chain)
     known = {stop.id: stop for stop in (*c.floors.stops, *c.stops)}
-    ranked = sorted(known.values(), key=lambda s: (s.id in over, s.order not in in_force))
+    ranked = _shared(sorted(known.values(), key=lambda s: s.order not in in_force), over)
     c.floors = replace(c.floors, roster_seq=c.trusted.roster.seq, stops=tuple(ranked[:MAX_STOPS]))
+
+
+def _shared(stops: Sequence[KnownStop], over: Set[str]) -> list[KnownStop]:
+    """Everybody's first stop before anybody's second; of one person, one of each order first.
+
+    So a stolen key drives out nothing that others signed, and of what its owner signed no last stop
+    of any order. Those in ``over`` come last; otherwise the order given stands.
+    """
+    about, by = Counter[tuple[str, str]](), Counter[str]()
+    turns: list[tuple[bool, int, KnownStop]] = []
+    for stop in stops:
+        turns.append((stop.id in over, about[stop.author, stop.order], stop))
+        about[stop.author, stop.order] += stop.id not in over
+    shared: list[tuple[bool, int, KnownStop]] = []
+    for ended, _, stop in sorted(turns, key=lambda turn: turn[:2]):
+        shared.append((ended, by[stop.author], stop))
+        by[stop.author] += 1
+    return [stop for _, _, stop in sorted(shared, key=lambda turn: turn[:2])]
 
 
 def decide(

@@ -171,6 +171,7 @@ class KnownStop:
     order: str
     cohort: str | None
     site: str | None
+    author: str = ""
 
 
 @dataclass(frozen=True)

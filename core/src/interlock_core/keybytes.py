@@ -7,6 +7,7 @@ Rules:
 2. A key is its public key bytes (DER SubjectPublicKeyInfo), never its id: libraries count one key
    under two ids twice, and one PEM can be spelled in many ways.
 3. Ed25519 keys are 64 lower-case hexadecimal digits, as TUF writes them; the others are PEM.
+4. An Ed25519 key of small order, all zeros among them, is refused: anybody can sign for it.
 """
 
 from __future__ import annotations
@@ -43,6 +44,11 @@ MIN_RSA_BITS: Final = 3072
 MAX_PEM_LENGTH: Final = 8192
 
 _ED25519_HEX: Final = re.compile(r"[0-9a-f]{64}\Z")
+_P25519: Final = 2**255 - 19
+_SMALL_ORDER_8: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+"""The y of two points of order 8; the other two have its negative."""
+_SMALL_ORDER: Final = frozenset({0, 1, _P25519 - 1, _SMALL_ORDER_8, _P25519 - _SMALL_ORDER_8})
+"""The y of every point of Ed25519's curve whose order is 1, 2, 4 or 8."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,8 @@ def _crypto_key(key: Key) -> PublicKeyTypes:
         raise _bad_key(key, "it has no public value of a sensible length")
     if key.keytype == "ed25519" and _ED25519_HEX.match(public) is None:
         raise _bad_key(key, "an Ed25519 key is 64 lower-case hexadecimal digits")
+    if key.keytype == "ed25519" and _is_weak(bytes.fromhex(public)):
+        raise _bad_key(key, "it is of small order, and anybody can sign for it")
     try:
         crypto_key: PublicKeyTypes = (
             Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
@@ -152,6 +160,12 @@ def _crypto_key(key: Key) -> PublicKeyTypes:
     if not _fits(key.scheme, crypto_key):
         raise _bad_key(key, f"its value is not a {kind.title} key")
     return crypto_key
+
+
+def _is_weak(ed25519: bytes) -> bool:
+    """Whether these 32 bytes spell a point of small order, canonically or not (rule 4)."""
+    y = int.from_bytes(ed25519, "little") % 2**255
+    return y % _P25519 in _SMALL_ORDER
 
 
 def _fits(scheme: str, key: PublicKeyTypes) -> bool:

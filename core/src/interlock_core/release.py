@@ -131,7 +131,8 @@ def read_image(path: str, custom: Mapping[str, Any] | None) -> Image:
     Raises:
         WireError: there are none, they are malformed, or they contradict the path (rule 2).
     """
-    if custom is None:
+    if not isinstance(custom, Mapping):
+        # Absent, or signed with any other value: python-tuf passes on what it finds.
         raise WireError(f"The target {path} carries no facts (custom): it is no image.")
     image = convert(dict(custom), Image, what=f"custom of {path}")
     if encode(dict(custom)) != encode(image):

@@ -95,7 +95,7 @@ def issued_of(signed: Signed) -> datetime | None:
     """When offline metadata was issued, or None if it does not say (rule 5).
 
     Raises:
-        WireError: the field is not a time.
+        WireError: the field is not a time, or one after its own expiry.
     """
     text = signed.unrecognized_fields.get(ISSUED)
     if text is None:
@@ -107,6 +107,9 @@ def issued_of(signed: Signed) -> datetime | None:
         time = None
     if time is None:
         raise WireError(f"The field 'issued' of {signed.type} is not a time.")
+    if time > signed.expires:
+        # Believed, it would push gateways' clocks to where nothing is fresh any more.
+        raise WireError(f"The field 'issued' of {signed.type} lies after its own expiry.")
     return time.astimezone(UTC)
 
 

@@ -24,9 +24,9 @@ from interlock_core import durable, wire
 from interlock_core.api import Publication, PublicationRequest
 from interlock_core.errors import NotFoundError, RefusedError, TransientError
 from interlock_core.http import Api
+from interlock_core.released import sha256_of
 from interlock_core.tuf_metadata import serialise, verify_new_offline
 from interlock_repo.event import Event
-from interlock_repo.released import sha256_of
 from interlock_repo.signatures import Tally
 
 Progress = Callable[[IO[bytes], int, str], AbstractContextManager[IO[bytes]]]

@@ -24,6 +24,7 @@ from tuf.api.metadata import Metadata, Root, Targets
 from interlock_core import durable, wire
 from interlock_core.errors import InterlockError, NotFoundError, RefusedError
 from interlock_core.names import ROSTER_PATH
+from interlock_core.released import sha256_of
 from interlock_core.roster import MAX_ROSTER, Roster, read_roster
 from interlock_core.tuf_metadata import (
     MAX_LENGTH,
@@ -45,7 +46,7 @@ from interlock_repo.event import (
     EventFile,
     event_files,
 )
-from interlock_repo.released import check_release, new_paths, sha256_of
+from interlock_repo.released import check_release, new_paths
 from interlock_repo.rosters import check_roster
 from interlock_repo.signatures import (
     MAX_SIGNATURE,

@@ -22,11 +22,12 @@ from tuf.api.metadata import DelegatedRole, TargetFile, Targets
 
 from interlock_core.keybytes import KEY_SCHEMES
 from interlock_core.release import Image
+from interlock_core.released import images, read_facts, sha256_of
 from interlock_core.roster import Roster
 from interlock_core.tuf_metadata import ISSUED, delegated_roles
 from interlock_core.wire import format_time, sha256_hex
 from interlock_repo.event import Event
-from interlock_repo.released import images, new_paths, read_facts, sha256_of
+from interlock_repo.released import new_paths
 from interlock_repo.signatures import Signed, Tally
 from interlock_repo.trust import HOLDERS, Holder, role_of, spoken
 

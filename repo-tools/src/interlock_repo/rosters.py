@@ -20,8 +20,9 @@ from interlock_core.errors import RefusedError
 from interlock_core.keybytes import PublicKey
 from interlock_core.keys import NamedKey
 from interlock_core.names import ROSTER_PATH
+from interlock_core.released import sha256_of
 from interlock_core.roster import MAX_ROSTER, Roster
-from interlock_repo.released import following, sha256_of
+from interlock_repo.released import following
 from interlock_repo.specs import RosterSpec
 
 

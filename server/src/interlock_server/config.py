@@ -113,7 +113,7 @@ class Settings:
     """Checked settings, with every path made whole.
 
     Attributes:
-        database: an SQLAlchemy URL.
+        database_url: an SQLAlchemy URL, or None for SQLite.
         database_file: where SQLite keeps it, or None for another database.
         key_uris: by the name of the online key.
         passphrase_file: None means the systemd credential ``interlock-online``.
@@ -129,7 +129,7 @@ class Settings:
     tls: tuple[Path, Path] | None
     store_directory: Path
     pending_directory: Path
-    database: str
+    database_url: str | None
     database_file: Path | None
     largest_target_bytes: int
     key_uris: dict[str, str]
@@ -169,6 +169,8 @@ def _checked(path: Path, file: _File) -> Settings:
         raise ConfigurationError(f"server.listen and server.health_listen are both {listen}.")
     store = base / file.storage.store_directory
     database_file = None if "://" in file.storage.database else base / file.storage.database
+    if database_file is None and file.storage.database.startswith("sqlite"):
+        raise ConfigurationError("storage.database is a URL of SQLite: name its file instead.")
     for name, private in (
         ("pending_directory", base / file.storage.pending_directory),
         ("database", database_file),
@@ -188,7 +190,7 @@ def _checked(path: Path, file: _File) -> Settings:
         tls=_tls(base, file.server, listen),
         store_directory=store,
         pending_directory=base / file.storage.pending_directory,
-        database=file.storage.database if database_file is None else f"sqlite:///{database_file}",
+        database_url=file.storage.database if database_file is None else None,
         database_file=database_file,
         largest_target_bytes=file.storage.largest_target_bytes,
         key_uris={

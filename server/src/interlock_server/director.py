@@ -61,23 +61,30 @@ class Directed:
 def in_force(judge: Judge, on_file: OnFile, product: str, cohort: str) -> Opened[Order] | None:
     """The order in force for a product at a cohort (rules 1 and 2)."""
     least = judge.roster.min_order_seq.get(product, 0)
-    accepted = [
-        order
-        for order in on_file.orders
-        if order.said.product == product
-        and order.said.seq >= least
-        and accepted_at(judge, on_file.papers(order), cohort) is not None
-    ]
-    top = _highest(order for order in accepted if order.said.kind != "baseline")
-    baseline = _highest(order for order in accepted if order.said.kind == "baseline")
+    # From the highest number down, so that the many orders of the past are not judged each time.
+    candidates = sorted(
+        (o for o in on_file.orders if o.said.product == product and o.said.seq >= least),
+        key=lambda order: -order.said.seq,
+    )
+
+    def first(*, baseline: bool) -> Opened[Order] | None:
+        return next(
+            (
+                order
+                for order in candidates
+                if (order.said.kind == "baseline") == baseline
+                and accepted_at(judge, on_file.papers(order), cohort) is not None
+            ),
+            None,
+        )
+
+    top = first(baseline=False)
+    if top is not None and top.said.expires > judge.now:
+        return top
+    baseline = first(baseline=True)
     if top is None or baseline is None:
         return top or baseline
-    over = top.said.expires <= judge.now
-    return baseline if over and baseline.said.seq > top.said.seq else top
-
-
-def _highest(orders: Iterable[Opened[Order]]) -> Opened[Order] | None:
-    return max(orders, key=lambda order: order.said.seq, default=None)
+    return baseline if baseline.said.seq > top.said.seq else top
 
 
 def direct(

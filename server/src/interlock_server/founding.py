@@ -169,7 +169,8 @@ def found(
         cohorts: to be added; those that are there stay.
 
     Raises:
-        ConflictError: this server belongs to another ceremony.
+        ConflictError: ``other_ceremony``: this server belongs to another one; ``store_lost``: the
+            Store no longer holds what was published.
         ConfigurationError: no cohort at all, or an online key is wrong.
         WireError: ``bad_name``: a cohort's name.
         TransientError: the store or the database failed; run it again.
@@ -179,6 +180,8 @@ def found(
     with database.writing() as session:
         new = _claim(session, ceremony, clock())
         known = publisher.cohorts(session)
+        if not new:
+            _check_not_lost(store, known)
         added = sorted(set(cohorts) - set(known))
         if not known and not added:
             raise ConfigurationError("Name at least one cohort: --cohort NAME.")
@@ -220,6 +223,21 @@ def _claim(session: Session, ceremony: Ceremony, now: datetime) -> bool:
             reason="other_ceremony",
         )
     return False
+
+
+def _check_not_lost(store: Store, cohorts: Collection[str]) -> None:
+    """See that the Store holds the heads that the database knows were made.
+
+    They are made in the transaction that notes them, so if they are missing, the Store was lost,
+    and beginning again at version 1 would look like an attack to every gateway.
+    """
+    for prefix in (IMAGE, *map(director_prefix, cohorts)):
+        if StoredRepository(store, prefix).timestamp() is None:
+            raise ConflictError(
+                f"The store has lost the repository {prefix}, which was published from here: "
+                "restore it; gateways would refuse one that begins again.",
+                reason="store_lost",
+            )
 
 
 def _put_first(store: Store, prefix: str, role: str, data: bytes) -> None:

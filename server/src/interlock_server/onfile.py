@@ -10,10 +10,10 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 from sqlalchemy import select
@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from interlock_core.chain import Papers
 from interlock_core.order import Authorisation, Go, Order, Stop
-from interlock_core.statement import Opened, Said, open_statement, read_envelope
+from interlock_core.statement import Opened, S, Said, open_statement, read_envelope
 from interlock_server.db.tables import StatementRow
 
 POSTED: Final = (Order, Authorisation, Go, Stop)
@@ -31,25 +31,38 @@ MAX_AHEAD: Final = timedelta(minutes=2)
 """How far ahead of ours the clock of somebody who signs may be."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class OnFile:
     """Accepted statements by kind, in the order of acceptance; opened, not judged."""
 
-    orders: list[Opened[Order]] = field(default_factory=list)
-    authorisations: list[Opened[Authorisation]] = field(default_factory=list)
-    goes: list[Opened[Go]] = field(default_factory=list)
-    stops: list[Opened[Stop]] = field(default_factory=list)
+    orders: tuple[Opened[Order], ...]
+    authorisations: tuple[Opened[Authorisation], ...]
+    goes: tuple[Opened[Go], ...]
+    stops: tuple[Opened[Stop], ...]
+
+    @cached_property
+    def _goes(self) -> Mapping[str, Sequence[Opened[Go]]]:
+        return _grouped(self.goes, lambda go: go.order)
+
+    @cached_property
+    def _stops(self) -> Mapping[str, Sequence[Opened[Stop]]]:
+        return _grouped(self.stops, lambda stop: stop.order)
+
+    @cached_property
+    def _words(self) -> Mapping[str, Sequence[Opened[Authorisation]]]:
+        return _grouped(self.authorisations, lambda word: word.id)
 
     def papers(self, order: Opened[Order]) -> Papers:
         """All that was said about one order, as ``chain`` takes it."""
-        goes = [go for go in self.goes if go.said.order == order.id]
-        about = {order.id, *(go.id for go in goes)}
-        words = [word for word in self.authorisations if word.said.id in about]
+        goes = self._goes.get(order.id, ())
+        words = [
+            word for id_ in (order.id, *(go.id for go in goes)) for word in self._words.get(id_, ())
+        ]
         return Papers(order, words, goes)
 
-    def stops_of(self, order: Opened[Order]) -> list[Opened[Stop]]:
+    def stops_of(self, order: Opened[Order]) -> Sequence[Opened[Stop]]:
         """The stops that name an order."""
-        return [stop for stop in self.stops if stop.said.order == order.id]
+        return self._stops.get(order.id, ())
 
     def judging_time(self, now: datetime) -> datetime:
         """Now, or a little later if somebody's clock is ahead of ours.
@@ -69,7 +82,7 @@ class OnFile:
 
 
 # Opening costs a parse and a second encoding, and every publication reads what the last one read.
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=4096)
 def open_kept(envelope: bytes) -> Opened[Any]:
     """Open an envelope as it was kept.
 
@@ -79,20 +92,26 @@ def open_kept(envelope: bytes) -> Opened[Any]:
     return open_statement(read_envelope(envelope), POSTED)
 
 
+def _grouped(
+    opened: Iterable[Opened[S]], key: Callable[[S], str]
+) -> Mapping[str, Sequence[Opened[S]]]:
+    groups: dict[str, list[Opened[S]]] = {}
+    for one in opened:
+        groups.setdefault(key(one.said), []).append(one)
+    return groups
+
+
 def collect(opened: Iterable[Opened[Any]]) -> OnFile:
     """Sort statements by kind."""
-    on_file = OnFile()
+    kinds: dict[type[Said], list[Opened[Any]]] = {type_: [] for type_ in POSTED}
     for one in opened:
-        match one.said:
-            case Order():
-                on_file.orders.append(one)
-            case Authorisation():
-                on_file.authorisations.append(one)
-            case Go():
-                on_file.goes.append(one)
-            case Stop():
-                on_file.stops.append(one)
-    return on_file
+        kinds[type(one.said)].append(one)
+    return OnFile(
+        orders=tuple(kinds[Order]),
+        authorisations=tuple(kinds[Authorisation]),
+        goes=tuple(kinds[Go]),
+        stops=tuple(kinds[Stop]),
+    )
 
 
 def read_on_file(session: Session, orders: Sequence[str] | None = None) -> OnFile:

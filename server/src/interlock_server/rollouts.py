@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from interlock_core.api import CohortView, Rollout, RolloutState, RolloutSummary
-from interlock_core.chain import accepted_at, cleared, read_chain, stop_counts
+from interlock_core.chain import Papers, accepted_at, cleared, read_chain, stop_counts
 from interlock_core.order import Order
 from interlock_core.roster import OPERATOR, Judge
 from interlock_core.statement import Opened
@@ -21,78 +21,82 @@ from interlock_server.director import in_force
 from interlock_server.onfile import OnFile
 
 
-def view(judge: Judge, on_file: OnFile, order: Opened[Order], served: Iterable[str]) -> Rollout:
-    """Everything about one rollout.
+class Views:
+    """The views of one moment.
 
     Args:
         judge: the roster in force, at the time of the question.
-        on_file: all statements: other orders may supersede this one.
-        order: which.
+        on_file: all statements: one order may supersede another.
         served: the cohorts that this server serves.
     """
-    papers = on_file.papers(order)
-    cohorts = _cohort_views(judge, on_file, order, served)
-    return Rollout(
-        summary=_summary(judge, order, cohorts),
-        order=order.envelope,
-        authorisations=tuple(word.envelope for word in papers.authorisations),
-        goes=tuple(go.envelope for go in papers.goes),
-        stops=tuple(stop.envelope for stop in on_file.stops_of(order)),
-        cohorts=cohorts,
-    )
+
+    def __init__(self, judge: Judge, on_file: OnFile, served: Iterable[str]) -> None:
+        self._judge = judge
+        self._on_file = on_file
+        self._served = frozenset(served)
+        self._in_force: dict[tuple[str, str], str | None] = {}
+
+    def rollout(self, order: Opened[Order]) -> Rollout:
+        """Everything about one rollout."""
+        papers = self._on_file.papers(order)
+        cohorts = self._cohorts(order)
+        return Rollout(
+            summary=_summary(self._judge, order, cohorts),
+            order=order.envelope,
+            authorisations=tuple(word.envelope for word in papers.authorisations),
+            goes=tuple(go.envelope for go in papers.goes),
+            stops=tuple(stop.envelope for stop in self._on_file.stops_of(order)),
+            cohorts=cohorts,
+        )
+
+    def summary(self, order: Opened[Order]) -> RolloutSummary:
+        """One line about one rollout."""
+        return _summary(self._judge, order, self._cohorts(order))
+
+    def _cohorts(self, order: Opened[Order]) -> tuple[CohortView, ...]:
+        return tuple(
+            self._cohort(order, cohort) for cohort in order.said.cohorts() if cohort in self._served
+        )
+
+    def _cohort(self, order: Opened[Order], cohort: str) -> CohortView:
+        judge, papers = self._judge, self._on_file.papers(order)
+        chain = read_chain(judge, papers, cohort)
+        over = cleared(chain)
+        return CohortView(
+            cohort=cohort,
+            accepted_at=accepted_at(judge, papers, cohort),
+            missing=_missing(judge, papers, cohort),
+            stages_open=len(chain.stages),
+            objection=chain.objection,
+            live_until=chain.live_until(0),
+            standing_stops=tuple(
+                stop.id
+                for stop in self._on_file.stops_of(order)
+                if stop.id not in over
+                and stop.said.cohort in {None, cohort}
+                and stop_counts(judge, stop, cohort)
+            ),
+            in_force=self._current(order.said.product, cohort) == order.id,
+        )
+
+    def _current(self, product: str, cohort: str) -> str | None:
+        """The id of the order in force; found once for all the orders that it supersedes."""
+        key = (product, cohort)
+        if key not in self._in_force:
+            order = in_force(self._judge, self._on_file, product, cohort)
+            self._in_force[key] = order.id if order else None
+        return self._in_force[key]
 
 
-def summary(
-    judge: Judge, on_file: OnFile, order: Opened[Order], served: Iterable[str]
-) -> RolloutSummary:
-    """One line about one rollout; arguments as ``view``."""
-    return _summary(judge, order, _cohort_views(judge, on_file, order, served))
-
-
-def _cohort_views(
-    judge: Judge, on_file: OnFile, order: Opened[Order], served: Iterable[str]
-) -> tuple[CohortView, ...]:
-    known = set(served)
-    return tuple(
-        _cohort_view(judge, on_file, order, cohort)
-        for cohort in order.said.cohorts()
-        if cohort in known
-    )
-
-
-def _cohort_view(judge: Judge, on_file: OnFile, order: Opened[Order], cohort: str) -> CohortView:
-    papers = on_file.papers(order)
-    chain = read_chain(judge, papers, cohort)
-    over = cleared(chain)
-    current = in_force(judge, on_file, order.said.product, cohort)
-    return CohortView(
-        cohort=cohort,
-        accepted_at=accepted_at(judge, papers, cohort),
-        missing=_missing(judge, on_file, order, cohort),
-        stages_open=len(chain.stages),
-        objection=chain.objection,
-        live_until=chain.live_until(0),
-        standing_stops=tuple(
-            stop.id
-            for stop in on_file.stops_of(order)
-            if stop.id not in over
-            and stop.said.cohort in {None, cohort}
-            and stop_counts(judge, stop, cohort)
-        ),
-        in_force=current is not None and current.id == order.id,
-    )
-
-
-def _missing(judge: Judge, on_file: OnFile, order: Opened[Order], cohort: str) -> tuple[str, ...]:
+def _missing(judge: Judge, papers: Papers, cohort: str) -> tuple[str, ...]:
     """What the order still lacks to be accepted at a cohort, for people."""
-    rules = judge.roster.rules_for(cohort)
+    rules, order = judge.rules_for(cohort), papers.order
     if rules is None:
         return (f"a roster rule that covers {cohort}",)
     lacking = []
     if judge.author_is(order, (OPERATOR,), cohort) is None:
         lacking.append(f"{order.said.author} as an operator over {cohort}")
-    words = on_file.papers(order).authorisations
-    missing = judge.missing(order, rules.start, words, cohort)
+    missing = judge.missing(order, rules.start, papers.authorisations, cohort)
     lacking += [f"{count} more {role}" for role, count in sorted(missing.items())]
     return tuple(lacking)
 

@@ -83,7 +83,7 @@ def open_database(settings: Settings) -> Database:
     Raises:
         ConfigurationError: the settings name no usable database.
     """
-    return Database(settings.database, settings.database_file)
+    return Database(settings.database_url, settings.database_file)
 
 
 def backstage(

@@ -50,10 +50,15 @@ def finish(outcome: Outcome, *, as_json: bool) -> None:
     if as_json:
         print_json(outcome.fields())
     elif outcome.exit_code is Exit.DONE:
-        click.echo(f"{outcome.outcome}: {outcome.detail}")
+        click.echo(plain(f"{outcome.outcome}: {outcome.detail}"))
     else:
-        click.echo(f"{outcome.outcome} ({outcome.reason}): {outcome.detail}", err=True)
+        click.echo(plain(f"{outcome.outcome} ({outcome.reason}): {outcome.detail}"), err=True)
     raise SystemExit(int(outcome.exit_code))
+
+
+def plain(text: str) -> str:
+    """One printable line: some of it may come from a server, and terminals obey escapes."""
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def print_json(fields: Mapping[str, Any]) -> None:

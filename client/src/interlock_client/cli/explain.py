@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from interlock_client import context, explain
-from interlock_client.cli.edge import common, config_path, finish, print_json
+from interlock_client.cli.edge import common, config_path, finish, plain, print_json
 
 
 @click.command(
@@ -51,4 +51,4 @@ def _show(checks: list[Mapping[str, Any]]) -> None:
     for item in checks:
         mark = "pass" if item["passed"] else "FAIL"
         detail = f": {item['detail']}" if item["detail"] else ""
-        click.echo(f"  {mark}  {item['rule']}{detail}")
+        click.echo(plain(f"  {mark}  {item['rule']}{detail}"))

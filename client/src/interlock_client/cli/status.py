@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from interlock_client import context, status
-from interlock_client.cli.edge import common, config_path, print_json
+from interlock_client.cli.edge import common, config_path, plain, print_json
 
 
 @click.command(
@@ -28,7 +28,7 @@ def command(*, config: Path | None, as_json: bool) -> None:
         print_json({"outcome": "status", "reason": found["state"], **found})
         return
     for line in _lines(found):
-        click.echo(line)
+        click.echo(plain(line))
 
 
 def _lines(found: Mapping[str, Any]) -> list[str]:

@@ -26,6 +26,10 @@ from interlock_core.errors import ConfigurationError, RefusedError
 
 CHUNK: Final = 1 << 20
 
+# A pipe that somebody put in a slot's place is an error, and nothing to wait for.
+_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+_WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+
 
 @dataclass(frozen=True)
 class SlotInstaller:
@@ -51,7 +55,14 @@ class SlotInstaller:
 
         Raises:
             RefusedError: ``unexpected_slot``: the slot that runs is not the committed one.
+            ConfigurationError: both slots are one file or device under two names.
         """
+        with durable.translated("look at", self.settings.b):
+            if _same(self.settings.a, self.settings.b):
+                raise ConfigurationError(
+                    f"The slots {self.settings.a} and {self.settings.b} are one and the same: "
+                    "mend [installer], or the firmware that runs would be overwritten."
+                )
         standing = self.standing()
         if standing.booted != standing.active:
             raise RefusedError(
@@ -95,7 +106,7 @@ class SlotInstaller:
         self.environment.change(lambda state: boot.invalidate(state, slot))
         with durable.translated("open", path):
             disk.step("make", path)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(path, _WRITE, 0o600)
         try:
             written = 0
             for chunk in chunks:
@@ -120,7 +131,7 @@ class SlotInstaller:
         with durable.translated("read", path):
             if not path.exists():
                 return digest.hexdigest()
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(path, _READ)
             try:
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
                 while length > 0 and (chunk := os.read(descriptor, min(CHUNK, length))):
@@ -149,6 +160,17 @@ class SlotInstaller:
 
     def _path(self, slot: Slot) -> Path:
         return self.settings.a if slot == "a" else self.settings.b
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file or one device, by whatever names."""
+    try:
+        found, beside = one.stat(), other.stat()
+    except FileNotFoundError:
+        return False
+    if stat.S_ISBLK(found.st_mode) and stat.S_ISBLK(beside.st_mode):
+        return found.st_rdev == beside.st_rdev
+    return os.path.samestat(found, beside)
 
 
 def _is_device(path: Path) -> bool:

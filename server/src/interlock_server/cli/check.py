@@ -56,6 +56,6 @@ def check(config: Path, hashes: bool, as_json: bool) -> int:
 
 
 def _private(settings: Settings) -> tuple[Path, ...]:
-    keys = [Path(uri) for uri in settings.key_uris.values() if ":" not in uri]
+    keys = [Path(uri) for uri in settings.key_uris.values() if uri.startswith("/")]
     others = [settings.passphrase_file, settings.database_file]
     return (*keys, *(path for path in others if path is not None))

@@ -23,7 +23,7 @@ from interlock_core.errors import Exit, InterlockError
 
 OUTCOMES: Final = {
     Exit.DONE: "done",
-    Exit.OTHER: "failed",
+    Exit.OTHER: "error",
     Exit.USAGE: "usage",
     Exit.DEFERRED: "deferred",
     Exit.REFUSED: "refused",
@@ -115,7 +115,7 @@ def fail(message: str, reason: str, code: Exit, words: list[str]) -> NoReturn:
     """Say an error (rule 2) and leave."""
     if "--json" in words:
         click.echo(json.dumps({"outcome": OUTCOMES[code], "reason": reason, "detail": message}))
-    click.echo(f"interlock-server: {_one_line(message)}", err=True)
+    click.echo(f"interlock-server: {_one_line(message)} [{reason}]", err=True)
     sys.exit(int(code))
 
 

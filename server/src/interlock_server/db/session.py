@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Engine, create_engine, event, update
+from sqlalchemy import URL, Engine, create_engine, event, update
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
@@ -72,17 +72,19 @@ class Database:
     Nothing connects before the first session, so an object may be made before a process forks.
 
     Args:
-        url: an SQLAlchemy URL.
+        url: an SQLAlchemy URL, unless it is SQLite.
         file: where SQLite keeps it; None for another database.
 
     Raises:
         ConfigurationError: the URL is wrong, or its driver is not installed.
     """
 
-    def __init__(self, url: str, file: Path | None) -> None:
+    def __init__(self, url: str | None, file: Path | None) -> None:
         self.file = file
         try:
-            self.engine: Engine = create_engine(url)
+            # Not as text: a directory may have a name that means something in a URL.
+            sqlite = URL.create("sqlite", database=str(file))
+            self.engine: Engine = create_engine(url if url is not None else sqlite)
         except (ArgumentError, NoSuchModuleError, ImportError) as e:
             raise ConfigurationError(f"storage.database is not usable: {e}.") from e
         if self.engine.dialect.name == "sqlite":

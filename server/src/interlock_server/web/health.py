@@ -177,6 +177,11 @@ class _Server(WSGIServer):
         self.server_name, self.server_port = host, port
         self.setup_environ()
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A caller that broke off, or was too slow, is no news."""
+        del request
+        _log.debug("the health listener lost %s", client_address, exc_info=True)
+
 
 def serve_health(listener: socket.socket, back: Backstage) -> None:
     """Answer on a socket that listens, from a thread of this process, as long as it lives.

@@ -21,7 +21,7 @@ from interlock_server import __version__
 from interlock_server.db.tables import StatementRow
 from interlock_server.image import read_released
 from interlock_server.onfile import find, read_on_file
-from interlock_server.rollouts import summary, view
+from interlock_server.rollouts import Views
 from interlock_server.web.bodies import answer, is_digest, read_json
 from interlock_server.web.tokens import bearer
 from interlock_server.wiring import Services
@@ -59,8 +59,8 @@ def blueprint(services: Services) -> Blueprint:
             on_file = read_on_file(session)
             served = back.publisher.cohorts(session)
         by_id = {order.id: order for order in on_file.orders}
-        now = judge()
-        items = tuple(summary(now, on_file, by_id[id_], served) for id_ in ids[:PAGE])
+        views = Views(judge(), on_file, served)
+        items = tuple(views.summary(by_id[id_]) for id_ in ids[:PAGE])
         return answer(RolloutPage(items=items, next=page + 1 if len(ids) > PAGE else None))
 
     @routes.get("/rollouts/<id_>")
@@ -72,7 +72,7 @@ def blueprint(services: Services) -> Blueprint:
             served = back.publisher.cohorts(session)
         if order is None or not isinstance(order.said, Order):
             raise NotFoundError(f"There is no order {id_[:12]} here.", reason="unknown_order")
-        return answer(view(judge(), on_file, order, served))
+        return answer(Views(judge(), on_file, served).rollout(order))
 
     @routes.get("/info")
     def info() -> Response:
