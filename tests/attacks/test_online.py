@@ -16,11 +16,13 @@ from tuf.api.metadata import DelegatedRole, Delegations, TargetFile
 from interlock_client.cli.edge import finish
 from interlock_core.errors import Exit
 from interlock_core.keybytes import PublicKey
+from interlock_core.names import ROSTER_PATH
 from interlock_core.order import Authorisation, Order, Stop
 from interlock_core.placement import point
 from interlock_core.roster import Grant
 from interlock_core.statement import Envelope, open_as
 from interlock_core.tuf_metadata import serialise
+from interlock_core.wire import encode
 from tests.attacks.simulator import CANARY, IMAGE, OPERATOR, WARDS, Simulator, edited, stage
 from tests.client.world import APPROVERS, MONITOR, PRODUCT, World, new_keys
 
@@ -132,6 +134,9 @@ class TestRollouts:
             "kind": {"kind": "recall"},
         }
         sim.forge(rollout, **changes[what])
+        if what == "targets":
+            rollout.releases = [other]
+            sim.show(rollout)
         sim.refuses("unauthorised_rollout", online=True)
 
     def test_a_larger_share_than_was_signed(self, sim: Simulator) -> None:
@@ -356,9 +361,12 @@ class TestOnePersonToo:
 
     def test_one_key_of_two_people(self, sim: Simulator) -> None:
         """Such a roster is refused whole."""
-        persons = list(sim.world.put_roster().persons)
-        persons[1] = msgspec.structs.replace(persons[1], keys=persons[2].keys)
-        sim.world.put_roster(persons=tuple(persons))
+        roster = sim.world.put_roster()
+        mine, hers = (encode(roster.persons[number].keys) for number in (1, 2))
+        data = encode(roster).replace(mine, hers)
+        info = TargetFile.from_data(ROSTER_PATH, data, ["sha256"])
+        sim.world.put_target("image", info, data)
+        sim.world.put_role("interlock", {ROSTER_PATH: info})
         sim.world.image.publish()
         sim.world.bundle(WARDS)
         with sim.unchanged():

@@ -158,6 +158,11 @@ REFUSED: tuple[tuple[Reason, str, Callable[[], World]], ...] = (
         lambda: honest().with_trusted(expiries=(Expiry("image/timestamp", NOW),)),
     ),
     (
+        Reason.EXPIRED_METADATA,
+        "no metadata at all",
+        lambda: honest().with_trusted(expiries=()),
+    ),
+    (
         Reason.ROSTER_STALE,
         "35 days old",
         lambda: honest().with_trusted(roster=roster(issued=NOW - days(35))),
@@ -177,6 +182,11 @@ REFUSED: tuple[tuple[Reason, str, Callable[[], World]], ...] = (
         Reason.WRONG_COHORT,
         "a timestamp of no cohort",
         lambda: honest().with_trusted(director_cohorts=(None, CANARY, CANARY)),
+    ),
+    (
+        Reason.WRONG_COHORT,
+        "no cohort of the director's metadata",
+        lambda: honest().with_trusted(director_cohorts=()),
     ),
     (
         Reason.WRONG_FLEET,

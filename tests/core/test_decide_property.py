@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
@@ -23,7 +24,7 @@ from interlock_core import chain, decide, decide_here, decide_target, placement
 from interlock_core.chain import _Reading
 from interlock_core.facts import Decision, Grant, Phase, Refusal
 from interlock_core.roster import Judge
-from interlock_core.statement import Opened
+from interlock_core.statement import Envelope, Opened
 from tests.core import worlds
 from tests.core.mutation import mutated
 from tests.core.predicates import OF_A_GRANT, OF_ANY, broken
@@ -77,6 +78,70 @@ def test_an_honest_rollout_is_granted() -> None:
     for seed in range(150):
         rollout = honest(random.Random(seed)).build()  # noqa: S311  as above
         assert isinstance(rollout.decide(Phase.REBOOT).verdict, Grant), seed
+
+
+def shown_as(
+    rng: random.Random,
+    drawn: World,
+    change: Callable[[random.Random, list[Envelope]], list[Envelope]],
+) -> World:
+    """The same world with every list of statements changed."""
+    said = drawn.trusted.directive
+    products = {
+        name: msgspec.structs.replace(
+            entry,
+            **{
+                field: tuple(change(rng, list(getattr(entry, field))))
+                for field in ("authorisations", "chain", "stops")
+            },
+        )
+        for name, entry in said.products.items()
+    }
+    return drawn.with_trusted(directive=msgspec.structs.replace(said, products=products))
+
+
+def shuffled(rng: random.Random, shown: list[Envelope]) -> list[Envelope]:
+    return rng.sample(shown, len(shown))
+
+
+def with_garbage(rng: random.Random, shown: list[Envelope]) -> list[Envelope]:
+    """With damaged copies between them, which nobody signed."""
+    more = list(shown)
+    for good in shown:
+        [signature] = good.signatures
+        at = rng.randrange(len(good.payload))
+        piece = rng.choice(("", "A", "=", "/", "é", "\n"))
+        sig = rng.choice(("", "AAAA", "%", signature.sig[:-4], signature.sig[::-1]))
+        payload = good.payload[:at] + piece + good.payload[at + 1 :]
+        bad = rng.choice(
+            (
+                msgspec.structs.replace(good, payload=payload),
+                msgspec.structs.replace(
+                    good, signatures=(msgspec.structs.replace(signature, sig=sig),)
+                ),
+                msgspec.structs.replace(good, signatures=()),
+                msgspec.structs.replace(good, payload_type=""),
+            )
+        )
+        more.insert(rng.randrange(len(more) + 1), bad)
+    return more
+
+
+@pytest.mark.parametrize("change", [shuffled, with_garbage], ids=["order", "garbage"])
+def test_neither_order_nor_garbage_changes_a_decision(
+    change: Callable[[random.Random, list[Envelope]], list[Envelope]],
+) -> None:
+    for seed in range(250):
+        drawn, phase = seeded(seed)
+        rng = random.Random(seed)  # noqa: S311  as above
+        expected, got = drawn.decide(phase), shown_as(rng, drawn, change).decide(phase)
+        assert word(got) == word(expected), seed
+        assert (got.floors.order_seq, set(got.floors.stops)) == (
+            expected.floors.order_seq,
+            set(expected.floors.stops),
+        ), seed
+        if isinstance(expected.verdict, Grant):
+            assert got.verdict == expected.verdict, seed
 
 
 Row = tuple[Callable[..., Any], str, str, Change]

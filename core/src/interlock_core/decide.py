@@ -28,7 +28,7 @@ fully authorised raises the order floor (6).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -114,6 +114,8 @@ def _open_all(envelopes: Sequence[Envelope], type_: type[S]) -> list[Opened[S]]:
 
 
 def _metadata(c: _Case) -> Refusal | None:
+    if not c.trusted.expiries:
+        return Refusal(Reason.EXPIRED_METADATA, "no metadata was verified")
     for item in c.trusted.expiries:
         if item.expires <= c.now:
             return Refusal(
@@ -141,7 +143,7 @@ def _roster(c: _Case) -> Refusal | None:
 def _cohort(c: _Case) -> Refusal | None:
     mine = c.gateway.cohort
     named = [*c.trusted.director_cohorts, c.trusted.directive.cohort]
-    if any(cohort != mine for cohort in named):
+    if len(named) != 4 or any(cohort != mine for cohort in named):
         return Refusal(Reason.WRONG_COHORT, f"this director is not for cohort {mine}")
     if c.trusted.directive.fleet != c.gateway.fleet:
         return Refusal(Reason.WRONG_FLEET, f"the directive is of fleet {c.trusted.directive.fleet}")
@@ -356,7 +358,7 @@ def _learn_stops(c: _Case) -> None:
     c.floors = replace(c.floors, roster_seq=c.trusted.roster.seq, stops=tuple(ranked[:MAX_STOPS]))
 
 
-def _shared(stops: Sequence[KnownStop], over: Set[str]) -> list[KnownStop]:
+def _shared(stops: Sequence[KnownStop], over: Collection[str]) -> list[KnownStop]:
     """Everybody's first stop before anybody's second; of one person, one of each order first.
 
     So a stolen key drives out nothing that others signed, and of what its owner signed no last stop

@@ -114,7 +114,7 @@ class Trusted:
     """What both repositories say, verified by TUF.
 
     Attributes:
-        expiries: of every metadata file in use.
+        expiries: of every metadata file in use; without any, nothing is believed.
         director_cohorts: the signed field ``cohort`` of the director's timestamp, snapshot and
             targets; None where one has none.
         director_targets: everything that the director's targets role lists.

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 
 from interlock_server import __version__
-from interlock_server.cli.check import check
 from interlock_server.cli.common import Commands
-from interlock_server.cli.init import init
-from interlock_server.cli.keys import keys
-from interlock_server.cli.migrate import migrate
-from interlock_server.cli.refresh import refresh
-from interlock_server.cli.sample import sample
-from interlock_server.cli.serve import serve
+
+COMMANDS: Final = ("check", "init", "keys", "migrate", "refresh", "sample", "serve")
 
 
 @click.group(
     cls=Commands,
+    modules={name: f"{__name__}.{name}" for name in COMMANDS},
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done; 2 usage or settings; 20 refused; 30 try again; 1 anything else.",
     examples=(
@@ -35,12 +33,3 @@ def main() -> None:
     The server keeps the online TUF roles fresh and turns signed statements into each cohort's
     directive. Nothing that it holds can start or enlarge a rollout.
     """
-
-
-main.add_command(keys)
-main.add_command(sample)
-main.add_command(init)
-main.add_command(serve)
-main.add_command(migrate)
-main.add_command(refresh)
-main.add_command(check)
