@@ -528,7 +528,7 @@ def test_a_stop_is_recorded_whatever_is_said_of_its_order() -> None:
         (order(expires=NOW), [signed]),
     ):
         world = honest(of, papers)
-        assert world.decide().floors.stops == (KnownStop(signed.id, ORDER.id, None, None),)
+        assert world.decide().floors.stops == (KnownStop(signed.id, ORDER.id, None, None, "omar"),)
     nothing = directive({PRODUCT: entry(None, [signed])})
     assert honest().with_trusted(directive=nothing).decide().floors.stops[0].id == signed.id
 
@@ -605,6 +605,19 @@ def test_a_full_record_keeps_the_stops_of_orders_in_force() -> None:
     learned = honest(ORDER, [*started(ORDER), signed], floors=Floors(stops=old)).decide().floors
     assert len(learned.stops) == MAX_STOPS
     assert learned.stops[0].id == signed.id
+
+
+def test_one_key_alone_drives_no_other_persons_stop_out_of_the_record() -> None:
+    """Not even one of an order that is not in force yet."""
+    coming = stop(order(seq=2), by="olga")
+    recorded = (KnownStop(coming.id, coming.said.order, None, None, "olga"),)
+    flood = [stop(ORDER, by="omar", reason=f"again {n}") for n in range(MAX_STOPS)]
+    world = honest(ORDER, [*started(ORDER), *flood], floors=Floors(stops=recorded))
+    learned = world.decide().floors
+    assert len(learned.stops) == MAX_STOPS
+    assert recorded[0] in learned.stops
+    again = honest(ORDER, [*started(ORDER), *flood], floors=learned).decide().floors
+    assert recorded[0] in again.stops
 
 
 def test_a_full_record_lets_cleared_stops_go_first() -> None:

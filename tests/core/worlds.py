@@ -150,7 +150,8 @@ def papers_roster(
 
 
 def _known(stop: Opened[Stop]) -> KnownStop:
-    return KnownStop(stop.id, stop.said.order, stop.said.cohort, stop.said.site)
+    said = stop.said
+    return KnownStop(stop.id, said.order, said.cohort, said.site, said.author)
 
 
 # --- the honest rollout ---------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import urllib3
 
 from interlock_core.clock import system_clock
 from interlock_core.store import FileStore
-from interlock_server.cli import main
+from interlock_server.cli import COMMANDS
 from interlock_server.config import CREDENTIAL
 from interlock_server.image import target_key
 from tests.server.conftest import Site
@@ -70,7 +70,7 @@ def test_units_call_commands_that_exist_with_the_credential_that_is_read() -> No
             assert f"LoadCredentialEncrypted={CREDENTIAL}" in text
             assert "NoNewPrivileges=yes" in text
     assert sorted(called) == ["refresh", "serve"]
-    assert set(called) <= set(main.commands)
+    assert set(called) <= set(COMMANDS)
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")

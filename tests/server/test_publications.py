@@ -459,3 +459,30 @@ def test_two_paths_may_hold_the_same_bytes(bench: Bench) -> None:
     for data in twin.files.values():
         assert bench.send(sha256(text), data).status_code == 204
     assert bench.commit(sha256(text)).status_code == 200
+
+
+def test_what_is_published_meanwhile_is_seen_before_anything_is_stored(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strangers = ("sven", "sara")
+    bench.publish(PRODUCT, sign(bench.fleet.product(2, V1), (*MANAGERS, *strangers)))
+    text = sign(bench.fleet.product(3, V1, V2), MANAGERS)
+    assert bench.offer(PRODUCT, text).status_code == 201
+    for data in V2.files.values():
+        bench.send(sha256(text), data)
+    other = Bench(bench.fleet, bench.signers)
+    other.restart()
+    copying = bench.back.publications._put_target
+
+    def meanwhile(*args: Any) -> None:
+        monkeypatch.undo()
+        # The managers lose their role while their release is being copied.
+        other.publish("targets", sign(bench.fleet.delegations(3, **{PRODUCT: strangers}), TARGETS))
+        copying(*args)
+
+    monkeypatch.setattr(bench.back.publications, "_put_target", meanwhile)
+    refused = bench.commit(sha256(text))
+    assert (refused.status_code, refused.json["reason"]) == (403, "untrusted_metadata")
+    # Nothing stands in the way of what the new holders sign.
+    bench.publish(PRODUCT, sign(bench.fleet.product(3, V1, V2), strangers))
+    other.back.database.close()

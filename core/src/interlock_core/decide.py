@@ -143,7 +143,7 @@ def _roster(c: _Case) -> Refusal | None:
 def _cohort(c: _Case) -> Refusal | None:
     mine = c.gateway.cohort
     named = [*c.trusted.director_cohorts, c.trusted.directive.cohort]
-    if len(named) != 4 or any(cohort != mine for cohort in named):
+    if not c.trusted.director_cohorts or any(cohort != mine for cohort in named):
         return Refusal(Reason.WRONG_COHORT, f"this director is not for cohort {mine}")
     if c.trusted.directive.fleet != c.gateway.fleet:
         return Refusal(Reason.WRONG_FLEET, f"the directive is of fleet {c.trusted.directive.fleet}")
