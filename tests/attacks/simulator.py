@@ -12,7 +12,7 @@ that are valid and become the trusted ones; a genuine newer root may be kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -204,16 +204,18 @@ class Simulator:
         assert published is not None
         return published.signed.targets[DIRECTIVE_PATH]
 
-    def sign_snapshot(self, keys: list[CryptoSigner] | None = None, **versions: int) -> None:
+    def sign_snapshot(
+        self, versions: Mapping[str, int], keys: Sequence[Signer] | None = None
+    ) -> None:
         """Serve an image snapshot and timestamp that name these versions of roles."""
-        signers: list[Signer] = [*(keys or self.world.image_online)]
+        signers = keys or self.world.image_online
         current = self.world.image.stored.snapshot()
         assert current is not None
         expires = self.world.clock() + timedelta(days=5)
         snapshot = Metadata(Snapshot(current.signed.version + 50, expires=expires))
         snapshot.signed.meta = dict(current.signed.meta)
         for role, version in versions.items():
-            info = snapshot.signed.meta[f"{role.replace('_', '-')}.json"]
+            info = snapshot.signed.meta[f"{role}.json"]
             info.version, info.length, info.hashes = version, None, None
         timestamp = Metadata(Timestamp(current.signed.version + 500, expires=expires))
         timestamp.signed.snapshot_meta.version = snapshot.signed.version

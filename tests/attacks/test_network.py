@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -214,7 +215,7 @@ class TestBundle:
         sim.world.roll_out(sim.release())
         data = sim.world.store.get("poll/wards")
         for etag in ("", "x" * 60_000, '"\x0b\xff"', "*"):
-            sim.web.lies["/poll/"] = lambda handler, etag=etag: handler.say(200, data, etag)
+            sim.web.lies["/poll/"] = partial(Handler.say, status=200, data=data, etag=etag)
             assert sim.bed.check().outcome == "update_available"
 
 
@@ -225,7 +226,7 @@ def test_a_terminating_delegation_is_not_bypassed(sim: Simulator) -> None:
     stolen = Targets(version=2, expires=sim.world.clock.now.replace(year=2040))
     stolen.targets = {release.path: release.info}
     forged = sim.world.signed(stolen, sim.world.roster_keys)
-    sim.sign_snapshot(ward_gateway=2)
+    sim.sign_snapshot({PRODUCT: 2})
     sim.web.answer(f"/image/metadata/2.{PRODUCT}.json", forged)
     sim.refuses("untrusted_metadata")
 

@@ -19,7 +19,7 @@ from tests.client.world import PRODUCT, new_keys
 def serve(sim: Simulator, role: str, signed: Targets, keys: list[Any]) -> None:
     """Show metadata of an offline role; the attacker has the online keys too."""
     data = sim.world.signed(signed, keys)
-    sim.sign_snapshot(**{role.replace("-", "_"): signed.version})
+    sim.sign_snapshot({role: signed.version})
     sim.web.answer(f"/image/metadata/{signed.version}.{role}.json", data)
 
 

@@ -7,6 +7,7 @@ install what was not signed, start, enlarge or hasten what was not authorised, r
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -125,7 +126,7 @@ class TestRollouts:
         rollout = sim.order(stage(CANARY, soak=DAY), stage(WARDS, share=100))
         sim.world.open_stage(rollout)
         other = sim.release("2.0.0", b"another image")
-        changes = {
+        changes: dict[str, dict[str, Any]] = {
             "share": {"stages": (stage(CANARY, soak=DAY), stage(WARDS, share=10_000))},
             "cohorts": {"stages": (stage(CANARY, WARDS),)},
             "soak": {"stages": (stage(CANARY), stage(WARDS, share=100))},
@@ -287,9 +288,7 @@ class TestElsewhere:
             ({"release_counter": 9, "min_counter_installed": 8}, "barrier_not_met"),
         ],
     )
-    def test_an_image_for_others(
-        self, sim: Simulator, facts: dict[str, object], reason: str
-    ) -> None:
+    def test_an_image_for_others(self, sim: Simulator, facts: dict[str, Any], reason: str) -> None:
         sim.world.roll_out(sim.release(**facts))
         sim.refuses(reason, online=True)
 
@@ -314,7 +313,7 @@ class TestRosters:
         assert sim.bed.check().exit_code is Exit.DONE
         if rotated:
             sim.world.rotate_root("image", image_online=new_keys(1))
-        sim.sign_snapshot(interlock=1)
+        sim.sign_snapshot({"interlock": 1})
         sim.refuses("rollback")
 
     def test_a_revoked_operator(self, sim: Simulator) -> None:
@@ -495,10 +494,11 @@ class TestFloods:
         sim.recovers()
 
     def test_a_recall_is_not_blocked(self, sim: Simulator) -> None:
-        first = sim.release("1.0.0", b"first")
-        for release in (first, sim.release("2.0.0", b"second")):
-            bad = sim.world.roll_out(release)
-            assert sim.bed.install().outcome == "confirmed"
+        first, second = sim.release("1.0.0", b"first"), sim.release("2.0.0", b"second")
+        sim.world.roll_out(first)
+        assert sim.bed.install().outcome == "confirmed"
+        bad = sim.world.roll_out(second)
+        assert sim.bed.install().outcome == "confirmed"
         bad.stops += self.stops(sim.world, MONITOR, bad.order.id, 64)
         sim.show(bad)
         sim.bed.check()
@@ -555,7 +555,7 @@ class TestEvicted:
         stolen = sim.world.image_online
         sim.world.rotate_root("image", image_online=new_keys(1))
         assert sim.bed.check().exit_code is Exit.DONE
-        sim.sign_snapshot(stolen)
+        sim.sign_snapshot({}, stolen)
         sim.refuses("untrusted_metadata")
 
     def test_a_fast_forward_is_recovered_from_by_a_rotation(self, sim: Simulator) -> None:
