@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.attacks.simulator import Simulator
+from tests.server.conftest import bench, fleet, signers, template
+
+__all__ = ["bench", "fleet", "sim", "signers", "template"]
 
 
 @pytest.fixture(autouse=True)

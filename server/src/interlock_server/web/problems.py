@@ -4,8 +4,8 @@ Rules:
 
 1. The family of an error decides the status, its ``reason`` is the stable name, its message the
    detail: what is wrong and what to do next.
-2. What is our own fault (a bug, wrong settings) says nothing of its cause to the caller; the log
-   has all of it.
+2. What is our own fault (a bug, wrong settings, a disk or database that fails) says nothing of its
+   cause to the caller; the log has all of it.
 3. Unknown routes, methods, media types and sizes are problems like any other.
 """
 
@@ -58,6 +58,8 @@ _NAMES: Final[Mapping[int, str]] = {
     416: "range_not_satisfiable",
 }
 
+_OURS: Final = "The server's own storage failed, and its log says why: try again later."
+
 _log = logging.getLogger(__name__)
 
 
@@ -94,7 +96,8 @@ def of_error(error: InterlockError) -> Response:
         headers.append(("Retry-After", RETRY_AFTER_SECONDS))
     if status == 401:
         headers.append(("WWW-Authenticate", "Bearer"))
-    return problem(status, error.reason, str(error), headers)
+    detail = _OURS if error.reason in {"disk", "database"} else str(error)
+    return problem(status, error.reason, detail, headers)
 
 
 def _of_http(error: HTTPException) -> Response:
