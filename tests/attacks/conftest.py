@@ -11,7 +11,7 @@ import pytest
 from tests.attacks.simulator import Simulator
 from tests.server.conftest import bench, fleet, signers, template
 
-__all__ = ["bench", "fleet", "sim", "signers", "template"]
+__all__ = ["bench", "fleet", "signers", "sim", "template"]
 
 
 @pytest.fixture(autouse=True)

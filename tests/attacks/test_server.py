@@ -1,4 +1,4 @@
-"""What is sent to the server itself, by anybody: a named 4xx, nothing stored, nothing given away."""
+"""What is sent to the server itself, by anybody: a named 4xx; nothing stored, nothing told."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from sqlalchemy import func, select
 
 from interlock_core import wire
 from interlock_core.errors import TransientError
+from interlock_core.roster import Person
 from interlock_server.db.tables import PublicationRow, StatementRow
 from tests.server.world import NOW, V1, Bench
 from tests.support.papers import authorise, days, opening, order, session, signed, stop
-from tests.support.people import OLGA, OMAR, PEOPLE, grant
+from tests.support.people import OLGA, OMAR, PEOPLE, grant, roster
 
 DEEP = b"[" * 20_000
 
@@ -80,6 +81,10 @@ class TestStatements:
         assert (answer.status_code, answer.json["reason"]) == (403, reason)
         assert kept(bench) == before
 
+    def revoke(self, bench: Bench, *persons: Person) -> None:
+        """Publish a roster of these people alone."""
+        bench.publish_roster(wire.encode(roster(*persons, seq=2, issued=NOW)), 2)
+
     def test_a_proposer_authorises_nothing_of_his_own(self, bench: Bench) -> None:
         paper = order(targets=(V1.target(),))
         bench.say_all(paper)
@@ -97,13 +102,13 @@ class TestStatements:
 
     def test_a_revoked_operator(self, bench: Bench) -> None:
         others = tuple(person for person in PEOPLE if person != OLGA)
-        bench.publish_roster(wire.encode(bench.fleet.roster(persons=others, seq=2)), 2)
+        self.revoke(bench, *others)
         self.refused(bench, order(targets=(V1.target(),)).envelope, "unknown_author")
 
     def test_a_grant_that_has_ended(self, bench: Bench) -> None:
         ended = msgspec.structs.replace(OMAR, grants=(grant("operator", expires=NOW),))
         persons = tuple(ended if person == OMAR else person for person in PEOPLE)
-        bench.publish_roster(wire.encode(bench.fleet.roster(persons=persons, seq=2)), 2)
+        self.revoke(bench, *persons)
         self.refused(bench, order(targets=(V1.target(),), by="omar").envelope, "role_not_held")
 
     def test_what_was_edited_after_it_was_signed(self, bench: Bench) -> None:

@@ -12,9 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-
 MAX_WATCHED: Final = 32
 """Open connections that are watched: more than there can be servers."""
 
@@ -59,23 +56,3 @@ class Line:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
             connection.close()
-
-
-def watched(line: Line) -> dict[str, type[urllib3.HTTPConnectionPool]]:
-    """Connection pools, by scheme, that show every new connection to ``line``."""
-
-    class Plain(HTTPConnection):
-        def _new_conn(self) -> socket.socket:
-            return line.opened(super()._new_conn())
-
-    class Secure(HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            return line.opened(super()._new_conn())
-
-    class PlainPool(urllib3.HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(urllib3.HTTPSConnectionPool):
-        ConnectionCls = Secure
-
-    return {"http": PlainPool, "https": SecurePool}

@@ -13,18 +13,21 @@ Rules:
 from __future__ import annotations
 
 import http.client
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
-import urllib3
-
-from interlock_client import __version__
-from interlock_client.line import Line, watched
+from interlock_client import __version__, question
+from interlock_client.line import Line
 from interlock_core.errors import RefusedError, TransientError
+
+if TYPE_CHECKING:
+    import urllib3
 
 CHUNK: Final = 256 * 1024
 USER_AGENT: Final = f"interlock-client/{__version__}"
@@ -62,6 +65,26 @@ class Answer:
     status: int
     etag: str | None
     body: bytes
+
+
+class _Headers(Protocol):
+    def get(self, name: str, /) -> str | None: ...
+
+
+class _Response(Protocol):
+    """What urllib3's and the standard library's answers have in common."""
+
+    status: int
+
+    @property
+    def headers(self) -> _Headers: ...
+
+    @property
+    def closed(self) -> bool: ...
+
+    def read(self, amt: int, /) -> bytes: ...
+
+    def close(self) -> None: ...
 
 
 class HttpStatusError(TransientError):
@@ -102,16 +125,21 @@ class Server:
         self.url = url
         self.limits = limits
         self._line = line
-        settings: dict[str, Any] = {
-            "timeout": urllib3.Timeout(connect=limits.connect_seconds, read=limits.silence_seconds),
-            "retries": False,
-            "cert_reqs": "CERT_REQUIRED",
-            "ca_certs": str(ca_file) if ca_file else None,
-        }
-        self._pool = (
-            urllib3.ProxyManager(proxy, **settings) if proxy else urllib3.PoolManager(**settings)
+        self._proxy = proxy
+        self._ca_file = ca_file
+
+    @cached_property
+    def _pool(self) -> urllib3.PoolManager:
+        # Loaded when first needed: a poll that finds nothing new does without (question).
+        from interlock_client.pool import make_pool  # noqa: PLC0415
+
+        return make_pool(
+            self._line,
+            connect_seconds=self.limits.connect_seconds,
+            silence_seconds=self.limits.silence_seconds,
+            proxy=self._proxy,
+            ca_file=self._ca_file,
         )
-        self._pool.pool_classes_by_scheme = watched(line)
 
     def get(
         self, path: str, *, limit: int, etag: str | None = None, too_long: str = "too_long"
@@ -140,6 +168,12 @@ class Server:
                 raise RefusedError(
                     f"{self.url}{path} is longer than the {limit} bytes allowed.", reason=too_long
                 )
+            announced = response.headers.get("Content-Length")
+            if announced is not None and announced != str(len(body)):
+                raise TransientError(
+                    f"{self.url}{path} broke off after {len(body)} bytes; try again later.",
+                    reason="network",
+                )
             return Answer(200, response.headers.get("ETag"), body)
 
     def stream(self, path: str, length: int) -> Iterator[bytes]:
@@ -166,37 +200,51 @@ class Server:
 
     def close(self) -> None:
         """Close every connection."""
-        self._pool.clear()
+        if "_pool" in self.__dict__:
+            self._pool.clear()
+
+    def _request(self, url: str, headers: Mapping[str, str]) -> _Response:
+        headers = {"User-Agent": USER_AGENT, **headers}
+        if "If-None-Match" in headers and self._proxy is None:
+            return question.ask(
+                url,
+                headers,
+                self._line,
+                connect_seconds=self.limits.connect_seconds,
+                silence_seconds=self.limits.silence_seconds,
+                ca_file=self._ca_file,
+            )
+        return self._pool.request(
+            "GET",
+            url,
+            headers=headers,
+            redirect=False,
+            preload_content=False,
+            decode_content=False,
+        )
 
     @contextmanager
     def _exchange(
         self, path: str, headers: Mapping[str, str], seconds: float
-    ) -> Iterator[urllib3.BaseHTTPResponse]:
+    ) -> Iterator[_Response]:
         url = self.url + path
         timer = threading.Timer(seconds, self._line.end)
         timer.daemon = True
         self._line.begin()
         timer.start()
         try:
-            response = self._pool.request(
-                "GET",
-                url,
-                headers={"User-Agent": USER_AGENT, **headers},
-                redirect=False,
-                preload_content=False,
-                decode_content=False,
-            )
+            response = self._request(url, headers)
             try:
                 yield response
             finally:
-                if response.connection is not None:
+                if not response.closed:
                     # What was not read is not wanted: the server shall not go on sending it.
                     response.close()
                     self._line.cut()
             if self._line.over:
                 # A body without a length ends like this; it is not whole.
                 raise TransientError(_too_slow(url, seconds), reason="network")
-        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as e:
+        except _network_errors() as e:
             why = _too_slow(url, seconds) if self._line.over else _cause(url, e)
             raise TransientError(why, reason="network") from e
         finally:
@@ -259,7 +307,7 @@ def connect(
     return Servers(each, line)
 
 
-def _read(response: urllib3.BaseHTTPResponse, most: int) -> Iterator[bytes]:
+def _read(response: _Response, most: int) -> Iterator[bytes]:
     """The body, up to ``most`` bytes; what follows is not read."""
     while most > 0:
         chunk = response.read(min(CHUNK, most))
@@ -267,6 +315,13 @@ def _read(response: urllib3.BaseHTTPResponse, most: int) -> Iterator[bytes]:
             return
         most -= len(chunk)
         yield chunk
+
+
+def _network_errors() -> tuple[type[Exception], ...]:
+    """What libraries raise here; urllib3's only if it was loaded, or it cannot have raised."""
+    known: tuple[type[Exception], ...] = (http.client.HTTPException, OSError)
+    loaded = sys.modules.get("urllib3.exceptions")
+    return known if loaded is None else (*known, loaded.HTTPError)
 
 
 def _too_slow(url: str, seconds: float) -> str:

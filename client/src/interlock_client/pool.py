@@ -1,0 +1,61 @@
+"""Connections for everything but the question whether anything changed (I/O).
+
+urllib3 costs more to load than that one question costs to ask, so it is loaded when first needed.
+"""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from interlock_client.line import Line
+
+
+def make_pool(
+    line: Line,
+    *,
+    connect_seconds: float,
+    silence_seconds: float,
+    proxy: str | None,
+    ca_file: Path | None,
+) -> urllib3.PoolManager:
+    """Connections that verify TLS, retry nothing, and show themselves to ``line``.
+
+    Args:
+        line: watches every new connection.
+        connect_seconds: for a connection.
+        silence_seconds: between two bytes.
+        proxy: URL of an HTTP proxy, or None.
+        ca_file: certificates to trust instead of the system's, or None.
+    """
+    settings: dict[str, Any] = {
+        "timeout": urllib3.Timeout(connect=connect_seconds, read=silence_seconds),
+        "retries": False,
+        "cert_reqs": "CERT_REQUIRED",
+        "ca_certs": str(ca_file) if ca_file else None,
+    }
+    pool = urllib3.ProxyManager(proxy, **settings) if proxy else urllib3.PoolManager(**settings)
+    pool.pool_classes_by_scheme = _watched(line)
+    return pool
+
+
+def _watched(line: Line) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return line.opened(super()._new_conn())
+
+    class Secure(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return line.opened(super()._new_conn())
+
+    class PlainPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}

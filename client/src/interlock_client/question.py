@@ -1,0 +1,77 @@
+"""The question whether anything changed, asked with the standard library (I/O).
+
+Rules:
+
+1. One conditional GET on a connection of its own: the poll of a gateway at rest, which needs
+   nothing that a pool of connections offers. A gateway behind a proxy asks through the pool.
+2. TLS is verified as everywhere; the connection is watched from its first moment, before the
+   handshake.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from interlock_client.line import Line
+
+
+class _Plain(http.client.HTTPConnection):
+    line: Line
+    silence_seconds: float
+
+    def connect(self) -> None:
+        """Connect, show the connection to the line, and bound its silence from now on."""
+        super().connect()
+        self.sock.settimeout(self.silence_seconds)
+        self.line.opened(self.sock)
+
+
+class _Secure(http.client.HTTPSConnection, _Plain):
+    """TLS is put on what ``_Plain`` connected: it is next in line after the library's class."""
+
+
+def ask(
+    url: str,
+    headers: Mapping[str, str],
+    line: Line,
+    *,
+    connect_seconds: float,
+    silence_seconds: float,
+    ca_file: Path | None,
+) -> http.client.HTTPResponse:
+    """GET ``url``, and return the response with its body unread.
+
+    Args:
+        url: whole, with a host.
+        headers: to send.
+        line: watches the connection.
+        connect_seconds: for the connection.
+        silence_seconds: between two bytes.
+        ca_file: certificates to trust instead of the system's, or None.
+
+    Raises:
+        OSError, http.client.HTTPException: the network, or the server, did not do it.
+    """
+    parts = urlsplit(url)
+    connection: _Plain
+    if parts.scheme == "https":
+        context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+        connection = _Secure(parts.netloc, timeout=connect_seconds, context=context)
+    else:
+        connection = _Plain(parts.netloc, timeout=connect_seconds)
+    connection.line, connection.silence_seconds = line, silence_seconds
+    path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    try:
+        connection.request("GET", path, headers={"Connection": "close", **headers})
+        response = connection.getresponse()
+        if connection.sock is not None:
+            # A server that would keep it open: it ends with the response, which still reads it.
+            connection.sock.close()
+    except BaseException:
+        connection.close()
+        raise
+    return response
