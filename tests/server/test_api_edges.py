@@ -17,6 +17,14 @@ from tests.server.world import Bench
 POSTS = ("/v1/publications", "/v1/statements", "/v1/challenges", "/v1/tokens")
 
 
+LIMITS = [
+    ("/v1/publications", MAX_BODY),
+    ("/v1/statements", MAX_ENVELOPE),
+    ("/v1/challenges", 1024),
+    ("/v1/tokens", MAX_ENVELOPE),
+]
+
+
 def post(
     site: Site, path: str, body: bytes, content_type: str | None = "application/json"
 ) -> urllib3.BaseHTTPResponse:
@@ -41,15 +49,7 @@ def test_only_json_is_read(site: Site, path: str) -> None:
     problem(post(site, path, b"{", "application/json; charset=utf-8"), 400, "malformed")
 
 
-@pytest.mark.parametrize(
-    ("path", "limit"),
-    [
-        ("/v1/publications", MAX_BODY),
-        ("/v1/statements", MAX_ENVELOPE),
-        ("/v1/challenges", 1024),
-        ("/v1/tokens", MAX_ENVELOPE),
-    ],
-)
+@pytest.mark.parametrize(("path", "limit"), LIMITS)
 def test_a_body_that_is_too_long_is_refused_before_it_is_read(
     site: Site, path: str, limit: int
 ) -> None:
@@ -65,17 +65,24 @@ def test_a_body_that_is_too_long_is_refused_before_it_is_read(
     connection.close()
 
 
-@pytest.mark.parametrize("path", POSTS)
-def test_a_body_of_unknown_length_is_bounded_too(site: Site, path: str) -> None:
-    pieces = (b" " * 65_536 for _ in range(MAX_BODY // 65_536 + 2))
-    answer = site.http.request(
-        "POST",
-        f"{site.url}{path}",
-        body=pieces,
-        headers={"Content-Type": "application/json", "Transfer-Encoding": "chunked"},
-        chunked=True,
-    )
-    problem(answer, 413, "too_large")
+@pytest.mark.parametrize(("path", "limit"), LIMITS)
+def test_a_body_of_unknown_length_is_bounded_too(site: Site, path: str, limit: int) -> None:
+    target = urlsplit(site.url)
+    connection = http.client.HTTPConnection(target.hostname or "", target.port or 0, timeout=60)
+    connection.putrequest("POST", path)
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Transfer-Encoding", "chunked")
+    connection.endheaders()
+    left = limit
+    while left:
+        piece = min(left, 65_536)
+        connection.send(b"%x\r\n%b\r\n" % (piece, b" " * piece))
+        left -= piece
+    # One byte too many, together with the end: nothing stays unread that would reset the answer.
+    connection.send(b"1\r\n \r\n0\r\n\r\n")
+    answer = connection.getresponse()
+    assert (answer.status, json.loads(answer.read())["reason"]) == (413, "too_large")
+    connection.close()
 
 
 def test_an_upload_must_announce_its_length(site: Site) -> None:

@@ -350,9 +350,12 @@ def _encrypted(signer: CryptoSigner, passphrase: str, n: int) -> bytes:
         {"name": "scrypt", "n": n, "r": 8, "p": 1, "salt": system_random.token_hex(16)}, Kdf
     )
     plain = load_pem_private_key(signer.private_bytes, None)
+    password = _password(passphrase, kdf)
     pkcs8 = plain.private_bytes(
-        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(_password(passphrase, kdf))
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password)
     )
+    # A key that does not open again must never come to be: whoever trusts it would be locked out.
+    CryptoSigner(load_pem_private_key(pkcs8, password), signer.public_key)
     return wire.encode(
         EncryptedKey(format="interlock encrypted key v1", kdf=kdf, pkcs8=pkcs8.decode())
     )
