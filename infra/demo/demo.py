@@ -124,7 +124,9 @@ def _play(stage: Stage, firmware: Firmware) -> Tally:
     say(f"{' and '.join(RELEASE_MANAGERS)} signed release 1, offline")
 
     stage.chapter("Two gateways are built in")
-    canary, ward = story.build_in("gw-canary", CANARY), story.build_in("gw-ward", WARDS)
+    canary, ward = together(
+        lambda: story.build_in("gw-canary", CANARY), lambda: story.build_in("gw-ward", WARDS)
+    )
     say("gw-canary (cohort canary) and gw-ward (cohort wards) run; nothing is wanted yet")
     together(
         lambda: tally.update(canary, expect=0, reason="nothing_wanted"),
@@ -140,8 +142,8 @@ def _play(stage: Stage, firmware: Firmware) -> Tally:
     stage.chapter("A rollout")
     order = story.propose(firmware)
     say(f"{PROPOSER} proposed order {order[:12]}: canary first, then the wards")
-    story.authorise(order)
-    story.authorise("--go", story.start(order))
+    _, go = together(lambda: story.authorise(order), lambda: story.start(order))
+    story.authorise("--go", str(go))
     say(f"{' and '.join(APPROVERS)} authorised it, and the opening of stage 0")
     canary.use(by_patient=True)
     tally.update(canary, expect=10, reason="interlock_not_clear")
@@ -164,8 +166,11 @@ def _play(stage: Stage, firmware: Firmware) -> Tally:
     story.authorise("--go", story.advance(order))
     tally.update(ward, expect=0)
     say("two people authorised stage 1: gw-ward installed and confirmed")
+    together(
+        lambda: tally.update(canary, expect=0, reason="already_installed"),
+        lambda: tally.update(ward, expect=0, reason="already_installed"),
+    )
     for gateway in (canary, ward):
-        tally.update(gateway, expect=0, reason="already_installed")
         _must_run(gateway, firmware)
     return tally
 

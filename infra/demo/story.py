@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from infra.demo.attacker import Attacker
 from infra.demo.firmware import Firmware
@@ -29,6 +29,8 @@ HARDWARE: Final = "cg-200"
 CANARY: Final = "canary"
 WARDS: Final = "wards"
 FLEET: Final = "demo-fleet"
+
+T = TypeVar("T")
 
 KEY_HOLDERS: Final = ("ada", "ben", "cleo")
 RELEASE_MANAGERS: Final = ("rosa", "raul")
@@ -181,16 +183,16 @@ director_online = "online/director-online.key.json"
 passphrase_file = "{self.secret}"
 """
         )
+        together(partial(self._init_and_serve, cohorts), self._sign_delegations)
+        self._publish("delegations")
+
+    def _init_and_serve(self, cohorts: Sequence[str]) -> None:
         self.stage.run(
             "interlock-server", "init", self.ceremony, "--config", self.server_config,
             *(word for cohort in cohorts for word in ("--cohort", cohort)),
         )  # fmt: skip
         log = self.place / "server" / "log"
-        together(
-            partial(self.stage.serve, self.server_config, self.health_port, log),
-            self._sign_delegations,
-        )
-        self._publish("delegations")
+        self.stage.serve(self.server_config, self.health_port, log)
 
     # A gateway is built in
 
@@ -400,11 +402,10 @@ gate = "manual"
         self.stage.run("interlock-server", "refresh", "--config", self.server_config)
 
 
-def together(*acts: Callable[[], object]) -> None:
+def together(*acts: Callable[[], T]) -> list[T]:
     """Let people who need not wait for one another act at the same time."""
     with ThreadPoolExecutor(max_workers=len(acts)) as pool:
-        for done in [pool.submit(act) for act in acts]:
-            done.result()
+        return [done.result() for done in [pool.submit(act) for act in acts]]
 
 
 def _script(path: Path, line: str) -> None:
