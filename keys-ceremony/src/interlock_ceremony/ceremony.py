@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -122,8 +123,14 @@ class _Work:
     def make_keys(self, passphrases: Mapping[str, str]) -> None:
         directory = self._directory / metadata.KEYS
         durable.mkdir(directory, mode=0o700)
-        for duty in duties(self._script):
-            made = custody.make(directory, duty, passphrases[duty.holder], self._room.scrypt_n)
+        cost = self._room.scrypt_n
+        with ThreadPoolExecutor() as pool:
+            opening = {
+                duty: pool.submit(custody.make(directory, duty, passphrases[duty.holder], cost))
+                for duty in duties(self._script)
+            }
+        for duty, opened in opening.items():
+            made = opened.result()
             act = acts.key_made(duty, made.public.key)
             self._recorder.record(act)
             self._keys[duty.key], self._signers[duty.key] = made.public.key, made.signer

@@ -13,7 +13,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,15 +132,21 @@ def passphrases(script: Script, files: Mapping[str, Path], prompt: Prompt | None
     return {person: _passphrase(person, files.get(person), prompt) for person in holders}
 
 
-def make(directory: Path, duty: Duty, passphrase: str, scrypt_n: int) -> MadeKey:
-    """Make a key pair in ``directory`` and open it again (rule 4).
+def make(directory: Path, duty: Duty, passphrase: str, scrypt_n: int) -> Callable[[], MadeKey]:
+    """Make a key pair in ``directory``; what is returned opens it again (rule 4).
+
+    Opening reads the disk and changes nothing, so the next key may be made meanwhile.
 
     Raises:
-        TransientError: the disk did not do it.
+        TransientError: the disk did not do it; so may what is returned.
     """
     private, public = keys.new_key(directory, duty.key, duty.scheme, passphrase, scrypt_n=scrypt_n)
-    _, file = read_public(public)
-    return MadeKey(file, keys.load_signer(private, lambda _: passphrase, file.key))
+
+    def opened_again() -> MadeKey:
+        _, file = read_public(public)
+        return MadeKey(file, keys.load_signer(private, lambda _: passphrase, file.key))
+
+    return opened_again
 
 
 def _passphrase(person: str, file: Path | None, prompt: Prompt | None) -> str:

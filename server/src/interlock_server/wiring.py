@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from securesystemslib.signer import Signer
@@ -74,7 +75,12 @@ def open_signers(settings: Settings) -> dict[str, Signer]:
             reason="no_passphrase",
         )
     handler = passphrase_handler(settings.passphrase_file, credential=CREDENTIAL)
-    return {name: load_signer(uri, handler) for name, uri in settings.key_uris.items()}
+    # Each takes a while by design (scrypt), and none waits for another.
+    with ThreadPoolExecutor() as pool:
+        opening = {
+            name: pool.submit(load_signer, uri, handler) for name, uri in settings.key_uris.items()
+        }
+        return {name: opened.result() for name, opened in opening.items()}
 
 
 def open_database(settings: Settings) -> Database:
