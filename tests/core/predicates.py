@@ -150,12 +150,13 @@ class Case:
             return set()
         return said.keys_that_signed(key.keyval.public for key in author.keys)
 
-    def holds(self, name: str, role: str, cohort: str) -> bool:
+    def holds(self, name: str, role: str, cohort: str, site: str | None = None) -> bool:
         person = self.persons.get(name)
         grants = person.grants if person else ()
         return any(
             grant.role == role
             and self.now < grant.expires
+            and (not grant.sites or site in grant.sites)
             and any(
                 cohort == p or (p.endswith("*") and cohort.startswith(p.rstrip("*")))
                 for p in grant.cohorts
@@ -163,9 +164,11 @@ class Case:
             for grant in grants
         )
 
-    def author_holds(self, said: Paper, roles: Iterable[str], cohort: str) -> bool:
+    def author_holds(
+        self, said: Paper, roles: Iterable[str], cohort: str, site: str | None = None
+    ) -> bool:
         return bool(self.signed(said)) and any(
-            self.holds(said.said["author"], role, cohort) for role in roles
+            self.holds(said.said["author"], role, cohort, site) for role in roles
         )
 
     def met_at(
@@ -350,7 +353,9 @@ class Case:
     def stop_counts(self, stop: Paper) -> bool:
         rules = self.rules(self.mine)
         extra = rules.stop if rules else ()
-        return self.author_holds(stop, ["operator", "monitor", *extra], self.mine)
+        return self.author_holds(
+            stop, ["operator", "monitor", *extra], self.mine, stop.said["site"]
+        )
 
 
 def _each_link(case: Case, check: Callable[[Paper, Mapping[str, int], str], bool]) -> bool:

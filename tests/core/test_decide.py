@@ -33,6 +33,7 @@ from tests.support.decisions import NEW, OLD, World, honest, image, info, truste
 from tests.support.papers import (
     DEVICE,
     PRODUCT,
+    assignment,
     authorise,
     consent,
     days,
@@ -114,6 +115,7 @@ def only_for_others() -> World:
     return honest(of)
 
 
+AWAY = assignment(digest("enrolment"), from_cohort=CANARY, to_cohort=ST_ANNA)
 REFUSED: tuple[tuple[Reason, str, Callable[[], World]], ...] = (
     (Reason.NOTHING_WANTED, "no order", without_order),
     (
@@ -311,6 +313,13 @@ REFUSED: tuple[tuple[Reason, str, Callable[[], World]], ...] = (
         "an opening of tomorrow",
         lambda: honest(ORDER, started(ORDER, at=NOW + hours(1))),
     ),
+    (
+        Reason.MOVED,
+        "it is assigned to another cohort",
+        lambda: honest(ORDER, [*started(ORDER), AWAY, authorise(AWAY), consent(AWAY)]).with_gateway(
+            enrolment=AWAY.said.enrolment, cohort_patterns=("st-*",)
+        ),
+    ),
     (Reason.GO_LAPSED, "nobody renewed it", lambda: honest().but(now=DAY0 + days(7))),
     (
         Reason.BELOW_FLOOR,
@@ -416,6 +425,7 @@ def test_exit_codes_follow_the_outside_contract() -> None:
     assert [r for r, e in exits.items() if e is Exit.DONE] == [
         Reason.NOTHING_WANTED,
         Reason.ALREADY_INSTALLED,
+        Reason.MOVED,
     ]
     assert [r for r, e in exits.items() if e is Exit.TRANSIENT] == [Reason.NO_SPACE]
     deferred = {r for r, e in exits.items() if e is Exit.DEFERRED}

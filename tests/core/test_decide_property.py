@@ -164,7 +164,7 @@ WITHOUT: tuple[Row, ...] = (
     (Judge._times, "and word.said.meaning in COUNTING_MEANINGS", "", worlds.another_word),
     (
         Judge._times,
-        "and self.holds(word.said.author, word.said.role, cohort)",
+        "and self.holds(word.said.author, word.said.role, cohort, site)",
         "",
         worlds.another_grant,
     ),

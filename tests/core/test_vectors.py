@@ -19,7 +19,7 @@ from interlock_core.errors import WireError
 from interlock_core.genesis import read_fleet
 from interlock_core.order import ROLLOUT_STATEMENTS
 from interlock_core.release import Evidence, Permit, read_image
-from interlock_core.report import Enrolment, Report
+from interlock_core.report import FLEET_STATEMENTS
 from interlock_core.roster import read_roster
 from interlock_core.statement import (
     PAYLOAD_TYPE,
@@ -32,7 +32,7 @@ from tests.support.decisions import NEW
 from tests.vectors.make import HERE, vectors
 from tests.vectors.refused import SIGNATURE, SMALL_LIMIT
 
-EVERY_TYPE = (*ROLLOUT_STATEMENTS, Enrolment, Report, Session)
+EVERY_TYPE = (*ROLLOUT_STATEMENTS, *FLEET_STATEMENTS, Session)
 
 
 def load(name: str) -> Any:

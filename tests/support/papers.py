@@ -33,6 +33,7 @@ from interlock_core.order import (
 from interlock_core.report import (
     Attempt,
     CheckResult,
+    Claim,
     Enrolment,
     InterlockState,
     Report,
@@ -40,12 +41,15 @@ from interlock_core.report import (
     Versions,
 )
 from interlock_core.statement import Envelope, Opened, Said, Session, open_as, sign
+from interlock_core.wire import sha256_hex
 from tests.support.people import CANARY, DAY0, FLEET, ST_ANNA, ST_BERT, public_key, signer
 
 PRODUCT: Final = "gateway"
 VERSION: Final = "2.0.0"
 DEVICE: Final = "GW-0001"
 HARDWARE: Final = "cm4-r2"
+SECRET: Final = 4 * "claim-me"
+"""What a claim's device shows."""
 DAY: Final = timedelta(days=1)
 S = TypeVar("S", bound=Said)
 
@@ -260,6 +264,26 @@ def enrolment(device: str = DEVICE, *, key: str | None = None, **fields: Any) ->
     return signed(Enrolment(**made | fields), key)
 
 
+def claim(
+    secret: str = SECRET, *, by: str = "olga", key: str | None = None, **fields: Any
+) -> Opened[Claim]:
+    """``by`` lets one device of ward 7 ask to be enrolled."""
+    made: dict[str, Any] = {
+        "fleet": FLEET,
+        "author": by,
+        "at": DAY0,
+        "reason": "ward 7 gets a gateway",
+        "secret_sha256": sha256_hex(secret.encode()),
+        "product": PRODUCT,
+        "site": "ward-7",
+        "cohort": CANARY,
+        "device": None,
+        "hardware": None,
+        "expires": DAY0 + days(7),
+    }
+    return signed(Claim(**made | fields), key)
+
+
 def report(
     of: Opened[Enrolment],
     after: Opened[Report] | None = None,
@@ -290,8 +314,11 @@ def report(
         "enrolment": of.id,
         "number": after.said.number + 1 if after is not None else 1,
         "previous": after.id if after is not None else None,
+        "cohort": of.said.cohort,
         "running": Running(slot="a", sha256=wanted.sha256, version=version),
         "attempt": attempt,
+        "decided": None,
+        "trouble": None,
         "interlock": InterlockState(
             mode="checks", clear=True, checks=(CheckResult(name="bedside", passed=True),)
         ),

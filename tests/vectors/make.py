@@ -18,6 +18,7 @@ from interlock_core.bundle import Bundle, Roots
 from interlock_core.genesis import FleetFile
 from interlock_core.order import Window
 from interlock_core.release import Evidence, Permit
+from interlock_core.report import Decided, Trouble
 from interlock_core.statement import Opened
 from tests.support.decisions import NEW, OLD, image
 from tests.support.papers import (
@@ -26,6 +27,7 @@ from tests.support.papers import (
     VERSION,
     assignment,
     authorise,
+    claim,
     consent,
     days,
     digest,
@@ -91,10 +93,23 @@ STATEMENTS: Final[Mapping[str, Opened[Any]]] = {
     "stop": STOP,
     "stop, of one cohort": stop(ORDER, by="mona", at=DAY0 + hours(10), cohort=CANARY),
     "assignment": assignment(ENROLMENT.id),
+    "claim": claim(device="GW-0001", hardware="cm4-r2"),
     "enrolment": ENROLMENT,
+    "authorisation, of an enrolment": authorise(
+        ENROLMENT, by="olga", role="operator", at=DAY0 + hours(0.25)
+    ),
     "report, the first": FIRST_REPORT,
     "report, after an update": report(
         ENROLMENT, FIRST_REPORT, about=ORDER, at=DAY0 + hours(20), reason="confirmed"
+    ),
+    "report, of trouble": report(
+        ENROLMENT,
+        FIRST_REPORT,
+        at=DAY0 + days(10),
+        decided=Decided(
+            at=DAY0 + days(2), order=ORDER.id, reason="not_in_stage", detail="stage 1 is not open"
+        ),
+        trouble=Trouble(reason="expired_metadata", since=DAY0 + days(9)),
     ),
     "session": session(CHALLENGE),
 }

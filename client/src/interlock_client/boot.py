@@ -48,7 +48,7 @@ class BootState(Kept, frozen=True, kw_only=True):
         armed: a slot to be tried, or None.
         tries: how often it may still be tried.
         good: slots whose content was committed and not touched since; ``active`` is one.
-        fell_back: the slot whose tries were used up, until something is armed again.
+        fell_back: the slot whose tries were used up, until it is written or something is armed.
     """
 
     sequence: int = 0
@@ -87,6 +87,8 @@ def invalidate(state: BootState, slot: Slot) -> BootState:
         armed=armed,
         tries=state.tries if armed else 0,
         good=tuple(name for name in state.good if name != slot),
+        # What fell back is gone: it says nothing about what comes in its place.
+        fell_back=None if state.fell_back == slot else state.fell_back,
     )
 
 

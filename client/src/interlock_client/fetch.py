@@ -3,7 +3,8 @@
 Rules:
 
 1. The bundle carries no authority: its texts are handed on as if they had come from their URLs.
-2. Metadata passes the bounded check of ``wire`` before python-tuf reads it.
+2. Metadata passes the bounded check of ``wire`` before python-tuf reads it. No more of it is read
+   than its type may have, whatever length the metadata before it announces.
 3. Roots beyond the newest that the bundle names are not asked for: they are answered 404 here, so
    that a check with nothing new costs no request. A bundle that hides a root withholds what the
    network could withhold as well.
@@ -18,12 +19,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from tuf.api.exceptions import DownloadHTTPError
+from tuf.api.metadata import Targets
 from tuf.ngclient import FetcherInterface
 
 from interlock_client.servers import HttpStatusError, Server
 from interlock_core import wire
 from interlock_core.bundle import Bundle
 from interlock_core.errors import RefusedError, WireError
+from interlock_core.tuf_metadata import MAX_LENGTH
 
 NOT_THERE: Final = frozenset({403, 404})
 
@@ -55,6 +58,9 @@ class BundleFetcher(FetcherInterface):
         """
         path = url.removeprefix(self._server.url)
         metadata = _METADATA.match(path)
+        if metadata is not None:
+            longest = MAX_LENGTH.get(metadata[3], MAX_LENGTH[Targets.type])
+            max_length = min(max_length, longest)
         data = self._answer(path, metadata, max_length)
         if metadata is not None:
             try:

@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -25,7 +26,7 @@ from interlock_client.boot import Slot
 from interlock_client.sealed import MAX_RECORD, Kept, seal, unseal
 from interlock_core import durable
 from interlock_core.errors import NotFoundError, RefusedError, WireError
-from interlock_core.wire import encode, sha256_hex
+from interlock_core.wire import encode
 
 MAX_DECISIONS: Final = 512
 
@@ -65,8 +66,11 @@ FROM: Final[Mapping[State, frozenset[State]]] = MappingProxyType(
         State.REBOOTING: frozenset({State.LAST_MOMENT}),
         State.CONFIRMING: frozenset({State.REBOOTING, State.CONFIRMING}),
         State.CONFIRMED: frozenset({State.CONFIRMING}),
-        # From rebooting: the tries ran out and the old slot booted.
-        State.ROLLED_BACK: frozenset({State.REBOOTING, State.CONFIRMING, *_RESTING}),
+        # From rebooting: the tries ran out and the old slot booted. From downloading: it was cut off
+        # before it touched the slot, and a person goes back to what is there.
+        State.ROLLED_BACK: frozenset(
+            {State.DOWNLOADING, State.REBOOTING, State.CONFIRMING, *_RESTING}
+        ),
     }
 )
 """Each state, and the states from which it may be entered."""
@@ -181,7 +185,7 @@ class Decisions:
         durable.mkdir(self.directory, mode=0o700)
         numbers = self._numbers()
         number = numbers[-1] + 1 if numbers else 1
-        previous = sha256_hex(self._read(numbers[-1])) if numbers else None
+        previous = self._digest(numbers[-1]) if numbers else None
         whole = {**entry, "number": number, "previous": previous}
         durable.create(self._path(number), encode(whole) + b"\n", mode=0o600)
         for old in numbers[: -MAX_DECISIONS + 1]:
@@ -213,6 +217,12 @@ class Decisions:
 
     def _path(self, number: int) -> Path:
         return self.directory / f"{number:010}.json"
+
+    def _digest(self, number: int) -> str:
+        # Whatever its length: a record that nobody can read must not end all deciding.
+        path = self._path(number)
+        with durable.translated("read", path), path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def _read(self, number: int) -> bytes:
         return durable.read(self._path(number), limit=MAX_RECORD, what="decision")

@@ -13,6 +13,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from interlock_client.line import Line
+from interlock_core.answers import BoundedResponse
 
 
 def make_pool(
@@ -45,10 +46,14 @@ def make_pool(
 
 def _watched(line: Line) -> dict[str, type[urllib3.HTTPConnectionPool]]:
     class Plain(HTTPConnection):
+        response_class = BoundedResponse
+
         def _new_conn(self) -> socket.socket:
             return line.opened(super()._new_conn())
 
     class Secure(HTTPSConnection):
+        response_class = BoundedResponse
+
         def _new_conn(self) -> socket.socket:
             return line.opened(super()._new_conn())
 

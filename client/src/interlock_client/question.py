@@ -17,9 +17,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from interlock_client.line import Line
+from interlock_core.answers import BoundedResponse
 
 
 class _Plain(http.client.HTTPConnection):
+    response_class = BoundedResponse
     line: Line
     silence_seconds: float
 

@@ -13,7 +13,8 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
-from interlock_core.names import Digest, Name, TargetPath
+from interlock_core.names import DeviceId, Digest, Name, TargetPath
+from interlock_core.report import ReasonName, Secret
 from interlock_core.statement import Envelope
 from interlock_core.wire import Record
 
@@ -139,3 +140,97 @@ class Rollout(Record, frozen=True, kw_only=True):
     goes: tuple[Envelope, ...]
     stops: tuple[Envelope, ...]
     cohorts: tuple[CohortView, ...]
+
+
+class EnrolmentRequest(Record, frozen=True, kw_only=True):
+    """A device asks to be let in: the claim's secret, and what its own key signed."""
+
+    claim: Secret
+    enrolment: Envelope
+
+
+EnrolmentState = Literal["waiting", "countersigned", "superseded", "quarantined"]
+"""``waiting`` for a countersignature; ``superseded`` by a later enrolment of the same device."""
+
+
+class Enrolled(Record, frozen=True, kw_only=True):
+    """Where an enrolment stands."""
+
+    id: Digest
+    state: EnrolmentState
+
+
+class Received(Record, frozen=True, kw_only=True):
+    """A report was taken, now or before; ``next`` is the number that is expected then."""
+
+    id: Digest
+    number: int
+    next: int
+
+
+class Device(Record, frozen=True, kw_only=True):
+    """One enrolment, with everything that was signed about it: believe the envelopes alone.
+
+    Attributes:
+        enrolment: signed by the device.
+        state: as the server reads it.
+        words: authorisations of the enrolment and of the assignments.
+        assignments: newest first.
+        report: the newest that was taken, signed by the device.
+        received_at: when the server took it.
+        quarantined: since when and why nothing that it says is counted.
+        refused: security counters: what was refused in its name, by reason.
+    """
+
+    enrolment: Envelope
+    state: EnrolmentState
+    words: tuple[Envelope, ...]
+    assignments: tuple[Envelope, ...]
+    report: Envelope | None
+    received_at: datetime | None
+    quarantined: str | None
+    refused: dict[ReasonName, int]
+
+
+class DevicePage(Record, frozen=True, kw_only=True):
+    """A page of devices, by device id."""
+
+    items: tuple[Device, ...]
+    next: int | None
+
+
+class Place(Record, frozen=True, kw_only=True):
+    """A cohort or a site, and how many devices there are by state.
+
+    Attributes:
+        served: whether the server publishes a director for it; always true of a site.
+        quarantined: of those that are countersigned.
+    """
+
+    name: Name
+    served: bool
+    waiting: int
+    countersigned: int
+    quarantined: int
+
+
+class PlacePage(Record, frozen=True, kw_only=True):
+    """A page of cohorts or sites, by name."""
+
+    items: tuple[Place, ...]
+    next: int | None
+
+
+class OpenClaim(Record, frozen=True, kw_only=True):
+    """A claim as it was signed, and what became of it."""
+
+    claim: Envelope
+    used_by: DeviceId | None
+    expired: bool
+
+
+class ClaimPage(Record, frozen=True, kw_only=True):
+    """A page of claims, newest first."""
+
+    items: tuple[OpenClaim, ...]
+    next: int | None

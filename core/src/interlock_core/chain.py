@@ -280,10 +280,10 @@ def _lifetimes(
 
 
 def stop_counts(judge: Judge, stop: Opened[Stop], cohort: str) -> bool:
-    """Whether one person entitled to stop at ``cohort`` signed it."""
+    """Whether one person entitled to stop at ``cohort``, at its site or anywhere, signed it."""
     rules = judge.rules_for(cohort)
     roles = (OPERATOR, MONITOR, *(rules.stop if rules is not None else ()))
-    return judge.author_is(stop, roles, cohort) is not None
+    return judge.author_is(stop, roles, cohort, stop.said.site) is not None
 
 
 def cleared(chain: Chain) -> frozenset[str]:

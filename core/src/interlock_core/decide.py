@@ -22,7 +22,8 @@ objects decides (numbers are those of ``docs/wire-format.md``):
     the slot holds the wanted digest, and the clinical interlock says that now is safe.
 
 Whatever rules 4 to 15 say, the stops that were signed are learned first (16), and an order that is
-fully authorised raises the order floor (6).
+fully authorised raises the order floor (6). After the stops, a signed assignment that moves this
+gateway to another cohort is obeyed (18): what this cohort wants is not for it any more.
 """
 
 from __future__ import annotations
@@ -59,8 +60,9 @@ from interlock_core.facts import (
     Refusal,
     Trusted,
 )
+from interlock_core.fleet import Place, move
 from interlock_core.names import DIRECTIVE_PATH
-from interlock_core.order import Authorisation, Go, Order, Stop, Target
+from interlock_core.order import Assignment, Authorisation, Go, Order, Stop, Target
 from interlock_core.placement import point
 from interlock_core.release import Image
 from interlock_core.roster import Judge
@@ -85,6 +87,7 @@ class _Case:
     order_id: str | None = None
     wanted: Target | None = None
     permit: str | None = None
+    moved: Opened[Assignment] | None = None
     read: Papers | Refusal = field(init=False)
     papers: Papers = field(init=False)
     chain: Chain = field(init=False)
@@ -152,6 +155,24 @@ def _cohort(c: _Case) -> Refusal | None:
     return None
 
 
+def _not_moved(c: _Case) -> Refusal | None:
+    if c.entry is None:
+        return None
+    place = Place(
+        c.gateway.enrolment,
+        c.gateway.device,
+        c.gateway.cohort,
+        c.gateway.cohort_patterns,
+        c.floor_was.assignment_seq,
+    )
+    words = _open_all(c.entry.authorisations, Authorisation)
+    c.moved = move(c.judge, _open_all(c.entry.assignments, Assignment), words, place)
+    if c.moved is None:
+        return None
+    to_cohort = c.moved.said.to_cohort
+    return Refusal(Reason.MOVED, f"this gateway is assigned to cohort {to_cohort} from now on")
+
+
 def _director(c: _Case) -> Refusal | None:
     if c.trusted.director_delegates:
         return Refusal(Reason.ORDER_MISMATCH, "the director delegates")
@@ -165,7 +186,10 @@ def _director(c: _Case) -> Refusal | None:
             allowed |= {target.path for target in order.said.targets}
     extra = sorted(set(c.trusted.director_targets) - allowed)
     if extra:
-        return Refusal(Reason.ORDER_MISMATCH, f"no order names the director's target {extra[0]}")
+        # Online keys choose its length, and what is said here is kept.
+        return Refusal(
+            Reason.ORDER_MISMATCH, f"no order names the director's target {extra[0][:120]}"
+        )
     return None
 
 
@@ -303,6 +327,7 @@ _TO_BELIEVE: Final[tuple[tuple[str, _Rule], ...]] = (
     ("the director is for this cohort", _cohort),
 )
 _TO_DOWNLOAD: Final[tuple[tuple[str, _Rule], ...]] = (
+    ("no assignment moves this gateway to another cohort", _not_moved),
     ("the director holds only the orders' images", _director),
     ("an order for this product is in force", _wanted),
     ("the order is authorised by this cohort's rule", _authorised),
@@ -406,7 +431,7 @@ def decide(
     if refusal is None and phase is not Phase.DOWNLOAD:
         refusal = _first_objection(c, _TO_CHANGE, checks)
     verdict = refusal or _grant(c)
-    return Decision(verdict, c.floors, c.wanted, c.order_id, tuple(checks))
+    return Decision(verdict, c.floors, c.wanted, c.order_id, tuple(checks), c.moved)
 
 
 def _first_objection(

@@ -5,7 +5,8 @@ Rules:
 1. A trust decision never raises: it returns a named ``Refusal`` (see ``decide``). Errors are for
    input that cannot be understood, acts that people must mend, and faults of the world.
 2. Every message is one sentence or two: what is wrong, then what to do next. It names the file,
-   the field or the role, and never shows a secret.
+   the field or the role, and never shows a secret. It is cut at ``MAX_MESSAGE`` characters: some
+   of it may be a server's, and it is kept, logged and shown.
 3. An error carries the exit code of ``docs/`` (the outside contract), so that every command line
    maps it in one place.
 """
@@ -13,6 +14,9 @@ Rules:
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
+
+MAX_MESSAGE: Final = 2000
 
 
 class Exit(IntEnum):
@@ -37,7 +41,8 @@ class InterlockError(Exception):
     exit_code: Exit = Exit.OTHER
 
     def __init__(self, message: str, *, reason: str = "error") -> None:
-        super().__init__(message)
+        cut = message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 1]}…"
+        super().__init__(cut)
         self.reason = reason
 
 

@@ -17,9 +17,11 @@ from typing import Final
 
 from interlock_core.directive import Directive
 from interlock_core.errors import Exit
-from interlock_core.order import Target, Window
+from interlock_core.names import CohortPattern
+from interlock_core.order import Assignment, Target, Window
 from interlock_core.release import Image, Permit
 from interlock_core.roster import Roster
+from interlock_core.statement import Opened
 
 
 class Phase(Enum):
@@ -35,6 +37,7 @@ class Reason(StrEnum):
 
     NOTHING_WANTED = "nothing_wanted"
     ALREADY_INSTALLED = "already_installed"
+    MOVED = "moved"
 
     NOT_BEFORE = "not_before"
     NOT_STARTED = "not_started"
@@ -70,7 +73,7 @@ class Reason(StrEnum):
     NO_SPACE = "no_space"
 
 
-_NOTHING_TO_DO: Final = frozenset({Reason.NOTHING_WANTED, Reason.ALREADY_INSTALLED})
+_NOTHING_TO_DO: Final = frozenset({Reason.NOTHING_WANTED, Reason.ALREADY_INSTALLED, Reason.MOVED})
 _DEFERRED: Final = frozenset(
     {
         Reason.NOT_BEFORE,
@@ -146,6 +149,8 @@ class Gateway:
         release_floor: nothing below this counter without a permit.
         rolled_back: (order id, digest) pairs that rolled back here.
         spent_permits: digests of permit targets already used.
+        enrolment: id of its enrolment, None before it has one.
+        cohort_patterns: cohorts that a signed assignment may move it to.
     """
 
     fleet: str
@@ -161,6 +166,8 @@ class Gateway:
     release_floor: int = 0
     rolled_back: frozenset[tuple[str, str]] = frozenset()
     spent_permits: frozenset[str] = frozenset()
+    enrolment: str | None = None
+    cohort_patterns: Sequence[CohortPattern] = ()
 
 
 @dataclass(frozen=True)
@@ -183,12 +190,14 @@ class Floors:
         order_seq: the highest order accepted; 0 before the first.
         order_id: its id.
         stops: recorded stops (at most 64).
+        assignment_seq: of the last assignment obeyed under the present enrolment.
     """
 
     roster_seq: int = 0
     order_seq: int = 0
     order_id: str | None = None
     stops: tuple[KnownStop, ...] = ()
+    assignment_seq: int = 0
 
 
 @dataclass(frozen=True)
@@ -258,6 +267,7 @@ class Decision:
         floors: to be made durable before anything else is done.
         wanted: the target chosen by rule 9, when one could be.
         checks: every rule that ran, in order.
+        moved: the assignment to another cohort that is to be obeyed from now on.
     """
 
     verdict: Grant | Refusal
@@ -265,3 +275,4 @@ class Decision:
     wanted: Target | None
     order: str | None
     checks: tuple[Check, ...]
+    moved: Opened[Assignment] | None = None

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from interlock_core import wire
+from interlock_core.answers import BoundedResponse
 from interlock_core.api import MAX_ANSWER, Problem
 from interlock_core.errors import (
     ConfigurationError,
@@ -38,6 +40,22 @@ READ_SECONDS: Final = 60.0
 SENT_AT_ONCE: Final = 64 * 1024
 
 
+class _Plain(HTTPConnection):
+    response_class = BoundedResponse
+
+
+class _Secure(HTTPSConnection):
+    response_class = BoundedResponse
+
+
+class _PlainPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _Secure
+
+
 def make_pool(*, ca_file: Path | None = None, proxy: str | None = None) -> urllib3.PoolManager:
     """Connections as rules 1 and 3 ask for, also for those who fetch TUF metadata.
 
@@ -51,11 +69,13 @@ def make_pool(*, ca_file: Path | None = None, proxy: str | None = None) -> urlli
         "ca_certs": str(ca_file) if ca_file else None,
     }
     try:
-        return urllib3.ProxyManager(proxy, **settings) if proxy else urllib3.PoolManager(**settings)
+        pool = urllib3.ProxyManager(proxy, **settings) if proxy else urllib3.PoolManager(**settings)
     except urllib3.exceptions.HTTPError as e:
         raise ConfigurationError(
             f"{proxy!r} is no proxy URL: write http://host:port or https://host:port."
         ) from e
+    pool.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+    return pool
 
 
 def _next(file: IO[bytes], length: int) -> Iterator[bytes]:

@@ -146,11 +146,14 @@ Meaning = Literal["reviewed", "approved", "consented"]
 
 
 class Authorisation(Said, frozen=True, kw_only=True):
-    """Another person's signature under an order, a go or an assignment, with its meaning."""
+    """Another person's signature under a statement, with its meaning.
+
+    Under an enrolment it is the countersignature that lets the device in.
+    """
 
     PREDICATE = "urn:interlock:authorisation:v1"
 
-    authorises: Literal["order", "go", "assignment"]
+    authorises: Literal["order", "go", "assignment", "enrolment"]
     id: Digest
     role: Name
     meaning: Meaning

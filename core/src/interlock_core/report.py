@@ -1,19 +1,19 @@
-"""What a gateway says: who it is, and what happened.
+"""What a gateway says: who it is, and what happened; and the claim that lets it speak up.
 
 Rules:
 
-1. Both are signed by the device key. An enrolment counts only when an operator or an engineer of
-   the site countersigns it; a claim token only allows asking.
+1. Enrolments and reports are signed by the device key. An enrolment counts only when an operator
+   or an engineer of the site countersigns it; a claim only allows asking, once (``fleet``).
 2. Reports are numbered per enrolment and each carries the hash of the one before, so that a gap
    or a fork is seen (20).
-3. A report says what the device runs by digest. It never carries anything about a patient: there
-   is no field for it, and unknown fields are refused.
+3. A report says what the device runs by digest, and why it does not run something else. It never
+   carries anything about a patient: there is no field for it, and unknown fields are refused.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Literal
+from datetime import datetime, timedelta
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
@@ -23,6 +23,42 @@ from interlock_core.statement import Said, Subject, subject
 from interlock_core.wire import Record, encode, sha256_hex
 
 ShortText = Annotated[str, Meta(max_length=200)]
+MAX_CLAIM: Final = timedelta(days=30)
+"""The longest that a claim may wait for its device."""
+ReasonName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,62}\Z")]
+"""The stable name of a refusal, a deferral or an outcome."""
+Secret = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{32,128}\Z")]
+"""What a claim's holder shows: at least 24 random bytes in URL-safe base64."""
+
+
+class Claim(Said, frozen=True, kw_only=True):
+    """Lets one device ask to be enrolled, once, until it expires; it authorises nothing.
+
+    Attributes:
+        secret_sha256: digest of the secret that the device shows; the secret itself is in no
+            statement.
+        device: the one device that may use it, or null: whichever comes first.
+        hardware: likewise.
+    """
+
+    PREDICATE = "urn:interlock:claim:v1"
+
+    secret_sha256: Digest
+    product: Name
+    site: Name
+    cohort: Name
+    device: DeviceId | None
+    hardware: HardwareId | None
+    expires: datetime
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.at < self.expires <= self.at + MAX_CLAIM:
+            raise ValueError("`expires` must lie after `at`, by at most 30 days")
+
+    def subjects(self) -> tuple[Subject, ...]:
+        """The secret, by digest."""
+        return (subject("claim", self.secret_sha256),)
 
 
 class Enrolment(Said, frozen=True, kw_only=True):
@@ -36,6 +72,11 @@ class Enrolment(Said, frozen=True, kw_only=True):
     product: Name
     site: Name
     cohort: Name
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.author != self.device:
+            raise ValueError("the author of an enrolment is its device")
 
     def subjects(self) -> tuple[Subject, ...]:
         """The device's key, by the digest of its canonical form."""
@@ -74,8 +115,30 @@ class Attempt(Record, frozen=True, kw_only=True):
     order: Digest
     target: Digest
     outcome: Outcome
-    reason: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,62}\Z")] | None
+    reason: ReasonName | None
     deferred_since: datetime | None
+
+
+class Decided(Record, frozen=True, kw_only=True):
+    """What the gateway decided last: why it does what it does, or nothing.
+
+    Attributes:
+        order: the order in force at the decision, if there was one.
+        reason: ``granted``, or the refusal's name.
+        detail: the refusal in a sentence.
+    """
+
+    at: datetime
+    order: Digest | None
+    reason: ReasonName
+    detail: ShortText
+
+
+class Trouble(Record, frozen=True, kw_only=True):
+    """What was refused at every poll, and since when: how stale this gateway is."""
+
+    reason: ReasonName
+    since: datetime
 
 
 class CheckResult(Record, frozen=True, kw_only=True):
@@ -104,15 +167,25 @@ class Versions(Record, frozen=True, kw_only=True):
 
 
 class Report(Said, frozen=True, kw_only=True):
-    """One entry of a device's chain of reports."""
+    """One entry of a device's chain of reports.
+
+    Attributes:
+        cohort: whose director it polls.
+        attempt: the installation in progress, or else the last that ended.
+        decided: its last decision; None before the first.
+        trouble: None when its last refresh verified.
+    """
 
     PREDICATE = "urn:interlock:report:v1"
 
     enrolment: Digest
     number: Annotated[int, Meta(ge=1, le=2**53 - 1)]
     previous: Digest | None
+    cohort: Name
     running: Running | None
     attempt: Attempt | None
+    decided: Decided | None
+    trouble: Trouble | None
     interlock: InterlockState
     health: Annotated[tuple[CheckResult, ...], Meta(max_length=64)]
     versions: Versions
@@ -125,3 +198,7 @@ class Report(Said, frozen=True, kw_only=True):
     def subjects(self) -> tuple[Subject, ...]:
         """The enrolment, by id."""
         return (subject("enrolment", self.enrolment),)
+
+
+FLEET_STATEMENTS: Final = (Claim, Enrolment, Report)
+"""What lets devices in, and what they say."""

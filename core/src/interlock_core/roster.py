@@ -14,6 +14,8 @@ Rules (numbers are those of ``docs/wire-format.md``, "Counting signatures"):
 6. One signature stops: an operator's, a monitor's, or that of a role named in the rule ``stop``.
 7. A monitor holds no other role, so that its key, which works unattended, opens auto stages,
    renews and stops, and nothing else.
+8. A grant that names sites counts for what names one of those sites, and for nothing wider: an
+   engineer of one hospital countersigns its devices and stops its rollouts, and no other's.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 from securesystemslib.signer import SSlibKey
 
 from interlock_core.keybytes import PublicKey, public_key_bytes
@@ -35,6 +37,8 @@ from interlock_core.wire import Record, decode_canonical
 
 MAX_ROSTER: Final = 1024 * 1024
 OPERATOR: Final = "operator"
+ENGINEER: Final = "engineer"
+"""Somebody of a hospital who looks after its gateways."""
 MONITOR: Final = "monitor"
 
 COUNTING_MEANINGS: Final = frozenset({"approved", "consented"})
@@ -44,11 +48,20 @@ Rule = Annotated[dict[Name, Annotated[int, Meta(ge=1, le=16)]], Meta(max_length=
 
 
 class Grant(Record, frozen=True, kw_only=True):
-    """A role over cohorts, until it expires."""
+    """A role over cohorts, until it expires.
+
+    Attributes:
+        sites: the hospitals to which the role is limited (8); left out, it is not.
+    """
 
     role: Name
     cohorts: Annotated[tuple[CohortPattern, ...], Meta(min_length=1, max_length=64)]
     expires: datetime
+    sites: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=256)] | UnsetType = UNSET
+
+    def at_site(self, site: str | None) -> bool:
+        """Whether it counts for what concerns ``site``; None is what concerns more than one."""
+        return self.sites is UNSET or (site is not None and site in self.sites)
 
 
 class Person(Record, frozen=True, kw_only=True):
@@ -170,22 +183,25 @@ class Judge:
             self._keys[person.name] = [key.sslib() for key in person.keys]
         return self._keys[person.name]
 
-    def holds(self, person: str, role: str, cohort: str) -> bool:
-        """Whether ``person`` holds ``role`` over ``cohort`` now (3)."""
+    def holds(self, person: str, role: str, cohort: str, site: str | None = None) -> bool:
+        """Whether ``person`` holds ``role`` over ``cohort`` now, at ``site`` or anywhere (3, 8)."""
         known = self._persons.get(person)
         return known is not None and any(
             grant.role == role
             and grant.expires > self.now
+            and grant.at_site(site)
             and any(covers(pattern, cohort) for pattern in grant.cohorts)
             for grant in known.grants
         )
 
-    def author_is(self, opened: Opened[Any], roles: Iterable[str], cohort: str) -> str | None:
+    def author_is(
+        self, opened: Opened[Any], roles: Iterable[str], cohort: str, site: str | None = None
+    ) -> str | None:
         """The first of ``roles`` that the author holds over ``cohort``, if he signed."""
         said: Said = opened.said
         if said.fleet != self.roster.fleet or self.signer_key(opened) is None:
             return None
-        return next((role for role in roles if self.holds(said.author, role, cohort)), None)
+        return next((role for role in roles if self.holds(said.author, role, cohort, site)), None)
 
     def authorised_at(
         self,
@@ -193,14 +209,22 @@ class Judge:
         rule: Mapping[str, int],
         authorisations: Sequence[Opened[Authorisation]],
         cohort: str,
+        site: str | None = None,
     ) -> datetime | None:
         """When enough others had authorised ``subject`` by ``rule`` over ``cohort``.
+
+        Args:
+            subject: an order, a go, an assignment or an enrolment.
+            rule: how many others of which role.
+            authorisations: whatever was signed about it.
+            cohort: whose rule it is.
+            site: the one site that the subject concerns, if it concerns only one (8).
 
         Returns:
             The ``at`` of the newest authorisation that the rule needed; the subject's own ``at``
             when it needs none; None while somebody is missing (1, 2).
         """
-        times = self._times(subject, rule, authorisations, cohort)
+        times = self._times(subject, rule, authorisations, cohort, site)
         said: Said = subject.said
         newest = said.at
         for role, count in rule.items():
@@ -215,12 +239,13 @@ class Judge:
         rule: Mapping[str, int],
         authorisations: Sequence[Opened[Authorisation]],
         cohort: str,
+        site: str | None = None,
     ) -> dict[str, int]:
         """Who must still authorise ``subject`` by ``rule`` over ``cohort``: how many of which role.
 
         Empty exactly when ``authorised_at`` returns a time.
         """
-        times = self._times(subject, rule, authorisations, cohort)
+        times = self._times(subject, rule, authorisations, cohort, site)
         return {role: n for role, asked in rule.items() if (n := asked - len(times[role])) > 0}
 
     def _times(
@@ -229,6 +254,7 @@ class Judge:
         rule: Mapping[str, int],
         authorisations: Sequence[Opened[Authorisation]],
         cohort: str,
+        site: str | None = None,
     ) -> dict[str, list[datetime]]:
         """When the authorisations of ``subject`` that count were signed, by role, oldest first."""
         first: dict[str, Opened[Authorisation]] = {}
@@ -243,7 +269,7 @@ class Judge:
                 and word.said.meaning in COUNTING_MEANINGS
                 and word.said.role in rule
                 and word.said.author not in first
-                and self.holds(word.said.author, word.said.role, cohort)
+                and self.holds(word.said.author, word.said.role, cohort, site)
                 and self.signer_key(word) not in (None, author_key)
             ):
                 first[word.said.author] = word

@@ -26,7 +26,7 @@ class Standing:
         active: the slot that boots when nothing is armed.
         armed: the slot that is tried at the next boot, or None.
         good: slots whose content was committed and not touched since.
-        fell_back: the slot whose tries were used up, until something is armed again.
+        fell_back: the slot whose tries were used up, until it is written or something is armed.
     """
 
     booted: Slot

@@ -14,13 +14,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import urlencode
 
 from securesystemslib.signer import Signer, SSlibKey
 
 from interlock_core import durable, http, keys
-from interlock_core.api import Accepted, Challenge, Rollout, RolloutPage, RolloutSummary, Token
+from interlock_core.api import (
+    Accepted,
+    Challenge,
+    ClaimPage,
+    DevicePage,
+    PlacePage,
+    Rollout,
+    RolloutPage,
+    RolloutSummary,
+    Token,
+)
 from interlock_core.clock import Clock
 from interlock_core.credentials import Prompt, passphrase_handler
 from interlock_core.errors import ConfigurationError, RefusedError
@@ -34,6 +44,8 @@ from interlock_ops.image import ImageRepository
 from interlock_ops.settings import Settings
 
 MAX_PAGES: Final = 1000
+
+P = TypeVar("P", ClaimPage, DevicePage, PlacePage, RolloutPage)
 
 
 class Session:
@@ -157,7 +169,7 @@ class Session:
             fleet=self.settings.need(self.settings.fleet, "fleet"),
             author=me,
             at=self.clock(),
-            reason="to read rollouts",
+            reason="to read the fleet",
             challenge=challenge.challenge,
         )
         return self.api.post("/v1/tokens", sign(said, signer), Token).token
@@ -178,23 +190,32 @@ class Session:
                 reason="wrong_receipt",
             )
 
+    def pages(self, path: str, type_: type[P], **query: str | None) -> Iterator[P]:
+        """The pages of a list of the server's, as they come. None of it is signed.
+
+        Raises:
+            RefusedError: ``endless``: they do not end.
+        """
+        page: int | None = None
+        for _ in range(MAX_PAGES):
+            given = {**query, "page": page}
+            asked = urlencode({name: value for name, value in given.items() if value is not None})
+            answer = self.api.get(f"{path}?{asked}" if asked else path, type_, token=self.token)
+            yield answer
+            if answer.next is None:
+                return
+            page = answer.next
+        what = path.rpartition("/")[2]
+        raise RefusedError(f"The server's list of {what} does not end.", reason="endless")
+
     def rollouts(self, product: str | None = None) -> Iterator[RolloutSummary]:
         """What the server lists, newest first. None of it is signed.
 
         Raises:
             RefusedError: ``endless``: its pages do not end.
         """
-        page: int | None = None
-        for _ in range(MAX_PAGES):
-            query = {"product": product, "page": page}
-            asked = urlencode({name: value for name, value in query.items() if value is not None})
-            path = f"/v1/rollouts?{asked}" if asked else "/v1/rollouts"
-            answer = self.api.get(path, RolloutPage, token=self.token)
-            yield from answer.items
-            if answer.next is None:
-                return
-            page = answer.next
-        raise RefusedError("The server's list of rollouts does not end.", reason="endless")
+        for page in self.pages("/v1/rollouts", RolloutPage, product=product):
+            yield from page.items
 
     def dossier(self, order_id: str) -> Dossier:
         """Everything that was signed about an order, under its own id.

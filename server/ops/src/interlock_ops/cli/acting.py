@@ -7,7 +7,7 @@ Rules:
 2. ``--dry-run`` shows the statements and signs nothing of them.
 3. ``--output`` writes the signed envelopes to files, create-only, to be sent with ``rollout post``.
 4. Sending the same envelope again does no harm, so after a network error the same file or command
-   can be tried again.
+   can be tried again. What must not be lost is kept in a file from before it is sent.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import click
 from rich.console import RenderableType
 
 from interlock_core import durable, wire
-from interlock_core.errors import TransientError
-from interlock_core.statement import Said, open_as, sign
+from interlock_core.errors import InterlockError, TransientError
+from interlock_core.statement import Envelope, Said, open_as, sign
 from interlock_ops.cli.edge import Answer, Operation, Run, need_confirmation
 from interlock_ops.cli.options import check_reason
 from interlock_ops.show import fact, heading, line
@@ -83,6 +83,9 @@ def carry_out(
     account: Sequence[RenderableType],
     done: str,
     after: Callable[[Sequence[str]], Sequence[RenderableType]] = lambda _: (),
+    before: Callable[[], None] = lambda: None,
+    keep: Sequence[Path] = (),
+    unsure: str = "ask 'rollout status', then try again.",
     **facts: Any,
 ) -> Answer:
     """Show, confirm, sign and send.
@@ -94,6 +97,9 @@ def carry_out(
         account: all of it in plain words.
         done: the answer's reason when it was sent.
         after: what to show then, given the ids.
+        before: done when everything is signed, and before any of it leaves.
+        keep: where each envelope stands from before it is sent until the server has taken it.
+        unsure: what to do where it is not known whether something arrived.
         facts: for machines, beside ids.
 
     Raises:
@@ -116,33 +122,52 @@ def carry_out(
         for envelope, said in zip(envelopes, statements, strict=True)
     ]
     told = {"id": ids[0], "ids": ids, **facts}
+    before()
     if how.output is not None:
         files = [how.output, *(_numbered(how.output, n) for n in range(2, len(ids) + 1))]
-        for file, envelope in zip(files, envelopes, strict=True):
-            durable.create(file, wire.encode(envelope) + b"\n")
+        _write(files, envelopes)
         shown = [
             heading("Signed, and not sent:"),
             *(fact("id", one) for one in ids),
             *(line(f"  interlock-ops rollout post {file}") for file in files),
         ]
         return Answer("written", shown, {**told, "files": [str(file) for file in files]})
-    sent: list[str] = []
-    for envelope, id_ in zip(envelopes, ids, strict=True):
-        try:
-            run.session.post(envelope, id_)
-        except TransientError as e:
-            stored = f" {len(sent)} of {len(ids)} were sent before." if sent else ""
-            raise TransientError(
-                f"{e} It is not known whether the statement {id_} arrived: ask 'rollout status', "
-                f"then try again.{stored}",
-                reason=e.reason,
-            ) from e
-        sent.append(id_)
+    _write(keep, envelopes)
+    _send(run, list(zip(ids, envelopes, strict=True)), keep, unsure)
     return Answer(
         done,
         [heading("Signed and sent:"), *(fact("id", one) for one in ids), *after(ids)],
         told,
     )
+
+
+def _write(files: Sequence[Path], envelopes: Sequence[Envelope]) -> None:
+    for file, envelope in zip(files, envelopes, strict=False):
+        durable.create(file, wire.encode(envelope) + b"\n")
+
+
+def _send(
+    run: Run, signed: Sequence[tuple[str, Envelope]], keep: Sequence[Path], unsure: str
+) -> None:
+    """Send each statement, and let go of what was kept of it."""
+    with run.voice.progress("statements sent") as progress:
+        for number, (id_, envelope) in enumerate(signed):
+            try:
+                run.session.post(envelope, id_)
+            except InterlockError as e:
+                text = str(e)
+                if isinstance(e, TransientError):
+                    doubt = f" It is not known whether the statement {id_} arrived"
+                    text += f"{doubt}." if keep else f"{doubt}: {unsure}"
+                if number:
+                    text += f" {number} of {len(signed)} were sent before."
+                if keep:
+                    files = " ".join(str(file) for file in keep[number:])
+                    text += f" What is signed is kept: 'interlock-ops rollout post {files}' sends it."
+                raise type(e)(text, reason=e.reason) from e
+            for file in keep[number : number + 1]:
+                durable.remove(file)
+            progress(number + 1)
 
 
 def _numbered(path: Path, number: int) -> Path:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import TextIOWrapper
@@ -89,6 +90,16 @@ class Voice:
         """Warn, on standard error."""
         _print([Text(f"warning: {plain(text)}", style="yellow")], err=True)
 
+    @contextmanager
+    def progress(self, what: str) -> Iterator[Callable[[int], None]]:
+        """Count on a terminal, and nowhere else: "1,200 devices read"."""
+        if not sys.stderr.isatty():
+            yield lambda _: None
+            return
+        console = Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
+        with console.status(what) as status:
+            yield lambda number: status.update(f"{number:,} {what}")
+
     def tell(self, answer: Answer) -> None:
         """Give the answer."""
         if self.as_json:
@@ -155,10 +166,16 @@ class Operation(click.Command):
     """
 
     def __init__(
-        self, *args: Any, settings: bool = True, examples: Sequence[str] = (), **more: Any
+        self,
+        *args: Any,
+        settings: bool = True,
+        examples: Sequence[str] = (),
+        answers: Mapping[str, str] | None = None,
+        **more: Any,
     ) -> None:
         super().__init__(*args, **more)
         self.examples = examples
+        self.answers = answers or {}
         self.settings = settings
         if settings:
             self.params.append(
@@ -177,9 +194,12 @@ class Operation(click.Command):
         )
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples as they are typed."""
+        """Write the examples as they are typed, and what ``--json`` answers."""
         super().format_epilog(ctx, formatter)
         _section(formatter, "Examples", self.examples)
+        if self.answers:
+            with formatter.section("With --json, beside outcome and reason"):
+                formatter.write_dl(list(self.answers.items()))
 
     def prepare(self, ctx: click.Context) -> None:
         """Turn parameters into what the function takes; for subclasses."""

@@ -1,0 +1,113 @@
+"""Answers of a server that lies: how bytes are sent, where honest bytes are not the point.
+
+Each is an ``Answer`` for ``Web.lies``; what never ends by itself ends with the server.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from functools import partial
+
+from tests.client.web import Answer, Handler
+
+PIECE = bytes(1 << 16)
+TAKEN_AT_MOST = 32 << 20
+"""What two sockets' buffers may swallow of a stream that nobody reads to its end, and more."""
+
+
+class Endless:
+    """``head``, and then zeros without end.
+
+    Attributes:
+        sent: how many bytes the reader, or the buffers before it, took.
+    """
+
+    def __init__(self, head: bytes = b"") -> None:
+        self.head = head
+        self.sent = 0
+
+    def __call__(self, handler: Handler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(self.head)
+        while not handler.server.web.over.is_set():
+            handler.wfile.write(PIECE)
+            self.sent += len(PIECE)
+
+
+def drip(handler: Handler) -> None:
+    """One byte now and then."""
+    handler.send_response(200)
+    handler.end_headers()
+    while not handler.server.web.over.wait(0.05):
+        handler.wfile.write(b"x")
+
+
+def drip_headers(handler: Handler) -> None:
+    """One header now and then, and never a body."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+    while not handler.server.web.over.wait(0.05):
+        handler.wfile.write(b"X-More: yes\r\n")
+
+
+def silent(handler: Handler) -> None:
+    """Nothing at all."""
+    handler.server.web.over.wait()
+
+
+def announced(length: int) -> Answer:
+    """A length, and nothing after it."""
+
+    def answer(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(length))
+        handler.end_headers()
+
+    return answer
+
+
+def packed(data: bytes) -> Answer:
+    """``data`` compressed, though nobody asked for that."""
+    small = gzip.compress(data)
+
+    def answer(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Encoding", "gzip")
+        handler.send_header("Content-Length", str(len(small)))
+        handler.end_headers()
+        handler.wfile.write(small)
+
+    return answer
+
+
+def elsewhere(url: str) -> Answer:
+    """Go and ask at ``url``."""
+
+    def answer(handler: Handler) -> None:
+        handler.send_response(302)
+        handler.send_header("Location", url)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return answer
+
+
+def validated(data: bytes, etag: str) -> Answer:
+    """``data`` under a validator of the attacker's choice."""
+    return partial(Handler.say, status=200, data=data, etag=etag)
+
+
+def unchanged(handler: Handler) -> None:
+    """Nothing changed, whatever was asked."""
+    handler.say(304, b"")
+
+
+def after(act: Callable[[], object]) -> Answer:
+    """The honest answer, once ``act`` was done."""
+
+    def answer(handler: Handler) -> None:
+        act()
+        handler.serve(handler.path)
+
+    return answer

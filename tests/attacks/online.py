@@ -1,0 +1,193 @@
+"""What somebody signs who holds every online key, and other keys that were stolen."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import msgspec
+from securesystemslib.dsse import Envelope as DsseEnvelope
+from securesystemslib.signer import CryptoSigner, Signer
+from tuf.api.metadata import Metadata, MetaFile, Snapshot, TargetFile, Targets, Timestamp
+
+from interlock_core.names import DIRECTIVE_PATH
+from interlock_core.order import Order
+from interlock_core.statement import PAYLOAD_TYPE, Envelope, Opened, Said, Signature, open_as, sign
+from interlock_core.tuf_metadata import serialise
+from interlock_core.tuf_repository import OnlineRepository
+from interlock_core.wire import sha256_hex
+from tests.client.web import Web
+from tests.client.world import WARDS, Rollout, World
+
+HIGHEST = 2**53 - 1
+"""The highest version that the wire format has."""
+S = TypeVar("S", bound=Said)
+
+
+def edited(opened: Opened[Any], **changes: Any) -> Envelope:
+    """Other words under the signatures of these."""
+    said: Said = msgspec.structs.replace(opened.said, **changes)
+    words = sign(said, CryptoSigner.generate_ed25519())
+    return msgspec.structs.replace(words, signatures=opened.envelope.signatures)
+
+
+def written(opened: Opened[S], old: str, new: str, signer: Signer) -> Opened[S]:
+    """The same statement with some of its bytes replaced, well signed; its words are not read."""
+    assert opened.payload.count(old.encode()) >= 1
+    payload = opened.payload.replace(old.encode(), new.encode())
+    signature = signer.sign(DsseEnvelope(payload, PAYLOAD_TYPE, {}).pae())
+    raw = base64.b64encode(bytes.fromhex(signature.signature)).decode()
+    envelope = Envelope(
+        payload=base64.b64encode(payload).decode(),
+        payload_type=PAYLOAD_TYPE,
+        signatures=(Signature(keyid=signature.keyid, sig=raw),),
+    )
+    return dataclasses.replace(opened, id=sha256_hex(payload), payload=payload, envelope=envelope)
+
+
+class Online:
+    """The server's keys.
+
+    Attributes:
+        world: the fleet, with every key.
+        web: the server.
+    """
+
+    world: World
+    web: Web
+
+    def without_bundle(self) -> None:
+        """The ordinary URLs are read."""
+        self.web.answer("/poll/", b"", 404)
+
+    def lie(self, path: str, data: bytes) -> None:
+        """Answer one of the ordinary URLs with ``data``."""
+        self.without_bundle()
+        self.web.answer(path, data)
+
+    # Directors
+
+    def show(self, rollout: Rollout | None = None, **changes: Any) -> None:
+        """Sign a directive with the online keys and serve it."""
+        self.world.show(WARDS, rollout, **changes)
+
+    def forge(self, rollout: Rollout, **changes: Any) -> None:
+        """Show an order whose words were changed after it was signed."""
+        rollout.order = open_as(edited(rollout.order, **changes), Order)
+        self.show(rollout)
+
+    def rewrite_order(self, rollout: Rollout, old: str, new: str) -> None:
+        """Show an order whose author signed bytes that no tool of ours would write."""
+        author = self.world.people[rollout.order.said.author]
+        rollout.order = written(rollout.order, old, new, author)
+        self.show(rollout)
+
+    def direct(self, *, bundled: bool = True, **targets: TargetFile) -> None:
+        """Sign what the director lists beside what it lists now, or instead of it."""
+        director = self.world.director(WARDS)
+        published = director.stored.published_targets()
+        assert published is not None
+        listed = {info.path: info for info in targets.values()}
+        director.publish_targets(published.signed.targets | listed)
+        if bundled:
+            self.world.bundle(WARDS)
+        else:
+            self.without_bundle()
+
+    def directive_info(self) -> TargetFile:
+        """What the director lists as its directive."""
+        published = self.world.director(WARDS).stored.published_targets()
+        assert published is not None
+        return published.signed.targets[DIRECTIVE_PATH]
+
+    # Heads
+
+    def _repository(self, prefix: str) -> OnlineRepository:
+        return self.world.image if prefix == "image" else self.world.director(WARDS)
+
+    def _serve(
+        self, prefix: str, snapshot: Snapshot, timestamp: Timestamp, keys: Sequence[Signer]
+    ) -> None:
+        timestamp.snapshot_meta = MetaFile(snapshot.version)
+        metadata = f"/{prefix}/metadata"
+        self.lie(f"{metadata}/timestamp.json", self.world.signed(timestamp, keys))
+        path = f"{metadata}/{snapshot.version}.snapshot.json"
+        self.web.answer(path, self.world.signed(snapshot, keys))
+
+    def sign_snapshot(
+        self, versions: Mapping[str, int], keys: Sequence[Signer] | None = None
+    ) -> None:
+        """Serve an image snapshot and timestamp that name these versions of roles."""
+        current = self.world.image.stored.snapshot()
+        assert current is not None
+        expires = self.world.clock() + timedelta(days=5)
+        snapshot = Snapshot(current.signed.version + 50, expires=expires)
+        snapshot.meta = {**current.signed.meta}
+        snapshot.meta |= {f"{role}.json": MetaFile(version) for role, version in versions.items()}
+        timestamp = Timestamp(current.signed.version + 500, expires=expires)
+        self._serve("image", snapshot, timestamp, keys or self.world.image_online)
+
+    def fast_forward(self, prefix: str) -> None:
+        """Serve honest metadata under the highest versions that there are."""
+        stored = self._repository(prefix).stored
+        snapshot, timestamp = stored.snapshot(), stored.timestamp()
+        assert snapshot is not None
+        assert timestamp is not None
+        snapshot.signed.version = timestamp.signed.version = HIGHEST
+        keys = self.world.image_online
+        if prefix != "image":
+            targets = stored.published_targets()
+            assert targets is not None
+            targets.signed.version = HIGHEST
+            snapshot.signed.meta["targets.json"] = MetaFile(HIGHEST)
+            data = self.world.signed(targets.signed, self.world.director_targets)
+            self.web.answer(f"/{prefix}/metadata/{HIGHEST}.targets.json", data)
+            keys = self.world.director_online
+        self._serve(prefix, snapshot.signed, timestamp.signed, keys)
+
+    def rotate_online(self, prefix: str) -> None:
+        """The ceremony gives a repository new online keys."""
+        if prefix == "image":
+            self.world.rotate_root("image", image_online=_new())
+        else:
+            self.world.rotate_root("director", director_targets=_new(), director_online=_new())
+
+    # Offline roles, with whatever keys of them were stolen
+
+    def role(self, version: int = 9, **targets: TargetFile) -> Targets:
+        """Metadata of an offline role, of the attacker's making."""
+        role = Targets(version=version, expires=self.world.clock() + timedelta(days=90))
+        role.targets = {info.path: info for info in targets.values()}
+        return role
+
+    def top_level(self) -> Targets:
+        """The next top-level targets, to be changed."""
+        current: Metadata[Targets] | None = self.world.image.stored.published_targets()
+        assert current is not None
+        current.signed.version += 1
+        return current.signed
+
+    def serve_role(self, role: str, signed: Targets, keys: Sequence[Signer]) -> None:
+        """Show metadata of an offline role under a snapshot of the online keys."""
+        self.sign_snapshot({role: signed.version})
+        path = f"/image/metadata/{signed.version}.{role}.json"
+        self.web.answer(path, self.world.signed(signed, keys))
+
+    def serve_old_role(self, role: str, version: int) -> None:
+        """Show an older version of an offline role under a snapshot of the online keys."""
+        self.sign_snapshot({role: version})
+
+
+def _new() -> list[CryptoSigner]:
+    return [CryptoSigner.generate_ed25519()]
+
+
+def resigned(metadata: Metadata[Any], *signers: Signer) -> bytes:
+    """Metadata whose signatures are those of ``signers`` alone."""
+    metadata.signatures.clear()
+    for signer in signers:
+        metadata.sign(signer, append=True)
+    return serialise(metadata)

@@ -1,0 +1,354 @@
+"""Runs a command in this process, as its program does, and judges how it ended.
+
+Rules, which every command of every program keeps with bad input:
+
+1. The exit code is one of the contract, and one that its table allows: never 1, which means a
+   fault of ours, and never a traceback.
+2. Standard error has one line that says what is wrong, and that line names the thing. (A usage
+   error may show the usage before it, a warning stands on a line of its own, and a ceremony has a
+   line for each thing to mend.)
+3. With ``--json``, standard output is one JSON object with ``outcome`` and ``reason``.
+4. Nothing is left behind: the tree has the same paths, bytes and permission bits as before, but
+   for evidence that the table declares.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, Final
+from unittest import mock
+
+import click
+
+from interlock_core import keys
+from tests.sweep.damage import DENIED, Damage, Group, Kind, damaged, damages_of
+from tests.sweep.tree import Kept, bound_by_permissions, changes, remove
+
+Codes = frozenset[int]
+
+USAGE: Final[Codes] = frozenset({2})
+REFUSED: Final[Codes] = frozenset({20})
+TRANSIENT: Final[Codes] = frozenset({30})
+BAD: Final[Codes] = USAGE | REFUSED | TRANSIENT
+
+Rule = Mapping[str, Codes]
+"""The exit codes that are right, by group or by the name of a damage, which wins."""
+
+WRITTEN: Final[Rule] = {"absent": USAGE, "content": USAGE, "access": TRANSIENT}
+"""What the caller wrote: settings, a script, an order. Change it and call again."""
+SECRET: Final[Rule] = WRITTEN
+"""A passphrase."""
+GIVEN: Final[Rule] = {"absent": USAGE, "content": REFUSED, "access": TRANSIENT}
+"""What somebody else made and the caller names: a key, a root, an envelope."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """One thing that a command reads.
+
+    Attributes:
+        path: from the place's home.
+        kind: what can be wrong with it.
+        rule: which exit codes are right.
+        limit: the most bytes that are read of it.
+        says: one of these stands in the message; by default the thing's own name.
+        leaves: patterns of paths that may have changed afterwards, and nothing else may.
+        without: damages that are none here, each with the reason.
+    """
+
+    path: str
+    kind: Kind
+    rule: Rule
+    limit: int = 64 * 1024
+    says: tuple[str, ...] = ()
+    leaves: tuple[str, ...] = ()
+    without: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Slip:
+    """Something wrong with the words themselves, or with where the output goes.
+
+    Attributes:
+        name: what is wrong.
+        codes: that are right.
+        says: one of these stands in the message.
+        words: in place of the entry's own; None leaves them.
+        prepare: changes the tree before the call.
+        bound: run with permission bits that bind.
+        leaves: as ``Input.leaves``.
+    """
+
+    name: str
+    codes: Codes
+    says: tuple[str, ...]
+    words: tuple[str, ...] | None = None
+    prepare: Callable[[Path], None] = lambda _: None
+    bound: bool = False
+    leaves: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How one command is called, and all that it reads.
+
+    Attributes:
+        words: after the command's own; ``{home}`` and the place's other values are filled in.
+        good: the exit code where nothing is wrong.
+        makes: patterns of what it changes then.
+    """
+
+    words: tuple[str, ...] = ()
+    good: int = 0
+    makes: tuple[str, ...] = ()
+    inputs: tuple[Input, ...] = ()
+    slips: tuple[Slip, ...] = ()
+
+
+@dataclass(frozen=True)
+class Program:
+    """One executable.
+
+    Attributes:
+        name: as it is called.
+        group: its click group, where its commands are found.
+        start: runs it to its end, as its entry point does.
+        line: how its error line begins.
+        many: whether there may be several such lines.
+    """
+
+    name: str
+    group: click.Group
+    start: Callable[[list[str], Any], None]
+    line: tuple[str, ...]
+    many: bool = False
+
+    def commands(self) -> dict[str, click.Command]:
+        """Every command by its words, however deep."""
+        return dict(_walk(self.group, ()))
+
+
+def _walk(group: click.Group, above: tuple[str, ...]) -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from _walk(command, (*above, name))
+        else:
+            yield " ".join((*above, name)), command
+
+
+@dataclass
+class Place:
+    """Where a program's commands are run: everything good.
+
+    Attributes:
+        home: what is looked at.
+        kept: what it was at first.
+        aside: a free path on its file system.
+        values: for words.
+        given: what click hands on as the context's object.
+        close: ends whatever runs beside.
+    """
+
+    home: Path
+    kept: Kept
+    aside: Path
+    values: Mapping[str, str]
+    given: Any = None
+    close: Callable[[], None] = lambda: None
+
+    def keep(self) -> None:
+        """What stands here now is what it was at first."""
+        remove(self.kept.copy)
+        self.kept = Kept(self.home, self.kept.copy)
+
+
+def prepared(
+    home: Path,
+    values: Mapping[str, str],
+    given: Any = None,
+    close: Callable[[], None] = lambda: None,
+) -> Place:
+    """The place at ``home``, once it holds everything."""
+    (home / "tmp").mkdir()
+    beside = home.parent
+    kept = Kept(home, beside / f"{home.name}-kept")
+    return Place(
+        home, kept, beside / f"{home.name}-aside", {"home": str(home), **values}, given, close
+    )
+
+
+@contextmanager
+def hasty() -> Iterator[None]:
+    """Passwords without scrypt, and nothing flushed: no power goes here, and no key is real."""
+    with (
+        mock.patch.object(keys, "_password", lambda passphrase, _: passphrase.encode()),
+        mock.patch.object(os, "fsync", lambda _: None),
+    ):
+        yield
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class _Stream(io.TextIOWrapper):
+    def __init__(self, errors: str) -> None:
+        super().__init__(io.BytesIO(), encoding="utf-8", errors=errors, write_through=True)
+
+    def text(self) -> str:
+        assert isinstance(self.buffer, io.BytesIO)
+        return self.buffer.getvalue().decode()
+
+
+def run(program: Program, words: Sequence[str], place: Place, *, bound: bool = False) -> Said:
+    """Run ``program`` with these words, in the place, without a terminal.
+
+    The streams are as Python makes them in a UTF-8 locale: what standard output cannot spell is an
+    error.
+    """
+    out, err = _Stream("strict"), _Stream("backslashreplace")
+    code: object = None
+    with (
+        contextlib.chdir(place.home),
+        mock.patch.object(tempfile, "tempdir", str(place.home / "tmp")),
+        mock.patch.object(sys, "stdin", _Stream("strict")),
+        redirect_stdout(out),
+        redirect_stderr(err),
+        bound_by_permissions() if bound else contextlib.nullcontext(),
+    ):
+        try:
+            program.start(list(words), place.given)
+        except SystemExit as e:
+            code = e.code
+    return Said(code if isinstance(code, int) else 0, out.text(), err.text())
+
+
+def faults(
+    program: Program,
+    words: Sequence[str],
+    place: Place,
+    codes: Codes,
+    says: Sequence[str],
+    *,
+    bound: bool = False,
+) -> Iterator[str]:
+    """What is wrong with how a command with bad input ends, to people and to a machine."""
+    said = run(program, words, place, bound=bound)
+    if said.code not in codes:
+        yield f"exit code {said.code}, not {sorted(codes)}: {said.err.strip()[-300:]!r}"
+        return
+    yield from _wrong_words(program, said, says if said.code else ())
+    machine = run(program, [*words, "--json"], place, bound=bound)
+    if machine.code not in codes:
+        yield f"with --json exit code {machine.code}, not {sorted(codes)}"
+    yield from _wrong_object(machine)
+
+
+def _wrong_words(program: Program, said: Said, says: Sequence[str]) -> Iterator[str]:
+    if "Traceback" in said.out + said.err:
+        yield f"a traceback: {said.err[-300:]!r}"
+    if not said.code:
+        return
+    lines = [line for line in said.err.splitlines() if line.startswith(program.line)]
+    if not lines or (len(lines) > 1 and not program.many):
+        yield f"{len(lines)} error lines: {said.err[-600:]!r}"
+        return
+    if not all(line.isprintable() for line in said.err.splitlines()):
+        yield f"a line that is not printable: {said.err!r}"
+    if says and not any(name in line for name in says for line in lines):
+        yield f"none of {list(says)} is named: {lines!r}"
+
+
+def _wrong_object(said: Said) -> Iterator[str]:
+    if "Traceback" in said.out + said.err:
+        yield f"with --json a traceback: {said.err[-300:]!r}"
+    try:
+        answer = json.loads(said.out)
+    except ValueError:
+        yield f"with --json standard output is {said.out[:200]!r}"
+        return
+    if not isinstance(answer, dict) or not {"outcome", "reason"} <= answer.keys():
+        yield f"with --json the object is {said.out[:200]!r}"
+    elif answer["reason"] in {"internal", "unexpected"}:
+        yield f"with --json the reason is {answer['reason']}"
+
+
+def sweep_input(program: Program, words: Sequence[str], place: Place, one: Input) -> list[str]:
+    """Do everything to one input that can be wrong with it; return what the command got wrong."""
+    wrong = []
+    for damage in damages_of(one.kind):
+        if damage.name in one.without:
+            continue
+        codes = one.rule[damage.name if damage.name in one.rule else damage.group]
+        with damaged(place.home / one.path, damage, limit=one.limit, aside=place.aside):
+            says = one.says or (Path(one.path).name,)
+            wrong += [
+                f"{one.path} {damage.name}: {fault}"
+                for fault in _observed(
+                    program, words, place, codes, says, one.leaves, bound=damage is DENIED
+                )
+            ]
+        place.kept.put_back()
+    return wrong
+
+
+def sweep_slip(program: Program, words: Sequence[str], place: Place, slip: Slip) -> list[str]:
+    """Make one slip; return what the command got wrong."""
+    try:
+        slip.prepare(place.home)
+        return list(
+            _observed(program, words, place, slip.codes, slip.says, slip.leaves, bound=slip.bound)
+        )
+    finally:
+        place.kept.put_back()
+
+
+def _observed(
+    program: Program,
+    words: Sequence[str],
+    place: Place,
+    codes: Codes,
+    says: Sequence[str],
+    leaves: Sequence[str],
+    *,
+    bound: bool,
+) -> Iterator[str]:
+    before = place.kept.eye.look(place.home)
+    yield from faults(program, words, place, codes, says, bound=bound)
+    left = [
+        name
+        for name in changes(before, place.kept.eye.look(place.home))
+        if not any(fnmatch(name, pattern) for pattern in leaves)
+    ]
+    if left:
+        yield f"left behind: {left[:10]}"
+
+
+def filled(words: Sequence[str], place: Place) -> list[str]:
+    """Words with the place's values in them."""
+    return [word.format(**place.values) for word in words]
+
+
+__all__ = [
+    "BAD", "GIVEN", "REFUSED", "SECRET", "TRANSIENT", "USAGE", "WRITTEN", "Codes", "Damage",
+    "Entry", "Group", "Input", "Kind", "Place", "Program", "Said", "Slip", "filled", "hasty",
+    "prepared", "run", "sweep_input", "sweep_slip",
+]  # fmt: skip
