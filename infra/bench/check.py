@@ -14,8 +14,9 @@ from typing import Final
 
 from infra.bench.measure import Cost, Relay, Row, in_turn, median, row, run
 from infra.demo.firmware import Firmware
+from infra.demo.gateways import Place
 from infra.demo.stage import BIN, Stage
-from infra.demo.story import CANARY, WARDS, Story
+from infra.demo.story import CANARY, ST_MARY, WARDS, Story
 from interlock_core.wire import sha256_hex
 
 RUNS: Final = 15
@@ -31,11 +32,13 @@ def measure(stage: Stage) -> list[Row]:
     firmware = _image(stage.place)
     story.sign_release(firmware, counter=1)
     story.publish_release(firmware)
-    gateway = story.build_in("gw-bench", CANARY)
+    gateway = story.build_in("gw-bench", Place(CANARY, ST_MARY))
     order = story.propose(firmware)
     story.authorise(order)
     story.authorise("--go", story.start(order))
-    gateway.tell("update")
+    gateway.switch_on(stage)
+    gateway.until("confirmed")
+    gateway.switch_off()
 
     relay = Relay(story.port)
     settings = gateway.home / "gateway.toml"

@@ -8,11 +8,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -20,12 +18,11 @@ from typing import Any, Final, TypeVar
 
 from infra.demo.attacker import Attacker
 from infra.demo.firmware import Firmware
-from infra.demo.stage import Said, Stage, StoryError, free_port
+from infra.demo.gateways import HARDWARE, PRODUCT, Gateway, Place, build
+from infra.demo.stage import Said, Stage, free_port
 from interlock_core import wire
 from interlock_core.genesis import ONLINE_ROLES
 
-PRODUCT: Final = "ward-gateway"
-HARDWARE: Final = "cg-200"
 CANARY: Final = "canary"
 WARDS: Final = "wards"
 FLEET: Final = "demo-fleet"
@@ -37,49 +34,14 @@ RELEASE_MANAGERS: Final = ("rosa", "raul")
 ROSTER_HOLDERS: Final = ("tom", "tess")
 PROPOSER: Final = "olivia"
 APPROVERS: Final = ("amir", "anna")
-
-
-@dataclass
-class Gateway:
-    """One gateway: its machine's process and its directory."""
-
-    name: str
-    home: Path
-    process: subprocess.Popen[str]
-    booted: list[dict[str, Any]] = field(default_factory=list)
-
-    def tell(self, word: str) -> list[dict[str, Any]]:
-        """Send one word to the machine; returns how each process that it started ended."""
-        self.send(word)
-        return self.hear()
-
-    def send(self, word: str) -> None:
-        """Send one word without waiting for the answer."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(word + "\n")
-        self.process.stdin.flush()
-
-    def hear(self) -> list[dict[str, Any]]:
-        """The answer to the word that was sent.
-
-        Raises:
-            StoryError: the machine is gone.
-        """
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            assert self.process.stderr is not None
-            raise StoryError(f"{self.name} went dark: {self.process.stderr.read()[-2000:]}")
-        said: list[dict[str, Any]] = json.loads(line)
-        return said
-
-    def use(self, *, by_patient: bool) -> None:
-        """Say to the interlock check whether a patient depends on this gateway now."""
-        flag = self.home / "in-use"
-        if by_patient:
-            flag.touch()
-        else:
-            flag.unlink(missing_ok=True)
+ST_MARY: Final = "st-mary"
+CITY: Final = "city"
+ENGINEER: Final = "erik"
+"""Looks after the gateways of St Mary's, and of no other hospital."""
+PLACES: Final = {
+    **{f"gw-{number}": Place(CANARY, ST_MARY) for number in (1, 2)},
+    **{f"gw-{number}": Place(WARDS, CITY) for number in range(3, 9)},
+}
 
 
 class Story:
@@ -96,6 +58,7 @@ class Story:
         self.url = f"http://127.0.0.1:{self.port}"
         self.secret = self._passphrase_file()
         self.people = self.place / "people"
+        self.claims = self.place / "claims"
         (self.place / "server").mkdir()
         self.people.mkdir()
         self.ceremony = self.place / "ceremony-output"
@@ -130,7 +93,7 @@ class Story:
         together(
             self._ceremony,
             *(partial(self._key, "interlock-repo", p) for p in RELEASE_MANAGERS + ROSTER_HOLDERS),
-            *(partial(self._key, "interlock-ops", p) for p in (PROPOSER, *APPROVERS)),
+            *(partial(self._key, "interlock-ops", p) for p in (PROPOSER, *APPROVERS, ENGINEER)),
         )
 
     def _key(self, command: str, person: str) -> Said:
@@ -194,55 +157,57 @@ passphrase_file = "{self.secret}"
         log = self.place / "server" / "log"
         self.stage.serve(self.server_config, self.health_port, log)
 
-    # A gateway is built in
+    # Gateways are built in, and let in
 
-    def build_in(self, name: str, cohort: str) -> Gateway:
-        """A new gateway in its hospital, switched on."""
-        home = self.place / "gateways" / name
-        for directory in ("interlock.d", "health.d", "slots", "boot"):
-            (home / directory).mkdir(parents=True)
-        for repository in ("image", "director"):
-            shutil.copy(
-                self.ceremony / repository / "1.root.json", home / f"{repository}.root.json"
-            )
-        _script(home / "interlock.d" / "patient", f'test ! -e "{home}/in-use"')
-        _script(home / "health.d" / "boots", f'test -s "{home}/slots/$(cat "{home}/booted")"')
-        _script(home / "reboot.sh", f'touch "{home}/reboot"')
-        (home / "gateway.toml").write_text(
-            f"""fleet = "{FLEET}"
-device = "{name}"
-product = "{PRODUCT}"
-hardware = "{HARDWARE}"
-market = "DE"
-cohort = "{cohort}"
-cohort_patterns = []
-servers = ["{self.url}"]
-poll_interval_seconds = 900
-poll_jitter_seconds = 300
-image_root = "image.root.json"
-director_root = "director.root.json"
-state = "state"
-reboot_command = ["{home}/reboot.sh"]
-hold_file = "hold"
-[installer]
-kind = "slots"
-a = "slots/a"
-b = "slots/b"
-boot_environment = "boot"
-booted = "booted"
-tries = 3
-[interlock]
-checks = "interlock.d"
-timeout_seconds = 10
-[health]
-checks = "health.d"
-timeout_seconds = 10
-"""
+    def build_in(self, name: str, place: Place) -> Gateway:
+        """A new gateway in its hospital; it is not switched on yet."""
+        return build(
+            self.place / "gateways" / name,
+            place,
+            fleet=FLEET,
+            url=self.url,
+            roots=self.ceremony,
         )
-        process = self.stage.start_script(Path(__file__).with_name("machine.py"), home)
-        gateway = Gateway(name, home, process)
-        gateway.booted = gateway.hear()
-        return gateway
+
+    def claim(self, places: Mapping[str, Place]) -> None:
+        """An operator lets these devices ask, each once; their secrets go with the installers."""
+        together(*(partial(self._claim, place, places) for place in set(places.values())))
+
+    def _claim(self, place: Place, places: Mapping[str, Place]) -> Said:
+        names = [name for name, stands in places.items() if stands == place]
+        return self._operator(
+            PROPOSER, "device", "claim", "--product", PRODUCT, "--hardware", HARDWARE,
+            "--site", place.site, "--cohort", place.cohort,
+            *(word for name in names for word in ("--device", name)),
+            "--secret-dir", self.claims / place.site,
+        )  # fmt: skip
+
+    def enrol(self, gateway: Gateway) -> None:
+        """An installer hands a gateway its claim; the device signs with a key of its own."""
+        secret = self.claims / gateway.place.site / gateway.name
+        self.stage.run(
+            "interlock-client", "enrol", "--claim-file", secret,
+            "--config", gateway.home / "gateway.toml",
+        )  # fmt: skip
+
+    def countersign(self) -> None:
+        """The engineer of one hospital lets its gateways in, the operator those of the other."""
+        together(
+            partial(self._countersign, ENGINEER, ST_MARY, "engineer"),
+            partial(self._countersign, PROPOSER, CITY, "operator"),
+        )
+
+    def _countersign(self, person: str, site: str, role: str) -> Said:
+        return self._operator(
+            person, "device", "countersign", "--waiting", "--site", site, "--role", role
+        )
+
+    def devices(self) -> list[dict[str, Any]]:
+        """What the operator's own tool verified of every device's newest report."""
+        listed: list[dict[str, Any]] = self._operator(
+            PROPOSER, "device", "list", acts=False
+        ).answer["devices"]
+        return listed
 
     # Release managers and the roster's holders sign
 
@@ -270,6 +235,10 @@ timeout_seconds = 10
             f'[[persons]]\nname = "{person}"\nkeys = ["{self.public_of(person)}"]\n'
             f'grants = [{{ role = "{role}", cohorts = ["*"], expires = "{until}" }}]\n'
             for person, role in ((PROPOSER, "operator"), *((p, "approver") for p in APPROVERS))
+        ) + (
+            f'[[persons]]\nname = "{ENGINEER}"\nkeys = ["{self.public_of(ENGINEER)}"]\n'
+            f'grants = [{{ role = "engineer", cohorts = ["*"], sites = ["{ST_MARY}"], '
+            f'expires = "{until}" }}]\n'
         )
         spec.write_text(
             f'fleet = "{FLEET}"\n[[rules]]\npattern = "*"\nstart = {{ approver = 2 }}\n'
@@ -331,7 +300,7 @@ name = "firmware.img"
 
     def propose(self, firmware: Firmware) -> str:
         """One person proposes; returns the order's id."""
-        order = self.place / "order.toml"
+        order = self.place / f"order-{firmware.version}.toml"
         order.write_text(
             f"""product = "{PRODUCT}"
 kind = "update"
@@ -353,26 +322,36 @@ soak = "0s"
 gate = "manual"
 """
         )
-        return self._id(self._operator(PROPOSER, "propose", order))
+        return self._id(self._operator(PROPOSER, "rollout", "propose", order))
 
     def start(self, order: str) -> str:
         """The proposer opens stage 0; returns the id of the go."""
-        return self._id(self._operator(PROPOSER, "start", order))
+        return self._id(self._operator(PROPOSER, "rollout", "start", order))
 
     def advance(self, order: str) -> str:
         """The proposer opens the next stage; returns the id of the go."""
-        return self._id(self._operator(PROPOSER, "advance", order))
+        return self._id(self._operator(PROPOSER, "rollout", "advance", order))
+
+    def pause(self, order: str) -> None:
+        """One person stops a rollout."""
+        self._operator(PROPOSER, "rollout", "pause", order)
+
+    def resume(self, order: str) -> str:
+        """The proposer clears the stops; returns the id of the go."""
+        return self._id(self._operator(PROPOSER, "rollout", "resume", order))
 
     def authorise(self, *subject: str) -> None:
         """Both approvers, each at their own desk, authorise an order, or with ``--go`` a go."""
-        words = ("authorise", *subject, "--role", "approver")
+        words = ("rollout", "authorise", *subject, "--role", "approver")
         together(*(partial(self._operator, person, *words) for person in APPROVERS))
 
     def status(self, order: str) -> dict[str, Any]:
         """How the order stands, computed by the operator from what was signed."""
-        return self._operator(PROPOSER, "status", order, acts=False).answer
+        return self._operator(PROPOSER, "rollout", "status", order, acts=False).answer
 
-    def _operator(self, person: str, verb: str, *words: str | Path, acts: bool = True) -> Said:
+    def _operator(
+        self, person: str, group: str, verb: str, *words: str | Path, acts: bool = True
+    ) -> Said:
         settings = self.people / f"{person}.toml"
         if not settings.exists():
             settings.write_text(
@@ -383,7 +362,7 @@ gate = "manual"
             )
         if acts:
             words = (*words, "--reason", "the demo", "--yes")
-        return self.stage.run("interlock-ops", "rollout", verb, *words, "--config", settings)
+        return self.stage.run("interlock-ops", group, verb, *words, "--config", settings)
 
     @staticmethod
     def _id(said: Said) -> str:
@@ -395,7 +374,8 @@ gate = "manual"
     def attacker(self) -> Attacker:
         """An attacker who took the server with all its online keys."""
         server = self.place / "server"
-        return Attacker(server / "store", server / "online", self.secret.read_text().strip())
+        secret = self.secret.read_text().strip()
+        return Attacker(server / "store", server / "online", secret, PRODUCT)
 
     def refresh(self) -> None:
         """The server signs again what expires soon and repairs what is not its own."""
@@ -408,6 +388,10 @@ def together(*acts: Callable[[], T]) -> list[T]:
         return [done.result() for done in [pool.submit(act) for act in acts]]
 
 
-def _script(path: Path, line: str) -> None:
-    path.write_text(f"#!/bin/sh\n{line}\n")
-    path.chmod(0o755)
+@contextmanager
+def background(act: Callable[[], object]) -> Iterator[None]:
+    """Inside, somebody elsewhere does something else; at the end it is done."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        doing = pool.submit(act)
+        yield
+        doing.result()

@@ -11,12 +11,19 @@ from typing import Any, TypeVar
 import msgspec
 from securesystemslib.dsse import Envelope as DsseEnvelope
 from securesystemslib.signer import CryptoSigner, Signer
-from tuf.api.metadata import Metadata, MetaFile, Snapshot, TargetFile, Targets, Timestamp
+from tuf.api.metadata import (
+    Metadata,
+    MetaFile,
+    Root,
+    Snapshot,
+    TargetFile,
+    Targets,
+    Timestamp,
+)
 
 from interlock_core.names import DIRECTIVE_PATH
 from interlock_core.order import Order
 from interlock_core.statement import PAYLOAD_TYPE, Envelope, Opened, Said, Signature, open_as, sign
-from interlock_core.tuf_metadata import serialise
 from interlock_core.tuf_repository import OnlineRepository
 from interlock_core.wire import sha256_hex
 from tests.client.web import Web
@@ -105,7 +112,8 @@ class Online:
 
     # Heads
 
-    def _repository(self, prefix: str) -> OnlineRepository:
+    def repository(self, prefix: str) -> OnlineRepository:
+        """``image``, or this cohort's director."""
         return self.world.image if prefix == "image" else self.world.director(WARDS)
 
     def _serve(
@@ -132,7 +140,7 @@ class Online:
 
     def fast_forward(self, prefix: str) -> None:
         """Serve honest metadata under the highest versions that there are."""
-        stored = self._repository(prefix).stored
+        stored = self.repository(prefix).stored
         snapshot, timestamp = stored.snapshot(), stored.timestamp()
         assert snapshot is not None
         assert timestamp is not None
@@ -163,12 +171,17 @@ class Online:
         role.targets = {info.path: info for info in targets.values()}
         return role
 
+    def published(self, role: str) -> Targets:
+        """What an offline role says now."""
+        current: Metadata[Targets] | None = self.world.image.stored.published_targets(role)
+        assert current is not None
+        return current.signed
+
     def top_level(self) -> Targets:
         """The next top-level targets, to be changed."""
-        current: Metadata[Targets] | None = self.world.image.stored.published_targets()
-        assert current is not None
-        current.signed.version += 1
-        return current.signed
+        targets = self.published("targets")
+        targets.version += 1
+        return targets
 
     def serve_role(self, role: str, signed: Targets, keys: Sequence[Signer]) -> None:
         """Show metadata of an offline role under a snapshot of the online keys."""
@@ -176,18 +189,45 @@ class Online:
         path = f"/image/metadata/{signed.version}.{role}.json"
         self.web.answer(path, self.world.signed(signed, keys))
 
-    def serve_old_role(self, role: str, version: int) -> None:
-        """Show an older version of an offline role under a snapshot of the online keys."""
-        self.sign_snapshot({role: version})
+    def newer(self, role: str) -> int:
+        """People publish a new version of a role; returns the one before it."""
+        before = self.world.image.stored.published_version(role)
+        assert before is not None
+        if role == "targets":
+            self.world.put_targets()
+        elif role == "interlock":
+            self.world.put_roster()
+        self.world.release(f"0.{len(self.world.releases)}.0", b"it publishes what is new")
+        for cohort in self.world.cohorts:
+            self.world.bundle(cohort)
+        return before
+
+    # Roots
+
+    def root(
+        self, prefix: str, version: int = 2, root_keys: list[CryptoSigner] | None = None
+    ) -> Root:
+        """A root of either repository, with other holders if they are given."""
+        image = prefix == "image"
+        root = (self.world.image_root_role if image else self.world.director_root_role)(version)
+        if root_keys is not None:
+            for keyid in list(root.roles["root"].keyids):
+                root.revoke_key(keyid, "root")
+            for signer in root_keys:
+                root.add_key(signer.public_key, "root")
+        return root
+
+    def root_keys(self, prefix: str) -> list[CryptoSigner]:
+        """Whoever may sign a root of either repository."""
+        return self.world.root_keys if prefix == "image" else self.world.director_root_keys
+
+    def sign_root(
+        self, prefix: str, root: Root, keys: Sequence[Signer], version: int | None = None
+    ) -> None:
+        """Serve a root."""
+        path = f"/{prefix}/metadata/{version or root.version}.root.json"
+        self.lie(path, self.world.signed(root, keys))
 
 
 def _new() -> list[CryptoSigner]:
     return [CryptoSigner.generate_ed25519()]
-
-
-def resigned(metadata: Metadata[Any], *signers: Signer) -> bytes:
-    """Metadata whose signatures are those of ``signers`` alone."""
-    metadata.signatures.clear()
-    for signer in signers:
-        metadata.sign(signer, append=True)
-    return serialise(metadata)

@@ -50,6 +50,16 @@ def numbered(sim: Simulator, path: str) -> str:
     return path
 
 
+def newest(sim: Simulator, prefix: str, role: str) -> bytes:
+    """The newest metadata of a role of one repository."""
+    stored = sim.repository(prefix).stored
+    if role == "timestamp":
+        return sim.world.store.get(f"{prefix}/metadata/timestamp.json")
+    data = stored.newest_bytes(role)
+    assert data is not None
+    return data
+
+
 class TestForged:
     @pytest.mark.parametrize("path", [*SIGNED, *PINNED])
     def test_arbitrary_metadata(self, sim: Simulator, path: str) -> None:
@@ -113,7 +123,7 @@ class TestOld:
     )
     def test_mixes_two_states(self, sim: Simulator, prefix: str, role: str) -> None:
         sim.world.release("0.9.0", b"so that every role has an older version")
-        stored = sim._repository(prefix).stored
+        stored = sim.repository(prefix).stored
         old = stored.get(stored.published_version(role) or 0, role)
         everything_new(sim)
         sim.lie(f"/{prefix}/metadata/{stored.published_version(role)}.{role}.json", old)
@@ -235,19 +245,30 @@ class TestBytes:
 class TestForeign:
     """Genuine bytes from elsewhere: nothing of them stays, or they would block it for ever."""
 
-    @pytest.mark.parametrize("file", ["", "timestamp.json", "2.root.json", "{}.snapshot.json"])
     @pytest.mark.parametrize(("here", "there"), [HEADS, HEADS[::-1]])
+    @pytest.mark.parametrize("rotated", [False, True])
     def test_one_repository_in_place_of_the_other(
-        self, sim: Simulator, here: str, there: str, file: str
+        self, sim: Simulator, here: str, there: str, rotated: bool
     ) -> None:
-        """As a whole, or any one file of it."""
-        repository = "director" if there.startswith("director") else "image"
-        sim.world.rotate_root(repository)
-        for _ in range(3):
-            sim.world.refresh(
+        """Also with a root of higher version, and heads of higher versions."""
+        everything_new(sim)
+        if rotated:
+            sim.rotate_online(there)
         sim.without_bundle()
-        sim.web.rewrite(f"/{here}/metadata/{role}", f"/{there}/metadata/{role}")
-        sim.refuses("untrusted_metadata" if role[:1] != "1" else "inconsistent_metadata")
+        sim.web.rewrite(f"/{here}/", f"/{there}/")
+        sim.refuses("untrusted_metadata")
+
+    @pytest.mark.parametrize(("here", "there"), [HEADS, HEADS[::-1]])
+    @pytest.mark.parametrize("role", ["timestamp", "root", "snapshot", "targets"])
+    def test_a_file_of_the_other_repository(
+        self, sim: Simulator, here: str, there: str, role: str
+    ) -> None:
+        everything_new(sim)
+        sim.rotate_online(there)
+        path = {"timestamp": "timestamp", "root": "2.root"}.get(role, f"{{{here}/{role}}}.{role}")
+        sim.lie(numbered(sim, f"/{here}/metadata/{path}.json"), newest(sim, there, role))
+        pinned = role in {"snapshot", "targets"}
+        sim.refuses("inconsistent_metadata" if pinned else "untrusted_metadata")
 
     def test_another_cohorts_genuine_director(self, sim: Simulator) -> None:
         for number in range(5):

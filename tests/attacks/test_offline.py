@@ -1,72 +1,99 @@
-"""Whoever holds keys that people keep offline: below the threshold nothing, at it their own."""
+"""Whoever holds keys that people keep offline: below the threshold nothing, at it their own.
+
+The attacker has the online keys too: without them nothing that he signs is ever looked at.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
-from securesystemslib.signer import Signer
-from tuf.api.metadata import DelegatedRole, Delegations, Root, Targets
+from tuf.api.metadata import DelegatedRole, Delegations
 
-from interlock_core.errors import Exit
 from interlock_core.names import ROSTER_PATH
 from interlock_core.tuf_metadata import set_issued
-from tests.attacks.simulator import IMAGE, WARDS, Simulator
-from tests.client.world import PRODUCT, new_keys
+from tests.attacks.simulator import IMAGE, Simulator
+from tests.client.world import PRODUCT, World, new_keys
 
-
-def serve(sim: Simulator, role: str, signed: Targets, keys: list[Any]) -> None:
-    """Show metadata of an offline role; the attacker has the online keys too."""
-    data = sim.world.signed(signed, keys)
-    sim.sign_snapshot({role: signed.version})
-    sim.web.answer(f"/image/metadata/{signed.version}.{role}.json", data)
-
-
-def role(sim: Simulator, version: int = 9) -> Targets:
-    return Targets(version=version, expires=sim.world.clock() + timedelta(days=90))
+OTHER = "pump"
 
 
 class TestProduct:
     @pytest.mark.parametrize("keys", [0, 1])
     def test_below_the_threshold(self, sim: Simulator, keys: int) -> None:
         sim.world.roll_out(sim.release())
-        serve(sim, PRODUCT, role(sim), sim.world.product_keys[PRODUCT][:keys])
+        sim.serve_role(PRODUCT, sim.role(), sim.world.product_keys[PRODUCT][:keys])
         sim.refuses("untrusted_metadata")
 
     def test_one_key_twice(self, sim: Simulator) -> None:
         sim.world.roll_out(sim.release())
         one = sim.world.product_keys[PRODUCT][0]
-        serve(sim, PRODUCT, role(sim), [one, one])
+        sim.serve_role(PRODUCT, sim.role(), [one, one])
+        sim.refuses("untrusted_metadata")
+
+    def test_one_key_and_a_strangers(self, sim: Simulator) -> None:
+        sim.world.roll_out(sim.release())
+        keys = [sim.world.product_keys[PRODUCT][0], *new_keys(1)]
+        sim.serve_role(PRODUCT, sim.role(), keys)
+        sim.refuses("untrusted_metadata")
+
+    def test_one_key_and_one_of_another_role(self, sim: Simulator) -> None:
+        """Signatures of two roles never add up."""
+        sim.world.roll_out(sim.release())
+        keys = [sim.world.product_keys[PRODUCT][0], *sim.world.roster_keys]
+        sim.serve_role(PRODUCT, sim.role(), keys)
         sim.refuses("untrusted_metadata")
 
     @pytest.mark.parametrize("other", ["targets", "interlock"])
     def test_at_the_threshold_no_other_role(self, sim: Simulator, other: str) -> None:
-        serve(sim, other, role(sim), sim.world.product_keys[PRODUCT])
+        sim.serve_role(other, sim.role(), sim.world.product_keys[PRODUCT])
+        sim.refuses("untrusted_metadata")
+
+    def test_at_the_threshold_no_root(self, sim: Simulator) -> None:
+        root = sim.world.signed(sim.world.image_root_role(2), sim.world.product_keys[PRODUCT])
+        sim.lie("/image/metadata/2.root.json", root)
+        sim.refuses("untrusted_metadata")
+
+    def test_nor_another_product(self, sim: Simulator) -> None:
+        """Of two products in one fleet, the keys of one sign nothing of the other."""
+        sim.world.product_keys[OTHER] = new_keys(2)
+        sim.world.put_targets()
+        sim.world.roll_out(sim.release())
+        stolen = sim.world.product_keys[OTHER]
+        sim.serve_role(PRODUCT, sim.role(image=sim.world.releases[0].info), stolen)
         sim.refuses("untrusted_metadata")
 
     def test_nor_the_roster_by_its_path(self, sim: Simulator) -> None:
         """The product's role lists a roster of its own: nobody looks for it there."""
         rollout = sim.world.roll_out(sim.release())
         targets = {one.path: one.info for one in sim.world.releases}
-        roster = sim.world.image.stored.published_targets("interlock")
-        assert roster is not None
         sim.world.put_role(PRODUCT, {**targets, ROSTER_PATH: sim.world.releases[0].info})
         sim.world.image.publish()
         sim.show(rollout)
-        assert sim.bed.check().outcome == "update_available"
+        sim.grants()
         assert sim.bed.memory.roster_seq == 1
 
     def test_nor_a_further_delegation(self, sim: Simulator) -> None:
-        """A diamond: two roles for one path, or one below another."""
         rollout = sim.world.roll_out(sim.release())
-        further = role(sim)
+        further = sim.role(image=rollout.releases[0].info)
         evil = DelegatedRole("evil", [], 1, True, [f"{PRODUCT}/*/*"])
         further.delegations = Delegations({}, {"evil": evil})
         further.add_key(sim.world.product_keys[PRODUCT][0].public_key, "evil")
-        further.targets = {one.path: one.info for one in rollout.releases}
-        serve(sim, PRODUCT, further, sim.world.product_keys[PRODUCT])
+        sim.serve_role(PRODUCT, further, sim.world.product_keys[PRODUCT])
         sim.refuses("untrusted_metadata")
+
+    @pytest.mark.parametrize("role", [PRODUCT, "targets", "interlock"])
+    @pytest.mark.parametrize("rotated", [False, True])
+    def test_an_older_version_of_it(self, sim: Simulator, role: str, rotated: bool) -> None:
+        """Signed once by its threshold; the online keys show it again, also after a rotation."""
+        sim.world.roll_out(sim.release())
+        old = sim.newer(role)
+        sim.grants()
+        if rotated:
+            sim.rotate_online("image")
+        sim.sign_snapshot({role: old})
+        sim.refuses("rollback")
 
     @pytest.mark.parametrize("custom", ["text", 5, True, ["a"], [["a", "b"]], {"a": 1}, None])
     def test_facts_that_are_none(self, sim: Simulator, custom: object) -> None:
@@ -75,18 +102,42 @@ class TestProduct:
         sim.world.put_role(PRODUCT, {release.path: release.info})
         sim.world.image.publish()
         sim.world.roll_out(release)
-        outcome = sim.bed.update()
-        assert (outcome.reason, outcome.exit_code) == ("order_mismatch", Exit.REFUSED)
+        mend = release.info.unrecognized_fields.clear
+        sim.refuses("order_mismatch", online=True, mend=mend)
 
     def test_an_issue_time_after_its_own_expiry(self, sim: Simulator) -> None:
         """It would push the clock's floor so far that nothing is ever fresh again."""
+        rollout = sim.world.roll_out(sim.release())
+        late = sim.role(image=rollout.releases[0].info)
+        set_issued(late, datetime(9000, 1, 1, tzinfo=UTC))
+        sim.serve_role(PRODUCT, late, sim.world.product_keys[PRODUCT])
+        sim.refuses("malformed")
+
+
+class TestRosterHolders:
+    def test_the_threshold_of_rosters_signs_no_image(self, sim: Simulator) -> None:
+        """A terminating delegation is not bypassed, whatever role lists the path."""
         release = sim.release()
         sim.world.roll_out(release)
-        late = role(sim)
-        late.targets = {release.path: release.info}
-        set_issued(late, datetime(9000, 1, 1, tzinfo=UTC))
-        serve(sim, PRODUCT, late, sim.world.product_keys[PRODUCT])
-        sim.refuses("malformed")
+        sim.serve_role(PRODUCT, sim.role(image=release.info), sim.world.roster_keys)
+        sim.refuses("untrusted_metadata")
+        assert sim.bed.slot("b") != IMAGE
+
+    def test_nor_by_a_path_of_their_own(self, sim: Simulator) -> None:
+        """Their role lists an image of the product: nobody looks for it there."""
+        rollout = sim.started()
+        roster = sim.published("interlock").targets[ROSTER_PATH]
+        release = rollout.releases[0]
+        sim.world.put_role("interlock", {ROSTER_PATH: roster, release.path: release.info})
+        sim.world.put_role(PRODUCT, {})
+        sim.world.image.publish()
+        sim.show(rollout)
+        sim.refuses("order_mismatch", online=True)
+
+    @pytest.mark.parametrize("keys", [0, 1])
+    def test_a_roster_below_the_threshold(self, sim: Simulator, keys: int) -> None:
+        sim.serve_role("interlock", sim.role(), sim.world.roster_keys[:keys])
+        sim.refuses("untrusted_metadata")
 
 
 class TestTargets:
@@ -95,85 +146,98 @@ class TestTargets:
         [
             DelegatedRole("evil", [], 1, False, ["evil/*/*"]),
             DelegatedRole("evil", [], 1, True, ["*/*/*"]),
+            DelegatedRole("evil", [], 1, True, [f"{PRODUCT}/*/*"]),
             DelegatedRole("evil", [], 1, True, ["interlock/*"]),
             DelegatedRole("Evil", [], 1, True, ["Evil/*/*"]),
+            DelegatedRole("..", [], 1, True, ["../*/*"]),
+            DelegatedRole("a/../../evil", [], 1, True, ["a/../../evil/*/*"]),
             DelegatedRole("snapshot-2", [], 2, True, ["snapshot-2/*/*"]),
         ],
-        ids=["not-terminating", "everything", "the-roster", "name", "impossible"],
+        ids=[
+            *("not-terminating", "everything", "diamond", "the-roster"),
+            *("name", "dots", "path", "impossible"),
+        ],
     )
     def test_another_shape_of_delegations(self, sim: Simulator, delegate: DelegatedRole) -> None:
         """Even signed by the threshold: then somebody was talked into it."""
-        current = sim.world.image.stored.published_targets()
-        assert current is not None
-        current.signed.version += 1
-        assert current.signed.delegations is not None
-        assert current.signed.delegations.roles is not None
-        current.signed.delegations.roles = {delegate.name: delegate} | dict(
-            current.signed.delegations.roles
-        )
-        current.signed.add_key(new_keys(1)[0].public_key, delegate.name)
-        serve(sim, "targets", current.signed, sim.world.targets_keys)
+        targets = sim.top_level()
+        assert targets.delegations is not None
+        assert targets.delegations.roles is not None
+        targets.delegations.roles = {delegate.name: delegate, **targets.delegations.roles}
+        targets.add_key(new_keys(1)[0].public_key, delegate.name)
+        sim.serve_role("targets", targets, sim.world.targets_keys)
         sim.refuses("untrusted_metadata")
 
     def test_a_target_of_its_own(self, sim: Simulator) -> None:
-        current = sim.world.image.stored.published_targets()
-        assert current is not None
-        current.signed.version += 1
-        release = sim.release()
-        current.signed.targets = {release.path: release.info}
-        serve(sim, "targets", current.signed, sim.world.targets_keys)
+        targets, release = sim.top_level(), sim.release()
+        targets.targets = {release.path: release.info}
+        sim.serve_role("targets", targets, sim.world.targets_keys)
+        sim.refuses("untrusted_metadata")
+
+    def test_one_key_of_a_product_under_two_ids(self, sim: Simulator) -> None:
+        """Libraries would count it twice."""
+        targets = sim.top_level()
+        key = sim.world.product_keys[PRODUCT][0].public_key
+        targets.add_key(type(key).from_dict("ab" * 32, key.to_dict()), PRODUCT)
+        sim.serve_role("targets", targets, sim.world.targets_keys)
+        sim.refuses("untrusted_metadata")
+
+    @pytest.mark.parametrize("keys", [0, 1])
+    def test_below_the_threshold(self, sim: Simulator, keys: int) -> None:
+        sim.serve_role("targets", sim.top_level(), sim.world.targets_keys[:keys])
         sim.refuses("untrusted_metadata")
 
 
 class TestRoots:
-    def serve(self, sim: Simulator, root: Root, keys: list[Signer], version: int = 2) -> None:
-        sim.lie(f"/image/metadata/{version}.root.json", sim.world.signed(root, keys))
+    """Of either repository."""
 
-    def test_below_the_threshold(self, sim: Simulator) -> None:
-        self.serve(sim, sim.world.image_root_role(2), [*sim.world.root_keys[:1]])
+    @pytest.fixture(params=["image", "director/wards"])
+    def prefix(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
+    def test_below_the_threshold(self, sim: Simulator, prefix: str) -> None:
+        sim.sign_root(prefix, sim.root(prefix), sim.root_keys(prefix)[:1])
         sim.refuses("untrusted_metadata")
 
     @pytest.mark.parametrize("side", ["old", "new"])
-    def test_one_of_the_two_thresholds(self, sim: Simulator, side: str) -> None:
-        old, new = sim.world.root_keys, new_keys(2)
-        sim.world.root_keys = new
-        root = sim.world.image_root_role(2)
-        sim.world.root_keys = old
-        self.serve(sim, root, [*(old if side == "old" else new)])
+    def test_one_of_the_two_thresholds(self, sim: Simulator, prefix: str, side: str) -> None:
+        old, new = sim.root_keys(prefix), new_keys(2)
+        root = sim.root(prefix, root_keys=new)
+        sim.sign_root(prefix, root, old if side == "old" else new)
+        sim.refuses("untrusted_metadata")
+
+    def test_one_of_each(self, sim: Simulator, prefix: str) -> None:
+        """Two signatures, and no threshold of either root."""
+        old, new = sim.root_keys(prefix), new_keys(2)
+        sim.sign_root(prefix, sim.root(prefix, root_keys=new), [old[0], new[0]])
         sim.refuses("untrusted_metadata")
 
     @pytest.mark.parametrize("version", [1, 3])
-    def test_a_version_skipped_or_again(self, sim: Simulator, version: int) -> None:
-        root = sim.world.image_root_role(version)
-        self.serve(sim, root, [*sim.world.root_keys])
-        # A version that does not follow is no successor of the one that is trusted.
+    def test_a_version_skipped_or_again(self, sim: Simulator, prefix: str, version: int) -> None:
+        """What does not follow is no successor of the one that is trusted."""
+        sim.sign_root(prefix, sim.root(prefix, version), sim.root_keys(prefix), 2)
         sim.refuses("rollback")
 
-    def test_one_key_under_two_ids(self, sim: Simulator) -> None:
-        root = sim.world.image_root_role(2)
-        key = sim.world.targets_keys[0].public_key
-        twin = type(key).from_dict("ab" * 32, key.to_dict())
-        root.keys[twin.keyid] = twin
-        root.roles["targets"].keyids.append(twin.keyid)
-        self.serve(sim, root, [*sim.world.root_keys])
-        # It was signed by the threshold, so nothing that only trusts the root can undo it.
-        with sim.unchanged():
-            assert sim.bed.update().reason == "untrusted_metadata"
-        sim.recovers()
+    def test_one_key_under_two_ids(self, sim: Simulator, prefix: str) -> None:
+        """It was signed by the threshold, so whoever only trusts the root cannot undo it."""
+        root = sim.root(prefix)
+        key = root.keys[root.roles["targets"].keyids[0]]
+        root.add_key(type(key).from_dict("ab" * 32, key.to_dict()), "targets")
+        sim.sign_root(prefix, root, sim.root_keys(prefix))
+        sim.refuses("untrusted_metadata")
 
-    def test_another_repositorys_root(self, sim: Simulator) -> None:
-        self.serve(sim, sim.world.director_root_role(2), [*sim.world.root_keys])
-        sim.web.rewrite("/image/metadata/timestamp", "/director/wards/metadata/timestamp")
-        with sim.unchanged():
-            assert sim.bed.update().exit_code is Exit.REFUSED
+    def test_the_other_repositorys(self, sim: Simulator, prefix: str) -> None:
+        """The two share no key: a genuine root of the one is nothing to the other."""
+        other = "director/wards" if prefix == "image" else "image"
+        root = sim.world.signed(sim.root(other), sim.root_keys(other))
+        sim.lie(f"/{prefix}/metadata/2.root.json", root)
+        sim.refuses("untrusted_metadata")
 
 
-def test_the_threshold_of_rosters_signs_no_image(sim: Simulator) -> None:
-    release = sim.release()
-    sim.world.roll_out(release)
-    forged = role(sim)
-    forged.targets = {release.path: release.info}
-    serve(sim, PRODUCT, forged, sim.world.roster_keys)
-    sim.refuses("untrusted_metadata")
-    assert sim.bed.slot("b") != IMAGE
-    assert sim.bed.settings.cohort == WARDS
+def test_another_fleets_root_in_the_firmware(sim: Simulator, tmp_path: Path) -> None:
+    """Trust begins at the embedded roots at every check, whatever was trusted before."""
+    path = sim.bed.home / "image.root.json"
+    honest = path.read_bytes()
+    sim.world.roll_out(sim.release())
+    path.write_bytes(World(tmp_path / "stranger").image_root)
+    sim.refuses("untrusted_metadata", mend=lambda: path.write_bytes(honest))

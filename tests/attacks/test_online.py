@@ -1,4 +1,4 @@
-"""Whoever holds the server and every online key, alone or together with one person's key.
+"""Whoever holds the server and every online key.
 
 He signs any director, snapshot and timestamp that he likes. He can withhold and delay. He cannot
 install what was not signed, start, enlarge or hasten what was not authorised, retarget or go back.
@@ -16,25 +16,21 @@ from tuf.api.metadata import DelegatedRole, Delegations, TargetFile
 
 from interlock_client.cli.edge import finish
 from interlock_core.errors import Exit
-from interlock_core.keybytes import PublicKey
-from interlock_core.names import ROSTER_PATH
-from interlock_core.order import Authorisation, Order, Stop
+from interlock_core.order import Order
 from interlock_core.placement import point
-from interlock_core.roster import Grant
-from interlock_core.statement import Envelope, open_as
-from interlock_core.tuf_metadata import serialise
-from interlock_core.wire import encode
-from tests.attacks.simulator import CANARY, IMAGE, OPERATOR, WARDS, Simulator, edited, stage
-from tests.client.world import APPROVERS, MONITOR, PRODUCT, World, new_keys
+from interlock_core.statement import open_as
+from tests.attacks.online import edited
+from tests.attacks.simulator import CANARY, DAY, IMAGE, OPERATOR, WARDS, Simulator, stage
+from tests.client.world import MONITOR, PRODUCT
 
-DAY = 86_400
+CENTURY = timedelta(days=36_500)
+TRAVERSING = ("../../../etc/passwd", "/etc/passwd", "ward-gateway/../x", "ward-gateway/1.0.0/%2e%2e")
 
 
 def outside(sim: Simulator, share: int) -> bytes:
     """An image for which this gateway is outside a share (basis points)."""
     images = (b"image %d" % number for number in range(1000))
-    release = (data for data in images if point(_sha256(data), sim.bed.settings.device) >= share)
-    return next(release)
+    return next(data for data in images if point(_sha256(data), sim.bed.settings.device) >= share)
 
 
 def _sha256(data: bytes) -> str:
@@ -43,8 +39,7 @@ def _sha256(data: bytes) -> str:
 
 class TestImages:
     def test_an_image_that_nobody_signed(self, sim: Simulator) -> None:
-        rollout = sim.order()
-        sim.world.open_stage(rollout)
+        rollout = sim.started()
         sim.show(rollout)
         evil = TargetFile.from_data(rollout.releases[0].path, b"evil", ["sha256"])
         sim.world.put_target("image", evil, b"evil")
@@ -77,93 +72,131 @@ class TestImages:
         sim.direct(image=info)
         sim.refuses("repositories_disagree", online=True)
 
+    def test_an_image_that_the_director_hides(self, sim: Simulator) -> None:
+        """The order names it and the image repository has it: that is not enough."""
+        rollout = sim.started()
+        rollout.releases = ()
+        sim.show(rollout)
+        sim.refuses("repositories_disagree", online=True)
+
     @pytest.mark.parametrize(
-        "hashes",
-        [{"sha512": "0" * 128}, {"sha256": "../../../x"}, {"md5": "0" * 32}, {"sha256": "A" * 64}],
+        ("hashes", "reason"),
+        [
+            ({"sha512": "0" * 128}, "untrusted_metadata"),
+            ({"sha256": "../../../x"}, "network"),
+            ({"md5": "0" * 32}, "untrusted_metadata"),
+            ({"sha256": "A" * 64}, "network"),
+        ],
     )
     def test_a_directive_named_by_another_hash(
-        self, sim: Simulator, hashes: dict[str, str]
+        self, sim: Simulator, hashes: dict[str, str], reason: str
     ) -> None:
         info = sim.directive_info()
         sim.direct(directive=TargetFile(info.length, hashes, info.path), bundled=False)
-        outcome = sim.bed.check()
-        assert outcome.exit_code in {Exit.REFUSED, Exit.TRANSIENT}
-        sim.web.lies.clear()
-        sim.show()
-        sim.recovers()
+        code = Exit.TRANSIENT if reason == "network" else Exit.REFUSED
+        sim.refuses(reason, exit_code=code, mend=sim.show)
 
     def test_a_director_that_delegates(self, sim: Simulator) -> None:
         sim.world.roll_out(sim.release())
         director = sim.world.director(WARDS)
+        evil = DelegatedRole("evil", [], 1, True, ["*"])
         with director.edit_targets() as targets:
-            targets.delegations = Delegations(
-                {}, {"evil": DelegatedRole("evil", [], 1, True, ["*"])}
-            )
+            targets.delegations = Delegations({}, {"evil": evil})
         director.publish()
         sim.world.bundle(WARDS)
-        outcome = sim.bed.update()
-        assert (outcome.reason, outcome.exit_code) == ("order_mismatch", Exit.REFUSED)
+        sim.refuses("order_mismatch", online=True, mend=lambda: sim.undelegate(director))
 
 
 class TestRollouts:
     def test_one_that_nobody_authorised(self, sim: Simulator) -> None:
-        rollout = sim.world.order(sim.release(), author=OPERATOR)
+        """The attacker proposes it himself, and people's words stand beside it."""
+        rollout = sim.order()
         sim.world.people["eve"] = CryptoSigner.generate_ed25519()
-        rollout.order = open_as(
-            sim.world.by("eve", msgspec.structs.replace(rollout.order.said, author="eve")), Order
-        )
+        words = msgspec.structs.replace(rollout.order.said, author="eve")
+        rollout.order = open_as(sim.world.by("eve", words), Order)
         sim.world.authorise(rollout, "order", rollout.order.id)
+        sim.world.open_stage(rollout)
         sim.show(rollout)
         sim.refuses("unauthorised_rollout", online=True)
 
     def test_one_that_nobody_started(self, sim: Simulator) -> None:
         sim.show(sim.order())
-        sim.refuses("not_started", online=True, exit_code=Exit.DEFERRED)
+        sim.defers("not_started")
 
-    @pytest.mark.parametrize("what", ["share", "cohorts", "soak", "expires", "targets", "kind"])
-    def test_one_that_was_edited(self, sim: Simulator, what: str) -> None:
-        """More gateways, earlier, for longer, another image, or downwards."""
-        rollout = sim.order(stage(CANARY, soak=DAY), stage(WARDS, share=100))
+    def test_one_that_the_attacker_starts(self, sim: Simulator) -> None:
+        rollout = sim.order()
+        sim.world.people[OPERATOR] = CryptoSigner.generate_ed25519()
         sim.world.open_stage(rollout)
-        other = sim.release("2.0.0", b"another image")
-        changes: dict[str, dict[str, Any]] = {
-            "share": {"stages": (stage(CANARY, soak=DAY), stage(WARDS, share=10_000))},
+        sim.show(rollout)
+        honest = sim.person_of_the_roster_keeps(OPERATOR)
+        sim.refuses("stage_not_open", online=True, mend=honest)
+
+    @pytest.mark.parametrize("what", ["share", "cohorts", "soak", "expires", "seq", "kind"])
+    def test_one_that_was_edited(self, sim: Simulator, what: str) -> None:
+        """More gateways, earlier, for longer, before another, or downwards."""
+        rollout = sim.started(stage(CANARY, soak=DAY), stage(WARDS, share=100))
+        changes: dict[str, Any] = {
+            "share": {"stages": (stage(CANARY, soak=DAY), stage(WARDS))},
             "cohorts": {"stages": (stage(CANARY, WARDS),)},
             "soak": {"stages": (stage(CANARY), stage(WARDS, share=100))},
-            "expires": {"expires": sim.world.clock() + timedelta(days=9000)},
-            "targets": {"targets": (other.target,)},
-            "kind": {"kind": "recall"},
+            "expires": {"expires": sim.world.clock() + CENTURY},
         }
-        sim.forge(rollout, **changes[what])
-        if what == "targets":
-            rollout.releases = [other]
-            sim.show(rollout)
+        sim.forge(rollout, **changes.get(what, {"kind": "recall"} if what == "kind" else {"seq": 9}))
+        sim.refuses("unauthorised_rollout", online=True)
+
+    def test_one_for_another_image(self, sim: Simulator) -> None:
+        """Signed and released, only not ordered."""
+        rollout, other = sim.started(), sim.release("2.0.0", b"another image")
+        rollout.releases = [other]
+        sim.forge(rollout, targets=(other.target,))
         sim.refuses("unauthorised_rollout", online=True)
 
     def test_a_larger_share_than_was_signed(self, sim: Simulator) -> None:
         """There is nothing to enlarge: a directive holds no percentage of its own."""
         data = outside(sim, 100)
-        rollout = sim.order(stage(WARDS, share=100), release=sim.release(data=data))
-        sim.world.open_stage(rollout)
-        sim.show(rollout)
-        sim.refuses("not_in_stage", online=True, exit_code=Exit.DEFERRED)
+        sim.show(sim.started(stage(WARDS, share=100), release=sim.release(data=data)))
+        sim.defers("not_in_stage")
 
     def test_all_stages_at_once_when_the_calendar_says_so(self, sim: Simulator) -> None:
+        """Withheld until every soak would be over: nobody has opened the second stage."""
         rollout = sim.order(stage(CANARY, soak=DAY), stage(WARDS))
         sim.world.open_stage(rollout, days=30)
         sim.world.clock.pass_(days=6)
         sim.world.refresh()
         sim.show(rollout)
-        sim.refuses("not_in_stage", online=True, exit_code=Exit.DEFERRED)
+        sim.defers("not_in_stage")
+
+    @pytest.mark.parametrize("change", [{"stage": 1}, {"stage": 1, "seq": 2}])
+    def test_and_an_opening_of_his_own_making(
+        self, sim: Simulator, change: dict[str, int]
+    ) -> None:
+        """Withheld likewise, and the second opening is the first with another number."""
+        rollout = sim.order(stage(CANARY, soak=DAY), stage(WARDS))
+        opening = sim.world.open_stage(rollout, days=30)
+        sim.world.clock.pass_(days=6)
+        sim.world.refresh()
+        rollout.chain.append(edited(opening, **change))
+        sim.show(rollout)
+        sim.refuses("stage_not_open", online=True)
 
     @pytest.mark.parametrize("hours", [0, 23])
     def test_a_stage_before_its_soak(self, sim: Simulator, hours: int) -> None:
-        """People were tricked into opening it early: the soak holds all the same."""
-        rollout = sim.order(stage(CANARY, soak=DAY), stage(WARDS))
-        sim.world.open_stage(rollout)
+        """People were tricked into opening it early: withheld until the soak is over, it is not."""
+        rollout = sim.started(stage(CANARY, soak=DAY), stage(WARDS))
         sim.world.clock.pass_(hours=hours)
         sim.world.open_stage(rollout, 1)
         sim.world.clock.pass_(days=3)
+        sim.show(rollout)
+        sim.refuses("stage_not_open", online=True)
+
+    def test_a_stage_whose_soak_began_with_the_last_word(self, sim: Simulator) -> None:
+        """The first opening was agreed to a day late: a day is missing."""
+        rollout = sim.order(stage(CANARY, soak=DAY), stage(WARDS))
+        first = sim.go(OPERATOR, rollout)
+        sim.world.clock.pass_(hours=23)
+        sim.world.authorise(rollout, "go", first.id)
+        sim.world.clock.pass_(hours=2)
+        sim.world.open_stage(rollout, 1)
         sim.show(rollout)
         sim.refuses("stage_not_open", online=True)
 
@@ -173,9 +206,16 @@ class TestRollouts:
         sim.show(rollout)
         sim.refuses("stage_not_open", online=True)
 
+    def test_a_stage_of_another_order(self, sim: Simulator) -> None:
+        """What people opened of the one opens nothing of the other."""
+        first, second = sim.started(), sim.order(release=sim.release("2.0.0", b"second"))
+        second.chain, second.authorisations = first.chain, second.authorisations
+        second.authorisations += first.authorisations
+        sim.show(second)
+        sim.defers("not_started")
+
     def test_an_opening_dated_back(self, sim: Simulator) -> None:
-        rollout = sim.order(stage(CANARY, soak=DAY), stage(WARDS))
-        sim.world.open_stage(rollout)
+        rollout = sim.started(stage(CANARY, soak=DAY), stage(WARDS))
         opening = sim.world.open_stage(rollout, 1)
         rollout.chain[-1] = edited(opening, opened_at=sim.world.clock() + timedelta(days=1))
         sim.world.clock.pass_(days=2)
@@ -183,14 +223,11 @@ class TestRollouts:
         sim.refuses("stage_not_open", online=True)
 
     def test_before_its_earliest_time(self, sim: Simulator) -> None:
-        rollout = sim.order(not_before=sim.world.clock() + timedelta(days=1))
-        sim.world.open_stage(rollout)
-        sim.show(rollout)
-        sim.refuses("not_before", online=True, exit_code=Exit.DEFERRED)
+        sim.show(sim.started(not_before=sim.world.clock() + timedelta(days=1)))
+        sim.defers("not_before")
 
     def test_one_that_expired(self, sim: Simulator) -> None:
-        rollout = sim.order(expires=sim.world.clock() + timedelta(days=2))
-        sim.world.open_stage(rollout)
+        rollout = sim.started(expires=sim.world.clock() + timedelta(days=2))
         sim.world.clock.pass_(days=2)
         sim.show(rollout)
         sim.refuses("expired_order", online=True)
@@ -198,25 +235,28 @@ class TestRollouts:
     def test_an_older_one_after_a_newer(self, sim: Simulator) -> None:
         older = sim.world.roll_out(sim.release())
         sim.world.roll_out(sim.release("2.0.0", b"newer"))
-        assert sim.bed.check().outcome == "update_available"
+        sim.grants()
+        sim.show(older)
+        sim.refuses("superseded_order", online=True)
+
+    def test_an_older_one_after_one_that_nobody_started(self, sim: Simulator) -> None:
+        """Accepted is enough: people meant it to take the older one's place."""
+        older = sim.world.roll_out(sim.release())
+        sim.show(sim.order(release=sim.release("2.0.0", b"newer")))
+        sim.says("not_started", Exit.DEFERRED)
         sim.show(older)
         sim.refuses("superseded_order", online=True)
 
     def test_another_of_the_same_number(self, sim: Simulator) -> None:
         sim.world.roll_out(sim.release(), seq=7)
-        assert sim.bed.check().outcome == "update_available"
-        twin = sim.order(release=sim.release("2.0.0", b"the twin"), seq=7)
-        sim.world.open_stage(twin)
-        sim.show(twin)
-        sim.world._order_seq = 7
+        sim.grants()
+        sim.show(sim.started(release=sim.release("2.0.0", b"the twin"), seq=7))
         sim.refuses("superseded_order", online=True)
 
     def test_one_that_the_roster_ended(self, sim: Simulator) -> None:
         rollout = sim.world.roll_out(sim.release(), seq=7)
-        sim.world.put_roster(min_order_seq={PRODUCT: 8})
-        sim.world.image.publish()
+        sim.roster(min_order_seq={PRODUCT: 8})
         sim.show(rollout)
-        sim.world._order_seq = 7
         sim.refuses("superseded_order", online=True)
 
     def test_an_older_release(self, sim: Simulator) -> None:
@@ -228,54 +268,129 @@ class TestRollouts:
         sim.world.roll_out(first, kind="recall")
         sim.refuses("below_floor", online=True)
 
+    def test_an_older_release_by_an_update(self, sim: Simulator) -> None:
+        """At the floor, but only a recall goes down."""
+        first = sim.release("1.0.0", b"first")
+        for release in (first, sim.release("2.0.0", b"second")):
+            sim.world.roll_out(release)
+            assert sim.bed.install().outcome == "confirmed"
+        sim.world.roll_out(first)
+        sim.refuses("below_floor", online=True)
+
     def test_one_that_people_let_lapse(self, sim: Simulator) -> None:
-        rollout = sim.order()
-        sim.world.open_stage(rollout, days=7)
+        rollout = sim.started()
         sim.world.clock.pass_(days=8)
         sim.world.refresh()
         sim.show(rollout)
         sim.refuses("go_lapsed", online=True)
 
-    def test_one_whose_stop_is_not_shown_any_more(self, sim: Simulator) -> None:
+    def test_one_that_rolled_back_here(self, sim: Simulator) -> None:
+        """It is not tried again under the same order, however often it is shown."""
+        rollout = sim.world.roll_out(sim.release())
+        sim.bed.script("health.d/10-up", "exit 1")
+        assert sim.bed.install().outcome == "rolled_back"
+        sim.bed.power_on()
+        sim.show(rollout)
+        sim.refuses("rolled_back_here", online=True)
+
+
+class TestStops:
+    @pytest.mark.parametrize("then", ["nothing", "restart", "rotation", "lost-metadata", "later"])
+    def test_one_whose_stop_is_not_shown_any_more(self, sim: Simulator, then: str) -> None:
+        """Once seen, it holds."""
         rollout = sim.world.roll_out(sim.release())
         sim.world.stop(rollout)
         sim.show(rollout)
-        assert sim.bed.check().reason == "stopped"
+        sim.says("stopped")
+        sim.meanwhile(then)
         rollout.stops.clear()
         sim.show(rollout)
+        sim.refuses("stopped", online=True)
+
+    def test_one_whose_stop_was_never_shown(self, sim: Simulator) -> None:
+        """The exposure is what is left of the ``go``, and then it is over."""
+        rollout = sim.world.roll_out(sim.release())
+        sim.world.clock.pass_(days=7)
+        sim.world.refresh()
+        sim.show(rollout)
+        sim.refuses("go_lapsed", online=True)
+
+    def test_a_stop_is_seen_whatever_is_said_of_its_order(self, sim: Simulator) -> None:
+        """It came beside an order that nobody authorised."""
+        rollout = sim.world.order(sim.release())
+        sim.world.stop(rollout)
+        sim.show(rollout)
+        sim.says("unauthorised_rollout")
+        sim.world.authorise(rollout, "order", rollout.order.id)
+        sim.world.open_stage(rollout)
+        rollout.stops.clear()
+        sim.show(rollout)
+        sim.refuses("stopped", online=True)
+
+    def test_a_stop_outlives_its_author(self, sim: Simulator) -> None:
+        rollout = sim.world.roll_out(sim.release())
+        sim.world.stop(rollout, MONITOR)
+        sim.show(rollout)
+        sim.says("stopped")
+        sim.roster_without(MONITOR)
+        sim.show(rollout)
+        sim.refuses("stopped", online=True)
+
+    def test_a_stop_holds_in_another_cohort_too(self, sim: Simulator) -> None:
+        """It is remembered for the product, wherever the gateway is moved."""
+        rollout = sim.world.roll_out(sim.release())
+        sim.world.stop(rollout)
+        sim.show(rollout)
+        sim.says("stopped")
+        rollout.stops.clear()
+        sim.world.show(CANARY, rollout)
+        sim.bed.change(cohort=CANARY)
         sim.refuses("stopped", online=True)
 
 
 class TestElsewhere:
     def test_a_cohort_in_which_everybody_is_canary(self, sim: Simulator) -> None:
-        rollout = sim.order(stage(CANARY))
-        sim.world.open_stage(rollout)
-        sim.show(rollout)
+        sim.show(sim.started(stage(CANARY)))
         sim.refuses("order_mismatch", online=True)
 
     def test_a_directive_for_another_cohort(self, sim: Simulator) -> None:
         sim.show(sim.order(stage(CANARY)), cohort=CANARY)
         sim.refuses("wrong_cohort")
 
+    @pytest.mark.parametrize("cohort", [CANARY, None, "", "../canary"])
+    def test_a_director_whose_heads_name_another_cohort(
+        self, sim: Simulator, cohort: str | None
+    ) -> None:
+        director = sim.world.director(WARDS)
+        director._cohort = cohort
+        director.refresh(CENTURY)
+        sim.world.bundle(WARDS)
+        sim.refuses("wrong_cohort", mend=lambda: sim.world.director(WARDS).refresh(CENTURY))
+
+    def test_a_cohort_that_no_rule_covers(self, sim: Simulator) -> None:
+        sim.roster_asking(pattern=CANARY)
+        sim.world.roll_out(sim.release())
+        sim.refuses("cohort_denied", online=True, mend=sim.roster)
+
     def test_a_directive_for_another_fleet(self, sim: Simulator) -> None:
         sim.show(fleet="staging")
         sim.refuses("wrong_fleet")
 
+    def test_a_roster_of_another_fleet(self, sim: Simulator) -> None:
+        """Signed by the same holders, in staging."""
+        sim.roster(fleet="staging")
+        sim.refuses("wrong_fleet", mend=sim.roster)
+
     def test_an_order_of_another_fleet(self, sim: Simulator) -> None:
         """Signed by the same people, in staging."""
-        rollout = sim.world.order(sim.release(), fleet="staging")
-        sim.world.authorise(rollout, "order", rollout.order.id)
-        sim.world.open_stage(rollout)
-        sim.show(rollout)
+        sim.show(sim.started(fleet="staging"))
         sim.refuses("wrong_fleet", online=True)
 
     def test_an_order_for_another_product(self, sim: Simulator) -> None:
         """Shown under this product's name."""
-        other = TargetFile.from_data("pump/1.0.0/image.bin", IMAGE, ["sha256"])
-        target = sim.release().target
-        wanted = msgspec.structs.replace(target, path=other.path)
-        rollout = sim.order(release=sim.world.releases[0], product="pump", targets=(wanted,))
-        sim.world.open_stage(rollout)
+        release = sim.release()
+        wanted = msgspec.structs.replace(release.target, path="pump/1.0.0/image.bin")
+        rollout = sim.started(release=release, product="pump", targets=(wanted,))
         rollout.releases = ()
         sim.show(rollout)
         sim.refuses("wrong_product", online=True)
@@ -293,316 +408,124 @@ class TestElsewhere:
         sim.refuses(reason, online=True)
 
 
-class TestRosters:
-    def test_frozen(self, sim: Simulator) -> None:
-        sim.world.roll_out(sim.release())
-        sim.world.clock.pass_(days=36)
-        sim.world.refresh()
-        with sim.unchanged(online=True):
-            assert sim.bed.update().reason == "roster_stale"
-        sim.world.put_roster()
-        sim.world.image.publish()
-        sim.recovers()
-
-    @pytest.mark.parametrize("rotated", [False, True])
-    def test_rolled_back(self, sim: Simulator, rotated: bool) -> None:
-        """Also after a rotation of online keys, at which TUF clients forget versions."""
-        sim.world.put_roster()
-        sim.world.image.publish()
-        sim.world.refresh()
-        assert sim.bed.check().exit_code is Exit.DONE
-        if rotated:
-            sim.world.rotate_root("image", image_online=new_keys(1))
-        sim.sign_snapshot({"interlock": 1})
-        sim.refuses("rollback")
-
-    def test_a_revoked_operator(self, sim: Simulator) -> None:
-        rollout = sim.world.roll_out(sim.release())
-        left = [person for person in sim.world.put_roster().persons if person.name != OPERATOR]
-        sim.world.put_roster(persons=tuple(left))
-        sim.world.image.publish()
-        sim.show(rollout)
-        with sim.unchanged(online=True):
-            assert sim.bed.update().reason == "unauthorised_rollout"
-        sim.world.put_roster()
-        sim.world.image.publish()
-        sim.recovers()
-
-
-class TestOnePersonToo:
-    """With one operator's or approver's key beside all online keys, the same."""
-
-    @pytest.mark.parametrize("words", [(OPERATOR,), (APPROVERS[0],), (APPROVERS[0],) * 3])
-    def test_one_person_counts_once(self, sim: Simulator, words: tuple[str, ...]) -> None:
-        rollout = sim.world.order(sim.release())
-        for number, author in enumerate(words):
-            sim.world.clock.pass_(seconds=number)
-            sim.world.authorise(rollout, "order", rollout.order.id, author)
-        sim.world.open_stage(rollout)
-        sim.show(rollout)
-        sim.refuses("unauthorised_rollout", online=True)
-
-    def test_one_person_with_two_keys(self, sim: Simulator) -> None:
-        second = CryptoSigner.generate_ed25519()
-        persons = list(sim.world.put_roster().persons)
-        amir = next(person for person in persons if person.name == APPROVERS[0])
-        keys = (*amir.keys, PublicKey.of(second.public_key))
-        persons[persons.index(amir)] = msgspec.structs.replace(amir, keys=keys)
-        sim.world.put_roster(persons=tuple(persons))
-        sim.world.image.publish()
-        rollout = sim.world.order(sim.release())
-        sim.world.authorise(rollout, "order", rollout.order.id, APPROVERS[0])
-        sim.world.people[APPROVERS[0]] = second
-        sim.world.clock.pass_(seconds=1)
-        sim.world.authorise(rollout, "order", rollout.order.id, APPROVERS[0])
-        sim.show(rollout)
-        sim.refuses("unauthorised_rollout", online=True)
-
-    def test_one_key_of_two_people(self, sim: Simulator) -> None:
-        """Such a roster is refused whole."""
-        roster = sim.world.put_roster()
-        mine, hers = (encode(roster.persons[number].keys) for number in (1, 2))
-        data = encode(roster).replace(mine, hers)
-        info = TargetFile.from_data(ROSTER_PATH, data, ["sha256"])
-        sim.world.put_target("image", info, data)
-        sim.world.put_role("interlock", {ROSTER_PATH: info})
-        sim.world.image.publish()
-        sim.world.bundle(WARDS)
-        with sim.unchanged():
-            assert sim.bed.update().reason == "malformed"
-        sim.world.put_roster()
-        sim.world.image.publish()
-        sim.recovers()
-
-    def test_a_word_that_only_reviews(self, sim: Simulator) -> None:
-        rollout = sim.world.order(sim.release())
-        for author in APPROVERS:
-            word = Authorisation(
-                **sim.world.said(author),
-                authorises="order",
-                id=rollout.order.id,
-                role="approver",
-                meaning="reviewed",
-            )
-            rollout.authorisations.append(sim.world.by(author, word))
-        sim.show(rollout)
-        sim.refuses("unauthorised_rollout", online=True)
-
-    def test_an_operator_opens_nothing_alone(self, sim: Simulator) -> None:
-        rollout = sim.order()
-        sim.go(OPERATOR, rollout)
-        sim.show(rollout)
-        sim.refuses("stage_not_open", online=True)
-
-    def test_an_operator_resumes_nothing_alone(self, sim: Simulator) -> None:
-        rollout = sim.world.roll_out(sim.release())
-        halt = sim.world.stop(rollout)
-        sim.go(OPERATOR, rollout, act="resume", clears=(halt.id,))
-        sim.show(rollout)
-        sim.refuses("stopped", online=True)
-
-    def test_an_operator_renews_nothing_that_lapsed(self, sim: Simulator) -> None:
-        rollout = sim.order()
-        opening = sim.world.open_stage(rollout)
-        sim.world.clock.pass_(days=8)
-        sim.world.refresh()
-        opened_at = opening.said.opened_at
-        sim.go(OPERATOR, rollout, act="renew", renews=opening.id, opened_at=opened_at)
-        sim.show(rollout)
-        sim.refuses("go_lapsed", online=True)
-
-
-class TestMonitorToo:
-    """With the monitor's key: the auto stages that remain open early, and nothing else does."""
-
-    def test_auto_stages_open(self, sim: Simulator) -> None:
-        rollout = sim.order(stage(CANARY), stage(WARDS, gate="auto"))
-        sim.world.open_stage(rollout)
-        sim.go(MONITOR, rollout, stage=1)
-        sim.show(rollout)
-        assert sim.bed.check().outcome == "update_available"
-
-    def test_but_no_manual_gate(self, sim: Simulator) -> None:
-        rollout = sim.order(stage(CANARY), stage(WARDS))
-        sim.world.open_stage(rollout)
-        sim.go(MONITOR, rollout, stage=1)
-        sim.show(rollout)
-        sim.refuses("stage_not_open", online=True)
-
-    def test_nor_a_start(self, sim: Simulator) -> None:
-        rollout = sim.order()
-        sim.go(MONITOR, rollout)
-        sim.show(rollout)
-        sim.refuses("stage_not_open", online=True)
-
-    def test_nor_another_order(self, sim: Simulator) -> None:
-        rollout = sim.world.order(sim.release(), author=MONITOR)
-        sim.world.authorise(rollout, "order", rollout.order.id)
-        sim.show(rollout)
-        sim.refuses("unauthorised_rollout", online=True)
-
-    def test_nor_a_resume(self, sim: Simulator) -> None:
-        rollout = sim.world.roll_out(sim.release())
-        halt = sim.world.stop(rollout)
-        resume = sim.go(MONITOR, rollout, act="resume", clears=(halt.id,))
-        sim.world.authorise(rollout, "go", resume.id)
-        sim.show(rollout)
-        sim.refuses("stopped", online=True)
-
-    def test_nor_a_renewal_beyond_thirty_days_of_people(self, sim: Simulator) -> None:
-        rollout = sim.order()
-        opening = sim.world.open_stage(rollout)
-        again = {"act": "renew", "renews": opening.id, "opened_at": opening.said.opened_at}
-        for day in range(6, 36, 6):
-            sim.world.clock.now = opening.said.at + timedelta(days=day)
-            until = sim.world.clock() + timedelta(days=7)
-            sim.go(MONITOR, rollout, **again, valid_until=until, seq=day)
-        sim.world.clock.now = opening.said.at + timedelta(days=32)
-        sim.world.refresh()
-        sim.show(rollout)
-        sim.refuses("go_lapsed", online=True)
-
-
-class TestFloods:
-    @staticmethod
-    def stops(world: World, author: str, order: str, number: int) -> list[Envelope]:
-        said = world.said(author)
-        return [
-            world.by(author, Stop(**said | {"reason": f"{n}"}, order=order, cohort=None, site=None))
-            for n in range(number)
-        ]
-
-    @pytest.mark.parametrize("author", [OPERATOR, MONITOR])
-    def test_stops_are_bounded_and_a_resume_clears_each(self, sim: Simulator, author: str) -> None:
-        rollout = sim.world.roll_out(sim.release())
-        rollout.stops += self.stops(sim.world, author, rollout.order.id, 64)
-        sim.show(rollout)
-        assert sim.bed.check().reason == "stopped"
-        recorded = sim.bed.memory.order_floor(PRODUCT, WARDS).stops
-        assert len(recorded) == 64
-        resume = sim.go(OPERATOR, rollout, act="resume", clears=tuple(stop.id for stop in recorded))
-        sim.world.authorise(rollout, "go", resume.id)
-        sim.show(rollout)
-        assert sim.bed.check().outcome == "update_available"
-
-    def test_more_than_a_directive_may_hold(self, sim: Simulator) -> None:
-        rollout = sim.world.roll_out(sim.release())
-        rollout.stops += self.stops(sim.world, OPERATOR, rollout.order.id, 65)
-        sim.show(rollout)
-        with sim.unchanged():
-            assert sim.bed.update().reason == "malformed"
-        sim.recovers()
-
-    def test_a_recall_is_not_blocked(self, sim: Simulator) -> None:
-        first, second = sim.release("1.0.0", b"first"), sim.release("2.0.0", b"second")
-        sim.world.roll_out(first)
-        assert sim.bed.install().outcome == "confirmed"
-        bad = sim.world.roll_out(second)
-        assert sim.bed.install().outcome == "confirmed"
-        bad.stops += self.stops(sim.world, MONITOR, bad.order.id, 64)
-        sim.show(bad)
-        sim.bed.check()
-        recall = sim.world.roll_out(first, kind="recall")
-        recall.stops = bad.stops
-        sim.show(recall)
-        assert sim.bed.install().outcome == "confirmed"
-        assert sim.bed.running == b"first"
-
-    def test_nobodys_flood_drives_out_what_another_has_stopped(self, sim: Simulator) -> None:
-        """A stop once seen holds, also one of an order that is not in force here yet."""
-        first = sim.world.roll_out(sim.release())
-        second = sim.order(release=sim.release("2.0.0", b"second"))
-        sim.world.open_stage(second)
-        sim.world.stop(second, OPERATOR)
-        first.stops = list(second.stops)
-        sim.show(first)
-        assert sim.bed.check().outcome == "update_available"
-        first.stops = self.stops(sim.world, MONITOR, first.order.id, 64)
-        sim.show(first)
-        assert sim.bed.check().reason == "stopped"
-        second.stops.clear()
-        sim.show(second)
-        sim.refuses("stopped", online=True)
-
-
 class TestTimes:
     def test_far_in_the_future_raise_no_floor(self, sim: Simulator) -> None:
         before = sim.bed.memory.clock_floor
         sim.world.roll_out(sim.release())
-        director = sim.world.director(WARDS)
-        director._lifetimes = dict.fromkeys(
-            ("targets", "snapshot", "timestamp"), timedelta(days=36_500)
-        )
-        director.refresh(timedelta(days=36_400))
+        for prefix in ("image", "director/wards"):
+            repository = sim.repository(prefix)
+            repository._lifetimes = dict.fromkeys(("targets", "snapshot", "timestamp"), CENTURY)
+            repository.refresh(CENTURY)
         sim.world.bundle(WARDS)
-        assert sim.bed.check().outcome == "update_available"
+        sim.grants()
+        assert sim.bed.memory.clock_floor == before
+
+    @pytest.mark.parametrize("what", ["issued", "cohort", "x"])
+    def test_an_issue_time_of_online_metadata_raises_no_floor(
+        self, sim: Simulator, what: str
+    ) -> None:
+        """Only threshold signatures that people made offline are believed about the time."""
+        before = sim.bed.memory.clock_floor
+        sim.world.roll_out(sim.release())
+        sim.issue_heads(datetime(2031, 1, 1, tzinfo=UTC))
+        sim.grants()
         assert sim.bed.memory.clock_floor == before
 
     def test_a_statement_from_the_future_counts_for_nothing(self, sim: Simulator) -> None:
-        now = sim.world.clock.now
+        """Whole, well signed, and dated by machines whose clocks ran ahead."""
+        now, release = sim.world.clock.now, sim.release()
         sim.world.clock.now = datetime(2035, 1, 1, tzinfo=UTC)
-        rollout = sim.order(release=None, not_before=now)
+        rollout = sim.started(release=release, not_before=now)
+        sim.world.clock.now = now
+        sim.show(rollout)
+        sim.refuses("unauthorised_rollout", online=True)
+
+    @pytest.mark.parametrize("year", [2035, 9998])
+    def test_an_opening_from_the_future_counts_for_nothing(self, sim: Simulator, year: int) -> None:
+        now, rollout = sim.world.clock.now, sim.order()
+        sim.world.clock.now = datetime(year, 1, 1, tzinfo=UTC)
         sim.world.open_stage(rollout)
         sim.world.clock.now = now
-        rollout.releases = [rollout.releases[0]]
         sim.show(rollout)
-        with sim.unchanged(online=True):
-            assert sim.bed.update().exit_code is not Exit.DONE
+        sim.refuses("stage_not_open", online=True)
 
 
 class TestEvicted:
-    def test_a_stolen_key_signs_nothing_after_a_rotation(self, sim: Simulator) -> None:
-        stolen = sim.world.image_online
-        sim.world.rotate_root("image", image_online=new_keys(1))
-        assert sim.bed.check().exit_code is Exit.DONE
-        sim.sign_snapshot({}, stolen)
+    @pytest.fixture(params=["image", "director/wards"])
+    def prefix(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
+    def test_a_stolen_key_signs_nothing_after_a_rotation(
+        self, sim: Simulator, prefix: str
+    ) -> None:
+        sim.fast_forward(prefix)
+        stolen = dict(sim.web.lies)
+        sim.web.lies.clear()
+        sim.rotate_online(prefix)
+        sim.says("nothing_wanted", Exit.DONE)
+        sim.web.lies.update(stolen)
         sim.refuses("untrusted_metadata")
 
-    def test_a_fast_forward_is_recovered_from_by_a_rotation(self, sim: Simulator) -> None:
-        timestamp = sim.world.image.stored.timestamp()
-        assert timestamp is not None
-        timestamp.signed.version = 2**53 - 1
-        timestamp.signatures.clear()
-        timestamp.sign(sim.world.image_online[0])
-        sim.lie("/image/metadata/timestamp.json", serialise(timestamp))
-        assert sim.bed.check().exit_code is Exit.DONE
+    def test_a_fast_forward_is_recovered_from_by_a_rotation(
+        self, sim: Simulator, prefix: str
+    ) -> None:
+        sim.fast_forward(prefix)
+        sim.says("nothing_wanted", Exit.DONE)
         sim.web.lies.clear()
         sim.world.roll_out(sim.release())
-        assert sim.bed.check().reason == "rollback"
-        sim.world.rotate_root("image", image_online=new_keys(1))
-        assert sim.bed.check().outcome == "update_available"
+        sim.says("rollback")
+        sim.rotate_online(prefix)
+        sim.grants()
+
+    def test_a_stolen_key_is_believed_where_its_eviction_is_withheld(self, sim: Simulator) -> None:
+        """Until the gateway's root expires: the exposure, and its end."""
+        stolen = sim.world.image_online
+        sim.rotate_online("image")
+        for day in (360, 366):
+            sim.world.clock.now = sim.world.clock.now.replace(year=2030) + timedelta(days=day)
+            sim.world.director(WARDS).refresh()
+            sim.web.answer("/image/metadata/2.root.json", b"", 404)
+            sim.sign_snapshot({}, stolen)
+        sim.refuses("expired_metadata", mend=sim.a_year_of_renewals)
 
 
-def test_what_is_signed_cannot_write_to_a_persons_terminal(
-    sim: Simulator, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What a refusal quotes from its cause is shown as one printable line."""
-    director = sim.world.director(WARDS)
-    director._cohort = "wards\x1b[2J\nupdate_available: fine"
-    director.refresh(timedelta(days=36_500))
-    sim.world.bundle(WARDS)
-    with pytest.raises(SystemExit):
-        finish(sim.bed.check(), as_json=False)
-    printed = capsys.readouterr().err
-    assert printed.startswith("refused (wrong_cohort)")
-    assert printed.removesuffix("\n").isprintable()
+class TestNames:
+    """What is well signed is parsed like everything else."""
 
+    @pytest.mark.parametrize("path", TRAVERSING)
+    def test_an_order_for_a_path_that_leads_elsewhere(self, sim: Simulator, path: str) -> None:
+        rollout = sim.started()
+        sim.rewrite_order(rollout, rollout.releases[0].path, path)
+        sim.refuses("malformed", online=True)
 
-def test_grants_end(sim: Simulator) -> None:
-    rollout = sim.world.roll_out(sim.release())
-    persons = sim.world.put_roster().persons
-    ended = tuple(
-        msgspec.structs.replace(
-            person,
-            grants=tuple(
-                Grant(role=g.role, cohorts=g.cohorts, expires=sim.world.clock())
-                for g in person.grants
-            ),
-        )
-        for person in persons
-    )
-    sim.world.put_roster(persons=ended)
-    sim.world.image.publish()
-    sim.show(rollout)
-    with sim.unchanged(online=True):
-        assert sim.bed.update().reason == "unauthorised_rollout"
+    @pytest.mark.parametrize("name", ["../pump", "Ward-Gateway", "root", "a" * 64, "a\\u0000b"])
+    def test_an_order_for_a_product_of_such_a_name(self, sim: Simulator, name: str) -> None:
+        rollout = sim.started()
+        sim.rewrite_order(rollout, '"product":"ward-gateway"', f'"product":"{name}"')
+        sim.refuses("malformed", online=True)
+
+    @pytest.mark.parametrize("path", TRAVERSING)
+    def test_a_director_that_lists_such_a_path(self, sim: Simulator, path: str) -> None:
+        sim.world.roll_out(sim.release())
+        sim.direct(evil=TargetFile.from_data(path, b"evil", ["sha256"]))
+        sim.refuses("order_mismatch", online=True)
+
+    @pytest.mark.parametrize("name", ["../pump", "WARDS", "a" * 64, ""])
+    def test_a_directive_for_a_product_of_such_a_name(self, sim: Simulator, name: str) -> None:
+        rollout = sim.started()
+        sim.show(rollout, products={PRODUCT: rollout.entry(), name: rollout.entry()})
+        sim.refuses("malformed")
+
+    def test_what_is_signed_cannot_write_to_a_persons_terminal(
+        self, sim: Simulator, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """What a refusal quotes from its cause is shown as one printable line."""
+        director = sim.world.director(WARDS)
+        director._cohort = "wards\x1b[2J\nupdate_available: fine"
+        director.refresh(CENTURY)
+        with pytest.raises(SystemExit):
+            finish(sim.says("wrong_cohort"), as_json=False)
+        printed = capsys.readouterr().err
+        assert printed.startswith("refused (wrong_cohort)")
+        assert printed.removesuffix("\n").isprintable()
+        sim.world.director(WARDS).refresh(CENTURY)

@@ -40,6 +40,15 @@ def test_an_armed_slot_has_its_tries_and_no_more(environment: BootEnvironment) -
     assert (state.armed, state.fell_back, state.active) == (None, "b", "a")
 
 
+def test_a_slot_that_is_written_anew_did_not_fall_back(environment: BootEnvironment) -> None:
+    """What fell back is not there any more, and tells nothing about what comes in its place."""
+    environment.boot()
+    environment.change(lambda state: boot.arm(state, "b", 1))
+    assert [environment.boot()[0] for _ in range(2)] == ["b", "a"]
+    environment.change(lambda state: boot.invalidate(state, "b"))
+    assert environment.load().fell_back is None
+
+
 def test_a_committed_slot_boots_by_itself(environment: BootEnvironment) -> None:
     environment.boot()
     environment.change(lambda state: boot.arm(state, "b", 1))

@@ -180,6 +180,43 @@ def test_a_rollback_that_was_begun_is_finished(waiting: Bed) -> None:
     assert given_up > 3
 
 
+def test_an_order_after_one_that_fell_back_is_not_taken_for_it(world: World, waiting: Bed) -> None:
+    """Cut off before it was armed: it never booted, so it cannot have failed."""
+    waiting.update()
+    while waiting.power_on() == "a":
+        assert waiting.boots < 10
+    assert waiting.confirm().reason == "tries_used_up"
+    world.roll_out(world.release("3.0.0", b"release three " * 100))
+
+    def explore(bed: Bed, step: int) -> bool:
+        was_cut = cut(bed.update, step)
+        bed.power_on()
+        bed.confirm()
+        assert [pair.sha256 for pair in bed.memory.rolled_back] == [world.releases[1].target.sha256]
+        return was_cut
+
+    assert every_step(waiting, explore) > 60
+
+
+def test_a_person_may_go_back_wherever_an_update_was_cut_off(world: World, waiting: Bed) -> None:
+    world.roll_out(world.release("3.0.0", NEW + OLD))
+    assert waiting.install().outcome == "confirmed"
+    world.roll_out(world.release("4.0.0", OLD + NEW))
+    went = 0
+
+    def explore(bed: Bed, step: int) -> bool:
+        nonlocal went
+        was_cut = cut(bed.update, step)
+        bed.power_on()
+        outcome = bed.rollback()
+        assert outcome.reason in {"by_hand", "nothing_good"}, outcome
+        went += outcome.outcome == "rolling_back"
+        return was_cut
+
+    assert every_step(waiting, explore) > 60
+    assert went > 5
+
+
 def test_the_last_moment_is_over_when_the_power_comes_back(world: World, waiting: Bed) -> None:
     """Whatever is decided then: nobody shall read that it is still going on."""
     rollout = world.rollouts[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -92,6 +93,58 @@ def test_a_child_that_stays_does_not_hold_the_answer_up(checks: Checks) -> None:
     verdict = probes.ask(checks, "interlock")
     assert verdict.passed
     assert verdict.probes[0].detail == "started"
+
+
+def test_what_anybody_may_write_means_no(checks: Checks) -> None:
+    """Or else anybody on the machine says that now is safe."""
+    put(checks, "10-ok", "exit 0")
+    path = put(checks, "20-open", "exit 0", 0o757)
+    verdict = probes.ask(checks, "interlock")
+    assert verdict.detail == "the interlock check 20-open may be written by anybody"
+    path.chmod(0o755)
+    checks.checks.chmod(0o1777)
+    assert "anybody may write into" in probes.ask(checks, "interlock").detail
+    checks.checks.chmod(0o775)
+    assert probes.ask(checks, "interlock").passed
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it is left alone
+def test_a_check_that_cannot_be_ended_does_not_hold_the_answer_up(
+    checks: Checks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that waits in the kernel for a dead disk, whatever signal it is sent."""
+    checks = Checks(checks=checks.checks, timeout_seconds=1)
+    path = put(checks, "10-hang", "exec sleep 600")
+    ended: list[int] = []
+    monkeypatch.setattr(os, "killpg", lambda group, _: ended.append(group))
+    monkeypatch.setattr(probes, "_END_SECONDS", 0.1)
+    verdict = probes.ask(checks, "interlock")
+    monkeypatch.undo()
+    os.killpg(ended[0], signal.SIGKILL)
+    assert not verdict.passed
+    assert verdict.detail == (
+        f"the interlock check {path.name} did not answer in time, and cannot be ended"
+    )
+
+
+def test_an_agent_that_cannot_watch_its_checks_hears_no(checks: Checks) -> None:
+    """Where SIGCHLD is ignored the kernel forgets how a process ended, and zero is reported."""
+    put(checks, "10-no", "exit 1")
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        verdict = probes.ask(checks, "interlock")
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert not verdict.passed
+
+
+def test_a_name_that_is_no_text_can_be_told(checks: Checks) -> None:
+    path = checks.checks / os.fsdecode(b"10-\xff")
+    path.write_text("#!/bin/sh\nexit 1\n")
+    path.chmod(0o755)
+    verdict = probes.ask(checks, "interlock")
+    assert not verdict.passed
+    assert verdict.detail.encode().decode() == "the interlock check 10-? exited with 1"
 
 
 def test_output_is_bounded_and_made_printable(checks: Checks) -> None:

@@ -117,6 +117,27 @@ def test_an_endless_answer_is_read_up_to_its_limit(
     assert caught.value.reason == "inconsistent_metadata"
 
 
+@pytest.mark.parametrize("etag", WAYS)
+@pytest.mark.parametrize("length", [b"-1", b"-ff"])
+def test_a_chunk_of_negative_length_is_not_read_on_to_the_end(
+    web: Web, hasty: Servers, length: bytes, etag: str | None
+) -> None:
+    """The peer keeps the connection open: who waited for the end would be cut off as too slow."""
+
+    def lie(handler: Handler) -> None:
+        backwards(length)(handler)
+        web.over.wait(5.0)
+
+    web.lies["/"] = lie
+    with pytest.raises(TransientError) as caught:
+        hasty.each[0].get("/x", limit=1000, etag=etag)
+    assert caught.value.reason == "network"
+    assert "too slow" not in str(caught.value)
+    with pytest.raises(TransientError) as caught:
+        list(hasty.each[0].stream("/x", 1000))
+    assert "too slow" not in str(caught.value)
+
+
 def test_an_endless_image_is_read_up_to_its_signed_length(web: Web, servers: Servers) -> None:
     web.lies["/"] = endless
     assert sum(map(len, servers.each[0].stream("/x", 70_000))) == 70_000
@@ -150,12 +171,27 @@ def bad_chunks(handler: Handler) -> None:
     handler.close_connection = True
 
 
+def backwards(length: bytes) -> Callable[[Handler], None]:
+    """A chunk of negative length, for which Python would read on until the end."""
+
+    def lie(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        handler.wfile.write(length + b"\r\n" + b"a" * 5000)
+        handler.close_connection = True
+
+    return lie
+
+
 def hangs_up(handler: Handler) -> None:
     handler.close_connection = True
 
 
 @pytest.mark.parametrize("etag", WAYS)
-@pytest.mark.parametrize("lie", [broken_off, no_http, bad_chunks, hangs_up])
+@pytest.mark.parametrize(
+    "lie", [broken_off, no_http, bad_chunks, backwards(b"-1"), backwards(b"-5"), hangs_up]
+)
 def test_what_the_network_breaks_is_transient(
     web: Web, servers: Servers, lie: Callable[[Handler], None], etag: str | None
 ) -> None:

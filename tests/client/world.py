@@ -109,6 +109,7 @@ class World:
         self.clock = clock or Clock()
         self.store = FileStore(directory / "store", self.clock)
         self.root_keys = new_keys(2)
+        self.director_root_keys = new_keys(2)
         self.targets_keys = new_keys(2)
         self.roster_keys = new_keys(2)
         self.product_keys = {PRODUCT: new_keys(2)}
@@ -122,7 +123,7 @@ class World:
         self._versions: dict[str, int] = {}
         self._order_seq = 0
         self.image_root = self.signed(self.image_root_role(), self.root_keys)
-        self.director_root = self.signed(self.director_root_role(), self.root_keys)
+        self.director_root = self.signed(self.director_root_role(), self.director_root_keys)
         self.image.put_root(self.image_root)
         self.put_targets()
         self.put_roster()
@@ -136,6 +137,7 @@ class World:
     def image_root_role(self, version: int = 1) -> Root:
         return self._root(
             version,
+            root=self.root_keys,
             targets=self.targets_keys,
             snapshot=self.image_online,
             timestamp=self.image_online,
@@ -144,6 +146,7 @@ class World:
     def director_root_role(self, version: int = 1) -> Root:
         return self._root(
             version,
+            root=self.director_root_keys,
             targets=self.director_targets,
             snapshot=self.director_online,
             timestamp=self.director_online,
@@ -151,7 +154,7 @@ class World:
 
     def _root(self, version: int, **roles: list[CryptoSigner]) -> Root:
         root = Root(version=version, expires=self.clock() + timedelta(days=365))
-        for role, signers in {"root": self.root_keys, **roles}.items():
+        for role, signers in roles.items():
             for signer in signers:
                 root.add_key(signer.public_key, role)
             root.roles[role].threshold = len(signers)
@@ -436,7 +439,7 @@ class World:
         if repository == "image":
             self.image.put_root(self.signed(self.image_root_role(version), self.root_keys))
         else:
-            data = self.signed(self.director_root_role(version), self.root_keys)
+            data = self.signed(self.director_root_role(version), self.director_root_keys)
             for cohort in self.cohorts:
                 self.director(cohort).put_root(data)
         for cohort in self.cohorts:

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from interlock_ops.settings import CONFIG_VARIABLE
-from tests.ops.world import Original, Place, Served, StandIn, Ticking, build
-from tests.support.people import ROSTER
+from tests.ops.world import OPS_ROSTER, Original, Place, Served, StandIn, Ticking, build
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +24,7 @@ def place(original: Original, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     home = tmp_path / "home"
     shutil.copytree(original.home, home)
     clock = Ticking()
-    stand_in = StandIn(ROSTER, clock, original.store)
+    stand_in = StandIn(OPS_ROSTER, clock, original.store)
     served = Served(stand_in)
     try:
         yield Place(home, clock, stand_in, served.url)

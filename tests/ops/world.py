@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from click.testing import CliRunner, Result
 from securesystemslib.signer import CryptoSigner
@@ -37,7 +37,8 @@ from interlock_core.api import (
 from interlock_core.chain import Papers, accepted_at, cleared, read_chain, stop_counts
 from interlock_core.clock import system_clock
 from interlock_core.order import ROLLOUT_STATEMENTS, Authorisation, Go, Order, Stop
-from interlock_core.roster import Judge, Roster
+from interlock_core.report import Claim
+from interlock_core.roster import Grant, Judge, Roster
 from interlock_core.statement import (
     Opened,
     Session,
@@ -50,8 +51,26 @@ from interlock_core.tuf_metadata import delegated_paths, serialise, set_issued
 from interlock_core.tuf_repository import OnlineRepository
 from interlock_ops.cli import main
 from interlock_ops.cli.edge import Edge
-from tests.support.people import DAY0, FLEET, ROSTER, signer
+from tests.ops.fleet_stand_in import FleetStandIn
+from tests.support.people import CANARY, DAY0, FAR, FLEET, PEOPLE, ROSTER, person, signer
+from tests.support.people import roster as roster_of
+from tests.support.people import rules as rules_of
 
+ELLEN: Final = person(
+    "ellen",
+    Grant(role="engineer", cohorts=(CANARY, "ward-*"), expires=FAR, sites=("ward-7",)),
+)
+"""An engineer of ward 7."""
+OPS_ROSTER: Final = roster_of(
+    *PEOPLE,
+    ELLEN,
+    rules=(
+        rules_of(stop=("hospital",)),
+        rules_of(CANARY, stop=("hospital", "engineer")),
+        next(rule for rule in ROSTER.rules if rule.pattern == "st-anna"),
+    ),
+)
+"""``ROSTER`` with Ellen, whose one signature stops at ward 7."""
 PASSPHRASE: Final = "correct horse battery"
 PRODUCT: Final = "gateway"
 IMAGE: Final = b"the bytes of a firmware image, version 2.0.0"
@@ -193,6 +212,8 @@ class StandIn:
         lie: other bytes for a static file's path.
         summaries: changes each line of the list before it is sent: a lie.
         receipt: the id in every receipt: a lie.
+        room: so many statements are taken before it is busy; below 0 any number.
+        fleet: what it knows of devices.
     """
 
     roster: Roster
@@ -207,6 +228,8 @@ class StandIn:
     receipt: str | None = None
     lie: dict[str, bytes] = field(default_factory=dict)
     page: int = 2
+    room: int = -1
+    fleet: FleetStandIn = field(default_factory=FleetStandIn)
 
     def of(self, type_: type[Any]) -> list[Opened[Any]]:
         """The statements of one type."""
@@ -270,8 +293,15 @@ class StandIn:
             at=said.at,
             expires=said.expires,
             state="ready",
-            in_force=False,
+            in_force=self._in_force(order),
         )
+
+    def _in_force(self, order: Opened[Order]) -> bool:
+        """Whether it is accepted somewhere; which of several counts is for who asks."""
+        judge = Judge(self.roster, self.clock())
+        words = [word for word in self.of(Authorisation) if word.said.id == order.id]
+        papers = Papers(order, words, ())
+        return any(accepted_at(judge, papers, cohort) for cohort in order.said.cohorts())
 
     # HTTP
 
@@ -288,16 +318,35 @@ class StandIn:
             return self._token(body)
         if (method, path) == ("POST", "/v1/statements"):
             return self._statement(body)
+        if (method, path) == ("GET", "/v1/info"):
+            return 200, self.fleet.info(self.roster.fleet)
         if token not in self.tokens:
             return 401, problem(401, "no_token", "Sign a challenge first.")
         if (method, path) == ("GET", "/v1/rollouts"):
             return 200, self._list(parse_qs(url.query))
+        if method == "GET" and not path.startswith("/v1/rollouts"):
+            return self._fleet(path, parse_qs(url.query))
         known = {order.id: order for order in self.of(Order)}
         order = known.get(path.removeprefix("/v1/rollouts/"))
         if order is None:
             return 404, problem(404, "not_found", "There is no such rollout.")
         rollout = self.rollout(order)
         return 200, self.alter(rollout) if self.alter else rollout
+
+    def _fleet(self, path: str, query: dict[str, list[str]]) -> tuple[int, object]:
+        judge = Judge(self.roster, self.clock())
+        match path.removeprefix("/v1/").split("/"):
+            case ["devices"]:
+                return 200, self.fleet.devices(judge, self.papers, query)
+            case ["devices", id_]:
+                found = self.fleet.device(judge, self.papers, unquote(id_))
+                if found is not None:
+                    return 200, found
+            case ["claims"]:
+                return 200, self.fleet.claims(judge.now, self.papers, query)
+            case ["cohorts" | "sites" as kind]:
+                return 200, self.fleet.places(judge, self.papers, kind, query)
+        return 404, problem(404, "not_found", "There is no such thing.")
 
     def _file(self, path: str) -> tuple[int, object]:
         file = self.files / path.removeprefix("/")
@@ -317,7 +366,10 @@ class StandIn:
     def _statement(self, body: bytes) -> tuple[int, object]:
         if self.refuse is not None:
             return self.refuse.status, self.refuse
-        paper = open_statement(read_envelope(body), ROLLOUT_STATEMENTS)
+        if self.room == 0:
+            return 503, problem(503, "busy", "Another publisher is at work.")
+        self.room -= 1
+        paper = open_statement(read_envelope(body), (*ROLLOUT_STATEMENTS, Claim))
         new = all(paper.id != known.id for known in self.papers)
         if new:
             self.papers.append(paper)
@@ -448,7 +500,7 @@ class Original:
     writer: ImageWriter
 
 
-def build(directory: Path, roster: Roster = ROSTER) -> Original:
+def build(directory: Path, roster: Roster = OPS_ROSTER) -> Original:
     """Make the image repository and everybody's key files."""
     home = directory / "home"
     home.mkdir(parents=True)
@@ -464,7 +516,7 @@ def build(directory: Path, roster: Roster = ROSTER) -> Original:
     (home / "1.root.json").write_bytes(writer.root)
     (home / "passphrase").write_text(PASSPHRASE + "\n")
     (home / "passphrase").chmod(0o600)
-    for name in ("olga", "omar", "ada", "hanna", "mallory"):
+    for name in ("olga", "omar", "ada", "hanna", "ellen", "mallory"):
         write_key(home, name)
     return Original(directory / "store", home, writer)
 

@@ -60,6 +60,16 @@ def test_the_next_roster_says_what_changes(delegated: World, tmp_path: Path) -> 
     assert roster(tmp_path / "again").seq == 3
 
 
+def test_a_grant_for_one_site_is_shown_as_no_wider(delegated: World, tmp_path: Path) -> None:
+    spec = delegated.roster()
+    wide, narrow = 'cohorts = ["*"], expires', 'cohorts = ["*"], sites = ["st-mary"], expires'
+    spec.write_text(spec.read_text().replace(wide, narrow, 1))
+    made = delegated.make("roster", tmp_path / "r", spec)
+    assert made.code == 0, made.err
+    assert made.out.count("operator over * at st-mary only until") == 1
+    assert roster(tmp_path / "r").persons[0].grants[0].sites == ("st-mary",)
+
+
 REFUSED = {
     "two persons, one key": (PERSON.format(name="amir", file="olivia"), "wrong_person"),
     "one person twice": (PERSON.format(name="olivia", file="amir"), "wrong_person"),

@@ -20,6 +20,7 @@ import json
 import os
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
@@ -238,6 +239,9 @@ def run(program: Program, words: Sequence[str], place: Place, *, bound: bool = F
             program.start(list(words), place.given)
         except SystemExit as e:
             code = e.code
+        except Exception:  # noqa: BLE001  # a real process would show it, and end with 1
+            code = 1
+            traceback.print_exc()
     return Said(code if isinstance(code, int) else 0, out.text(), err.text())
 
 

@@ -96,7 +96,7 @@ class Settings(Table, frozen=True, kw_only=True):
         fleet: the fleet id that the ceremony fixed.
         device: factory device id, as on the label.
         market: the country in which the gateway stands.
-        site: the hospital, where stops for one site shall be told apart.
+        site: the hospital, where stops for one site shall be told apart; needed to enrol.
         cohort_patterns: cohorts that a signed assignment may move this gateway to.
         servers: base URLs in order of preference; plain HTTP on loopback only.
         image_root, director_root: the embedded first root of either repository.
@@ -111,6 +111,9 @@ class Settings(Table, frozen=True, kw_only=True):
         ca_file: PEM certificates to trust instead of the system's.
         rate_limit_bytes_per_second: of image downloads.
         poll_interval_seconds, poll_jitter_seconds: how often ``run`` looks.
+        deferral_retry_seconds: how often ``run`` looks while an installation waits for this place:
+            the clinical interlock, a hold, the window, the lease.
+        report_interval_seconds: the longest silence of an enrolled gateway that has nothing new.
     """
 
     fleet: Name
@@ -137,6 +140,8 @@ class Settings(Table, frozen=True, kw_only=True):
     rate_limit_bytes_per_second: Annotated[int, Meta(ge=1024, le=2**40)] | None = None
     poll_interval_seconds: Annotated[int, Meta(ge=1, le=7 * 86_400)] = 900
     poll_jitter_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 300
+    deferral_retry_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 60
+    report_interval_seconds: Annotated[int, Meta(ge=60, le=7 * 86_400)] = 86_400
 
     @property
     def lease(self) -> Path:

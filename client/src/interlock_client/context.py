@@ -80,7 +80,9 @@ class Context:
 
     def memory(self) -> Memory:
         """What must not be forgotten; see ``memory.load``."""
-        return memory.load(self.state.memory)
+        # Asked first: whoever begins meanwhile makes the memory before anything else.
+        began = self.state.began
+        return memory.load(self.state.memory, began=began)
 
     def remember(self, changed: Memory) -> Memory:
         """Make the memory durable, and return it."""

@@ -23,7 +23,7 @@ from typing import Any, Final
 import msgspec
 
 from interlock_client.boot import Slot
-from interlock_client.sealed import MAX_RECORD, Kept, seal, unseal
+from interlock_client.sealed import MAX_RECORD, Checked, Kept, seal, unseal
 from interlock_core import durable
 from interlock_core.errors import NotFoundError, RefusedError, WireError
 from interlock_core.wire import encode
@@ -66,8 +66,8 @@ FROM: Final[Mapping[State, frozenset[State]]] = MappingProxyType(
         State.REBOOTING: frozenset({State.LAST_MOMENT}),
         State.CONFIRMING: frozenset({State.REBOOTING, State.CONFIRMING}),
         State.CONFIRMED: frozenset({State.CONFIRMING}),
-        # From rebooting: the tries ran out and the old slot booted. From downloading: it was cut off
-        # before it touched the slot, and a person goes back to what is there.
+        # From rebooting: the tries ran out and the old slot booted. From downloading: that was cut
+        # off before it touched the slot, and a person goes back to what is there.
         State.ROLLED_BACK: frozenset(
             {State.DOWNLOADING, State.REBOOTING, State.CONFIRMING, *_RESTING}
         ),
@@ -113,7 +113,11 @@ class Deferral(Kept, frozen=True, kw_only=True):
 
 
 class Ended(Kept, frozen=True, kw_only=True):
-    """How the last installation ended."""
+    """How the last installation ended.
+
+    Attributes:
+        health: the health checks that judged it.
+    """
 
     outcome: str
     reason: str
@@ -121,16 +125,22 @@ class Ended(Kept, frozen=True, kw_only=True):
     order: str
     sha256: str
     at: datetime
+    health: tuple[Checked, ...] = ()
 
 
 class Journal(Kept, frozen=True, kw_only=True):
-    """All that the agent needs to go on after a power cut."""
+    """All that the agent needs to go on after a power cut.
+
+    Attributes:
+        fault: what ended the last try to go on with the attempt, by its reason.
+    """
 
     state: State = State.IDLE
     attempt: Attempt | None = None
     written: Written | None = None
     deferral: Deferral | None = None
     ended: Ended | None = None
+    fault: str | None = None
 
     def at(self, state: State, **changes: Any) -> Journal:
         """The journal in ``state`` (rule 2), with further fields changed."""

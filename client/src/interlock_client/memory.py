@@ -8,8 +8,8 @@ Rules (``docs/wire-format.md``, "Signed statements"; ``statements.md``, clock an
 2. Only issue times under offline threshold signatures raise the clock's floor (``clock``, rule 3).
 3. Counters and the release floor rise when an installation is confirmed, and never before.
 4. What rolled back here is not tried again under the same order.
-5. A memory that is damaged is not replaced by an empty one: without it, older releases could be
-   accepted again. A person decides.
+5. A memory that is damaged or was lost is not replaced by an empty one: without it, older releases
+   could be accepted again. A person decides.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Final
 
 import msgspec
 
-from interlock_client.sealed import MAX_RECORD, Kept, seal, unseal
+from interlock_client.sealed import MAX_RECORD, Checked, Kept, seal, unseal
 from interlock_core import durable
 from interlock_core.clock import EPOCH, LastDecision, raised_floor
 from interlock_core.errors import NotFoundError, RefusedError, WireError
@@ -71,6 +71,34 @@ class RolledBack(Kept, frozen=True, kw_only=True):
     sha256: str
 
 
+class Assigned(Kept, frozen=True, kw_only=True):
+    """The assignment that was obeyed last.
+
+    Attributes:
+        enrolment: under which it was obeyed; it counts under no other.
+        cohort: where it moved this gateway to.
+        configured: the cohort that the configuration named then; one that names another wins.
+        id, by, at, reason: of the statement.
+    """
+
+    enrolment: str
+    seq: int
+    cohort: str
+    configured: str
+    id: str
+    by: str
+    at: datetime
+    reason: str
+
+
+class Answered(Kept, frozen=True, kw_only=True):
+    """What the clinical interlock answered last, by named check."""
+
+    at: datetime
+    clear: bool
+    checks: tuple[Checked, ...] = ()
+
+
 class Memory(Kept, frozen=True, kw_only=True):
     """All of it.
 
@@ -85,6 +113,8 @@ class Memory(Kept, frozen=True, kw_only=True):
         highest_confirmed_counter: of all that was ever confirmed here.
         rolled_back: newest last.
         spent_permits: digests of permit targets that were used.
+        assigned: the last assignment obeyed, and its number.
+        interlock: the clinical interlock's last answer.
     """
 
     clock_floor: datetime = EPOCH
@@ -97,6 +127,8 @@ class Memory(Kept, frozen=True, kw_only=True):
     highest_confirmed_counter: int = 0
     rolled_back: tuple[RolledBack, ...] = ()
     spent_permits: tuple[str, ...] = ()
+    assigned: Assigned | None = None
+    interlock: Answered | None = None
 
     def order_floor(self, product: str, cohort: str) -> OrderFloor:
         """The floor of one product and cohort."""
@@ -151,8 +183,12 @@ class Memory(Kept, frozen=True, kw_only=True):
         )
 
 
-def load(path: Path) -> Memory:
+def load(path: Path, *, began: bool = False) -> Memory:
     """Read the memory; an empty one if there never was any.
+
+    Args:
+        path: where it is.
+        began: whether there must be one, because other things were kept after it.
 
     Raises:
         RefusedError: ``damaged_state`` (rule 5).
@@ -160,15 +196,21 @@ def load(path: Path) -> Memory:
     """
     try:
         return unseal(durable.read(path, limit=MAX_RECORD, what="memory"), Memory)
-    except NotFoundError:
+    except NotFoundError as e:
+        if began:
+            raise _lost(path, "is missing") from e
         return Memory()
     except WireError as e:
-        raise RefusedError(
-            f"The gateway's memory {path} is damaged ({e}) and without it older releases could "
-            "be accepted again. Restore it from a backup; or, if this gateway may start afresh, "
-            "move it away and run this again.",
-            reason="damaged_state",
-        ) from e
+        raise _lost(path, f"is damaged ({e})") from e
+
+
+def _lost(path: Path, how: str) -> RefusedError:
+    return RefusedError(
+        f"The gateway's memory {path} {how}, and without it older releases could be accepted "
+        f"again. Restore it from a backup; or, if this gateway may start afresh, take its whole "
+        f"directory {path.parent}, move it away and run this again.",
+        reason="damaged_state",
+    )
 
 
 def save(path: Path, memory: Memory) -> None:

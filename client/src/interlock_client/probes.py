@@ -4,8 +4,9 @@ Rules:
 
 1. Yes means: there is at least one, and every one exits with 0 within the time allowed for all.
 2. Whatever else happens is a no with a reason: no directory, an empty one, one that cannot be read,
-   an entry that is not executable, a crash, a signal, a hang. Names that begin with a dot are not
-   looked at.
+   an entry that is not executable, a crash, a signal, a hang; a directory or an entry into which
+   anybody on the machine may write, because then anybody answers. Names that begin with a dot are
+   not looked at.
 3. They run in the order of their names, one at a time, with a minimal environment and no input.
    What they print is bounded; the last line is shown to people. What they start ends with them.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import stat
 import subprocess
 import time
 from contextlib import suppress
@@ -27,6 +29,7 @@ from interlock_client.config import Checks
 KEPT_OUTPUT: Final = 4096
 SHOWN: Final = 200
 _GLANCE_SECONDS: Final = 0.05
+_END_SECONDS: Final = 5.0
 _ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 
 
@@ -66,8 +69,11 @@ def ask(checks: Checks, what: str) -> Verdict:
         names = sorted(
             entry.name for entry in directory.iterdir() if not entry.name.startswith(".")
         )
+        anybodys = _anybodys(directory)
     except OSError as e:
         return Verdict(False, f"the {what} checks {directory} cannot be read: {e.strerror}")
+    if anybodys:
+        return Verdict(False, f"anybody may write into the {what} checks {directory}")
     if not names:
         return Verdict(False, f"there is no {what} check in {directory}")
     deadline = time.monotonic() + checks.timeout_seconds
@@ -76,14 +82,17 @@ def ask(checks: Checks, what: str) -> Verdict:
         probe = _run(directory / name, deadline)
         probes.append(probe)
         if not probe.passed:
-            return Verdict(False, f"the {what} check {name} {probe.detail}", tuple(probes))
+            return Verdict(False, f"the {what} check {probe.name} {probe.detail}", tuple(probes))
     return Verdict(True, f"{len(probes)} {what} checks passed", tuple(probes))
 
 
 def _run(path: Path, deadline: float) -> Probe:
+    name = _printable(path.name)
     if not path.is_file() or not os.access(path, os.X_OK):
-        return Probe(path.name, False, "is not an executable file")
+        return Probe(name, False, "is not an executable file")
     try:
+        if _anybodys(path):
+            return Probe(name, False, "may be written by anybody")
         process = subprocess.Popen(  # noqa: S603  # the hospital's own, from its directory
             [path],
             stdin=subprocess.DEVNULL,
@@ -94,23 +103,33 @@ def _run(path: Path, deadline: float) -> Probe:
             start_new_session=True,
         )
     except OSError as e:
-        return Probe(path.name, False, f"cannot be run: {e.strerror}")
-    with process:
-        assert process.stdout is not None
+        return Probe(name, False, f"cannot be run: {e.strerror}")
+    assert process.stdout is not None
+    with process.stdout:
         try:
             output, in_time = _listen(process, process.stdout, deadline)
+            watched = True
+        except ChildProcessError:
+            # Whoever started the agent ignores SIGCHLD: how a process ended is not to be known.
+            output, in_time, watched = b"", False, False
         finally:
-            # All that it started is in its group, and ends here.
-            with suppress(ProcessLookupError):
+            # All that it started is in its group, and ends here; but for what may not be ended.
+            with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
-        code = process.wait()
+    try:
+        code = process.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        # It waits in the kernel, for a dead disk perhaps. The lease shall not wait with it.
+        return Probe(name, False, "did not answer in time, and cannot be ended")
+    if not watched:
+        return Probe(name, False, "cannot be watched: the agent was started to ignore SIGCHLD")
     if not in_time:
-        return Probe(path.name, False, "did not answer in time")
+        return Probe(name, False, "did not answer in time")
     last = _last_line(output)
     if code != 0:
         how = f"exited with {code}" if code > 0 else f"was ended by signal {-code}"
-        return Probe(path.name, False, f"{how}: {last}" if last else how)
-    return Probe(path.name, True, last or "passed")
+        return Probe(name, False, f"{how}: {last}" if last else how)
+    return Probe(name, True, last or "passed")
 
 
 def _listen(
@@ -144,4 +163,12 @@ def _ended(pid: int) -> bool:
 def _last_line(output: bytes) -> str:
     lines = [line.strip() for line in output.decode(errors="replace").splitlines()]
     last = next((line for line in reversed(lines) if line), "")
-    return "".join(char if char.isprintable() else "?" for char in last)[:SHOWN]
+    return _printable(last)[:SHOWN]
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _anybodys(path: Path) -> bool:
+    return bool(path.stat().st_mode & stat.S_IWOTH)

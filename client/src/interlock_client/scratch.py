@@ -5,11 +5,12 @@ Rules:
 1. What is in force is what the link ``trusted`` names; only ``adopt`` switches it, atomically and
    only to a copy that is flushed to the disk.
 2. A copy costs links, not bytes: ``tuf.ngclient`` replaces files and never writes into one.
-3. What a refresh that was cut off has left is swept by the next.
+3. What a refresh, or any write, that was cut off has left is swept by the next.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import shutil
@@ -61,7 +62,9 @@ def adopt(state: StateDir, tree: Path) -> None:
 
 
 def sweep(state: StateDir) -> None:
-    """Remove what refreshes that were cut off have left (rule 3).
+    """Remove what refreshes and writes that were cut off have left (rule 3).
+
+    Only who holds the lock may call it: no other writer is at work then.
 
     Raises:
         TransientError: the disk did not do it.
@@ -75,6 +78,7 @@ def sweep(state: StateDir) -> None:
         ]
     for tree in left:
         remove_tree(tree)
+    durable.sweep(state.root, before=math.inf)
 
 
 def _in_force(state: StateDir) -> str | None:

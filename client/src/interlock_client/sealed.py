@@ -24,6 +24,13 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """Base of what is kept: immutable, and lenient about fields that it does not know (rule 2)."""
 
 
+class Checked(Kept, frozen=True, kw_only=True):
+    """One named check, and whether it passed."""
+
+    name: str
+    passed: bool
+
+
 class _Sealed(msgspec.Struct, frozen=True):
     body: msgspec.Raw
     sha256: str

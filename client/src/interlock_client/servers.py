@@ -67,6 +67,14 @@ class Answer:
     body: bytes
 
 
+@dataclass(frozen=True)
+class Reply:
+    """A whole small answer of the API, whatever its status."""
+
+    status: int
+    body: bytes
+
+
 class _Headers(Protocol):
     def get(self, name: str, /) -> str | None: ...
 
@@ -176,6 +184,30 @@ class Server:
                 )
             return Answer(200, response.headers.get("ETag"), body)
 
+    def send(self, method: str, path: str, body: bytes | None, *, limit: int) -> Reply:
+        """Call the API: any status is an answer.
+
+        Args:
+            method: ``GET`` or ``POST``.
+            path: URL path under the server, with a leading slash.
+            body: JSON to send, or None.
+            limit: the most bytes of an answer that are read.
+
+        Raises:
+            TransientError: ``network``: also if the answer is longer, or broke off.
+        """
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        seconds = self.limits.answer_seconds
+        with self._exchange(path, headers, seconds, method=method, body=body) as response:
+            data = b"".join(_read(response, limit + 1))
+            announced = response.headers.get("Content-Length")
+            if len(data) > limit or (announced is not None and announced != str(len(data))):
+                raise TransientError(
+                    f"{self.url}{path} did not answer whole within {limit} bytes; try again later.",
+                    reason="network",
+                )
+            return Reply(response.status, data)
+
     def stream(self, path: str, length: int) -> Iterator[bytes]:
         """GET a large object, of which never more than ``length`` bytes are read.
 
@@ -203,7 +235,9 @@ class Server:
         if "_pool" in self.__dict__:
             self._pool.clear()
 
-    def _request(self, url: str, headers: Mapping[str, str]) -> _Response:
+    def _request(
+        self, url: str, headers: Mapping[str, str], method: str, body: bytes | None
+    ) -> _Response:
         headers = {"User-Agent": USER_AGENT, **headers}
         if "If-None-Match" in headers and self._proxy is None:
             return question.ask(
@@ -215,8 +249,9 @@ class Server:
                 ca_file=self._ca_file,
             )
         return self._pool.request(
-            "GET",
+            method,
             url,
+            body=body,
             headers=headers,
             redirect=False,
             preload_content=False,
@@ -225,7 +260,13 @@ class Server:
 
     @contextmanager
     def _exchange(
-        self, path: str, headers: Mapping[str, str], seconds: float
+        self,
+        path: str,
+        headers: Mapping[str, str],
+        seconds: float,
+        *,
+        method: str = "GET",
+        body: bytes | None = None,
     ) -> Iterator[_Response]:
         url = self.url + path
         timer = threading.Timer(seconds, self._line.end)
@@ -233,7 +274,7 @@ class Server:
         self._line.begin()
         timer.start()
         try:
-            response = self._request(url, headers)
+            response = self._request(url, headers, method, body)
             try:
                 yield response
             finally:

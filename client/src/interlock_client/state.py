@@ -3,8 +3,10 @@
 Rules:
 
 1. Whatever may change anything here holds the lock; a second agent is told to come back later.
-2. ``memory.json``, ``journal.json`` and ``decisions/`` are evidence. Everything else may be lost:
-   it is fetched again.
+2. ``memory.json``, ``journal.json``, ``decisions/`` and ``identity-<n>/`` are evidence. Everything
+   else may be lost: it is fetched again.
+3. The memory is made before anything else is kept, by the first who takes the lock. So wherever
+   something else stands without it, it was lost, and nobody starts afresh by mistake.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from interlock_client import memory
 from interlock_core import disk, durable
 from interlock_core.errors import TransientError
 
@@ -71,6 +74,29 @@ class StateDir:
         """A link to the directory of trusted TUF metadata in force."""
         return self.root / "trusted"
 
+    @property
+    def identity(self) -> Path:
+        """A link to the directory of the enrolment in force: key, identity, outbox."""
+        return self.root / "identity"
+
+    @property
+    def polled(self) -> Path:
+        """Empty; its time of change is that of the last answer to a poll."""
+        return self.root / "polled"
+
+    @property
+    def began(self) -> bool:
+        """Whether something stands here that is kept only beside a memory (rule 3)."""
+        later = (
+            self.journal,
+            self.decisions,
+            self.trusted,
+            self.seen,
+            self.trouble,
+            self.identity,
+        )
+        return any(os.path.lexists(path) for path in later)
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Be the only agent (rule 1).
@@ -81,6 +107,8 @@ class StateDir:
         # Others may look for the lease in it; what is kept is for the agent's eyes.
         durable.mkdir(self.root)
         with exclusive(self.root / "lock", "Another interlock-client is at work here"):
+            if not self.began and not os.path.lexists(self.memory):
+                memory.save(self.memory, memory.Memory())
             yield
 
 

@@ -29,6 +29,8 @@ def check_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
+        # What no resolver takes: an empty label, or one that is too long.
+        (host or "").encode("idna")
     except ValueError as e:
         raise ConfigurationError(f"{url!r} is no URL: {e}.") from e
     if parts.scheme not in {"http", "https"} or not host:

@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
+from msgspec import UnsetType
 from tuf.api.metadata import DelegatedRole, TargetFile, Targets
 
 from interlock_core.keybytes import KEY_SCHEMES
@@ -225,8 +226,12 @@ def _of_roster(roster: Roster) -> dict[str, Facts]:
     for person in roster.persons:
         facts = {f"key {spoken(key.keyid)}": KEY_SCHEMES[key.scheme].title for key in person.keys}
         for number, grant in enumerate(person.grants, start=1):
+            where = (
+                "" if isinstance(grant.sites, UnsetType) else f" at {', '.join(grant.sites)} only"
+            )
             facts[f"grant {number}"] = (
-                f"{grant.role} over {', '.join(grant.cohorts)} until {format_time(grant.expires)}"
+                f"{grant.role} over {', '.join(grant.cohorts)}{where} "
+                f"until {format_time(grant.expires)}"
             )
         sections[f"person {person.name}"] = facts
     for rule in roster.rules:

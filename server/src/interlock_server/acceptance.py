@@ -7,12 +7,14 @@ Rules:
 2. Refused by name: another fleet, an unknown author, a signature that is not his (a key that the
    roster no longer gives him, too), a role that he does not hold, authorising one's own statement,
    something that is not on file, an order for what was not released, a date in the future.
+3. Statements about the fleet are for ``admission``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
@@ -21,7 +23,7 @@ from interlock_core.chain import stop_counts
 from interlock_core.errors import RefusedError
 from interlock_core.order import Authorisation, Go, Order, Stop
 from interlock_core.roster import MONITOR, OPERATOR, Judge
-from interlock_core.statement import Opened
+from interlock_core.statement import Opened, Said
 from interlock_core.wire import format_time
 from interlock_server.image import Released
 from interlock_server.onfile import MAX_AHEAD, find
@@ -73,7 +75,7 @@ def check_statement(opened: Opened[Any], ground: Ground) -> str:
     Raises:
         RefusedError: the reason says which rule.
     """
-    _check_author(opened, ground.judge)
+    check_author(opened, ground.judge)
     match opened.said:
         case Order():
             return _check_order(opened, ground)
@@ -83,10 +85,15 @@ def check_statement(opened: Opened[Any], ground: Ground) -> str:
             return _check_go(opened, ground)
         case Stop():
             return _check_stop(opened, ground)
-    raise AssertionError("POSTED lists what is matched here")
+    raise AssertionError("admission judges everything else")
 
 
-def _check_author(opened: Opened[Any], judge: Judge) -> None:
+def check_author(opened: Opened[Any], judge: Judge) -> None:
+    """See that somebody of the roster signed for this fleet, and not in the future (rule 2).
+
+    Raises:
+        RefusedError: ``wrong_fleet``, ``unknown_author``, ``bad_signature``, ``dated_in_future``.
+    """
     said = opened.said
     if said.fleet != judge.roster.fleet:
         raise RefusedError(
@@ -103,10 +110,19 @@ def _check_author(opened: Opened[Any], judge: Judge) -> None:
             f"No key that the roster gives {said.author} made this signature: sign with that key.",
             reason="bad_signature",
         )
-    if said.at > judge.now + MAX_AHEAD:
+    check_date(said, judge.now)
+
+
+def check_date(said: Said, now: datetime) -> None:
+    """See that a statement is not dated in the future, but for clocks that differ a little.
+
+    Raises:
+        RefusedError: ``dated_in_future``.
+    """
+    if said.at > now + MAX_AHEAD:
         raise RefusedError(
             f"The statement is dated {format_time(said.at)} and it is "
-            f"{format_time(judge.now)} here: check the clock of the machine that signed.",
+            f"{format_time(now)} here: check the clock of the machine that signed.",
             reason="dated_in_future",
         )
 
@@ -128,7 +144,7 @@ def _check_order(opened: Opened[Order], ground: Ground) -> str:
     if unknown:
         raise RefusedError(
             f"This server has no cohort {unknown[0]}: name one of "
-            f"{', '.join(sorted(ground.cohorts))}, or add it with 'interlock-server init'.",
+            f"{', '.join(sorted(ground.cohorts))}, or add it with 'interlock-server cohort add'.",
             reason="unknown_cohort",
         )
     least = ground.judge.roster.min_order_seq.get(order.product, 0)
@@ -163,16 +179,25 @@ def _check_authorisation(opened: Opened[Authorisation], ground: Ground) -> str:
             f"No {word.authorises} {word.id[:12]} is on file here: send that first.",
             reason="unknown_subject",
         )
+    check_not_own(subject, word)
+    order = subject if isinstance(subject.said, Order) else ground.order(subject.said.order)
+    _entitled(opened, ground.judge, (word.role,), order.said.cohorts())
+    id_: str = order.id
+    return id_
+
+
+def check_not_own(subject: Opened[Any], word: Authorisation) -> None:
+    """See that nobody authorises what he signed.
+
+    Raises:
+        RefusedError: ``own_authorisation``.
+    """
     if subject.said.author == word.author:
         raise RefusedError(
             f"{word.author} signed the {word.authorises} and cannot authorise it too: somebody "
             "else must.",
             reason="own_authorisation",
         )
-    order = subject if isinstance(subject.said, Order) else ground.order(subject.said.order)
-    _entitled(opened, ground.judge, (word.role,), order.said.cohorts())
-    id_: str = order.id
-    return id_
 
 
 def _check_go(opened: Opened[Go], ground: Ground) -> str:

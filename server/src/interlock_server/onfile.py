@@ -20,12 +20,24 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from interlock_core.chain import Papers
-from interlock_core.order import Authorisation, Go, Order, Stop
-from interlock_core.statement import Opened, S, Said, open_statement, read_envelope
+from interlock_core.order import Assignment, Authorisation, Go, Order, Stop
+from interlock_core.report import Claim, Enrolment
+from interlock_core.statement import (
+    Envelope,
+    Opened,
+    S,
+    Said,
+    open_as,
+    open_statement,
+    read_envelope,
+)
 from interlock_server.db.tables import StatementRow
 
-POSTED: Final = (Order, Authorisation, Go, Stop)
+POSTED: Final = (Order, Authorisation, Go, Stop, Claim, Assignment)
 """What may be posted as a statement."""
+
+KEPT: Final = (*POSTED, Enrolment)
+"""What a directive follows from, and what is looked at for it."""
 
 MAX_AHEAD: Final = timedelta(minutes=2)
 """How far ahead of ours the clock of somebody who signs may be."""
@@ -33,12 +45,19 @@ MAX_AHEAD: Final = timedelta(minutes=2)
 
 @dataclass(frozen=True)
 class OnFile:
-    """Accepted statements by kind, in the order of acceptance; opened, not judged."""
+    """Accepted statements by kind, in the order of acceptance; opened, not judged.
+
+    Attributes:
+        assignments: those that are not over.
+        enrolments: those that the assignments name.
+    """
 
     orders: tuple[Opened[Order], ...]
     authorisations: tuple[Opened[Authorisation], ...]
     goes: tuple[Opened[Go], ...]
     stops: tuple[Opened[Stop], ...]
+    assignments: tuple[Opened[Assignment], ...] = ()
+    enrolments: tuple[Opened[Enrolment], ...] = ()
 
     @cached_property
     def _goes(self) -> Mapping[str, Sequence[Opened[Go]]]:
@@ -60,6 +79,15 @@ class OnFile:
         ]
         return Papers(order, words, goes)
 
+    def words(self, id_: str) -> Sequence[Opened[Authorisation]]:
+        """Every authorisation of the statement of this id."""
+        return self._words.get(id_, ())
+
+    @cached_property
+    def enrolled(self) -> Mapping[str, Opened[Enrolment]]:
+        """The enrolments by id."""
+        return {one.id: one for one in self.enrolments}
+
     def stops_of(self, order: Opened[Order]) -> Sequence[Opened[Stop]]:
         """The stops that name an order."""
         return self._stops.get(order.id, ())
@@ -76,9 +104,15 @@ class OnFile:
             self.authorisations,
             self.goes,
             self.stops,
+            self.assignments,
         )
         dated = (opened.said.at for kind in kinds for opened in kind)
-        return max([now, *(at for at in dated if at <= now + MAX_AHEAD)])
+        return latest(now, dated)
+
+
+def latest(now: datetime, dated: Iterable[datetime]) -> datetime:
+    """The newest of ``dated`` that is not ahead by more than a clock may be, if it is after now."""
+    return max([now, *(at for at in dated if at <= now + MAX_AHEAD)])
 
 
 # Opening costs a parse and a second encoding, and every publication reads what the last one read.
@@ -92,6 +126,37 @@ def open_kept(envelope: bytes) -> Opened[Any]:
     return open_statement(read_envelope(envelope), POSTED)
 
 
+# Another memory: a large fleet's enrolments must not drive out what every directive is made from.
+@lru_cache(maxsize=4096)
+def open_enrolment(envelope: bytes) -> Opened[Enrolment]:
+    """Open an enrolment as it was kept.
+
+    Raises:
+        WireError: the database was damaged.
+    """
+    return open_as(read_envelope(envelope), Enrolment)
+
+
+def trimmed(opened: Opened[S], counts: Callable[[Opened[S]], bool]) -> Opened[S]:
+    """The same statement with its author's signature alone.
+
+    It alone counts, and whoever relays a statement could have added others.
+
+    Args:
+        counts: whether the author signed; true of ``opened``.
+    """
+    for signature in opened.envelope.signatures:
+        alone = Envelope(
+            payload=opened.envelope.payload,
+            payload_type=opened.envelope.payload_type,
+            signatures=(signature,),
+        )
+        candidate = Opened(opened.said, opened.id, opened.payload, alone)
+        if counts(candidate):
+            return candidate
+    raise AssertionError("the author's signature was verified before")
+
+
 def _grouped(
     opened: Iterable[Opened[S]], key: Callable[[S], str]
 ) -> Mapping[str, Sequence[Opened[S]]]:
@@ -103,7 +168,7 @@ def _grouped(
 
 def collect(opened: Iterable[Opened[Any]]) -> OnFile:
     """Sort statements by kind."""
-    kinds: dict[type[Said], list[Opened[Any]]] = {type_: [] for type_ in POSTED}
+    kinds: dict[type[Said], list[Opened[Any]]] = {type_: [] for type_ in KEPT}
     for one in opened:
         kinds[type(one.said)].append(one)
     return OnFile(
@@ -111,6 +176,8 @@ def collect(opened: Iterable[Opened[Any]]) -> OnFile:
         authorisations=tuple(kinds[Authorisation]),
         goes=tuple(kinds[Go]),
         stops=tuple(kinds[Stop]),
+        assignments=tuple(kinds[Assignment]),
+        enrolments=tuple(kinds[Enrolment]),
     )
 
 
@@ -123,6 +190,6 @@ def read_on_file(session: Session, orders: Sequence[str] | None = None) -> OnFil
 
 
 def find(session: Session, id_: str) -> Opened[Any] | None:
-    """One statement by its id, or None."""
+    """One statement about a rollout by its id, or None."""
     envelope = session.scalar(select(StatementRow.envelope).where(StatementRow.id == id_))
     return None if envelope is None else open_kept(envelope)

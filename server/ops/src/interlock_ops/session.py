@@ -198,7 +198,7 @@ class Session:
         """
         page: int | None = None
         for _ in range(MAX_PAGES):
-            given = {**query, "page": page}
+            given: dict[str, str | int | None] = {**query, "page": page}
             asked = urlencode({name: value for name, value in given.items() if value is not None})
             answer = self.api.get(f"{path}?{asked}" if asked else path, type_, token=self.token)
             yield answer

@@ -19,8 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from interlock_core.api import RolloutSummary
-from interlock_core.order import Authorisation, Go, Order, Stop
+from interlock_core.order import Assignment, Authorisation, Go, Order, Stop
 from interlock_core.release import Image
+from interlock_core.report import Claim
 from interlock_core.statement import Said
 from interlock_ops.units import show_duration, show_percent, show_time
 
@@ -61,7 +62,7 @@ def statement(
     """A statement whole, in plain words (rule 1).
 
     Args:
-        said: of the rollout statements.
+        said: of the statements that people sign.
         id_: its id, where it is known already.
         images: of an order, the verified facts of its targets by path.
         order: of a go or a stop, the order that it is about, if it is known.
@@ -78,6 +79,10 @@ def statement(
             shown = _go(said, order)
         case Stop():
             shown = _stop(said, order)
+        case Claim():
+            shown = _claim(said)
+        case Assignment():
+            shown = _assignment(said)
         case _:
             shown = [heading(type(said).__name__)]
     if id_ is not None:
@@ -178,6 +183,29 @@ def _stop(stop: Stop, order: Order | None) -> list[RenderableType]:
     ]
 
 
+def _claim(claim: Claim) -> list[RenderableType]:
+    return [
+        heading(f"Claim by {claim.author}: one gateway may ask to be enrolled, once"),
+        fact("device", claim.device or "whichever comes first"),
+        fact("hardware", claim.hardware or "any"),
+        fact("product", claim.product),
+        fact("site", claim.site),
+        fact("cohort", claim.cohort),
+        fact("secret", f"sha256 {claim.secret_sha256}"),
+        fact("until", show_time(claim.expires)),
+    ]
+
+
+def _assignment(said: Assignment) -> list[RenderableType]:
+    return [
+        heading(f"Assignment {said.seq} by {said.author}: moves {said.device}"),
+        fact("from", said.from_cohort),
+        fact("to", said.to_cohort),
+        fact("enrolment", said.enrolment),
+        fact("until", show_time(said.expires)),
+    ]
+
+
 def _named(id_: str, order: Order | None) -> str:
     if order is None:
         return id_
@@ -197,7 +225,7 @@ def asks(needed: Mapping[str, Mapping[str, int]], command: str) -> list[Renderab
 
 
 def roles(rule: Mapping[str, int]) -> str:
-    """``approver x 2, site-engineer x 1``."""
+    """``approver x 2, engineer x 1``."""
     return ", ".join(f"{role} x {count}" for role, count in sorted(rule.items())) or "nobody"
 
 
@@ -219,14 +247,22 @@ def rollouts(items: Iterable[RolloutSummary]) -> list[RenderableType]:
     ]
     if len(rows) == 1:
         return [line("The server lists no rollouts.")]
-    # Not a table that is fitted to the terminal: an id is there to be copied (rule 3).
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        *(
-            line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
-            for row in rows
-        ),
+        *columns(rows),
         line("As the server tells it; 'rollout status ORDER_ID' checks the signatures.", "dim"),
+    ]
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[RenderableType]:
+    """Rows of cells, the first row their names; each as wide as it needs to be.
+
+    Not a table that is fitted to the terminal: an id is there to be copied (rule 3).
+    """
+    shown = [[plain(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    return [
+        line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        for row in shown
     ]
 
 

@@ -89,6 +89,15 @@ def show_duration(seconds: int) -> str:
     return "".join(parts) or "0s"
 
 
+def show_age(now: datetime, since: datetime | None) -> str:
+    """``2h5m``: how long ago that was, to its two largest units; a dash for none."""
+    if since is None:
+        return "-"
+    seconds = max(0, int((now - since).total_seconds()))
+    parts = re.findall(r"[0-9]+[dhms]", show_duration(seconds))
+    return "".join(parts[:2])
+
+
 def parse_time(value: object, *, after: datetime | None = None) -> datetime:
     """A time in UTC (rule 3).
 

@@ -9,6 +9,10 @@ Rules:
 3. SQLite: write-ahead log, foreign keys, a busy timeout; the file is for its owner alone, since it
    holds the secret that signs tokens.
 4. A fault of the database becomes a ``TransientError``: the call may be made again.
+5. ``storing`` is a short write without the turn, for what no publication depends on: reports and
+   counters. Whoever changes a row that others change too reads it first with ``with_for_update``;
+   SQLite, which has one lock for all, takes that at the beginning, so that nothing that was read
+   is old when it is written.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Engine, create_engine, event, update
+from sqlalchemy import URL, Engine, create_engine, event, text, update
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
@@ -29,6 +33,8 @@ from interlock_core.errors import ConfigurationError, TransientError
 from interlock_server.db.tables import PublisherRow
 
 BUSY_SECONDS: Final = 30.0
+
+_WAIT: Final = "interlock_wait_seconds"
 
 
 def _private_sqlite(connection: Any, _record: object) -> None:
@@ -46,7 +52,10 @@ def _private_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin(connection: Any) -> None:
-    connection.exec_driver_sql("BEGIN")
+    options = connection.get_execution_options()
+    wait_ms = int(options.get(_WAIT, BUSY_SECONDS) * 1000)
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {wait_ms}").close()
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if _WAIT in options else "BEGIN")
 
 
 @contextmanager
@@ -128,6 +137,24 @@ class Database:
         """
         with translated(), self._sessions.begin() as session:
             session.execute(update(PublisherRow).values(turn=PublisherRow.turn + 1))
+            yield session
+
+    @contextmanager
+    def storing(self, wait_seconds: float = BUSY_SECONDS) -> Iterator[Session]:
+        """A short write without the turn (rule 5); commits when it ends.
+
+        Args:
+            wait_seconds: for how long another writer is waited for.
+
+        Raises:
+            TransientError: the database failed, or another writer took too long.
+        """
+        with translated(), self._sessions.begin() as session:
+            session.connection(execution_options={_WAIT: wait_seconds})
+            if self.engine.dialect.name == "postgresql":
+                # Zero would mean for ever.
+                wait_ms = max(1, int(wait_seconds * 1000))
+                session.execute(text(f"SET LOCAL lock_timeout = {wait_ms}"))
             yield session
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     DateTime,
     Dialect,
     Integer,
@@ -31,6 +32,7 @@ NAMES: Final = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
     "pk": "pk_%(table_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
 }
 
 # SQLite counts by itself only in a column that is called INTEGER.
@@ -90,16 +92,21 @@ class FleetRow(Base):
 
 
 class CohortRow(Base):
-    """A cohort that has a director."""
+    """A cohort that has a director.
+
+    Attributes:
+        due: something was stored that its directive does not show yet.
+    """
 
     __tablename__ = "cohort"
 
     name: Mapped[str] = mapped_column(Name, primary_key=True)
     added_at: Mapped[datetime]
+    due: Mapped[bool] = mapped_column(Boolean, default=True)
 
 
 class StatementRow(Base):
-    """A statement that was accepted, as its author signed it.
+    """A statement about a rollout that was accepted, as its author signed it.
 
     Attributes:
         number: the order of acceptance.

@@ -7,6 +7,9 @@ from typing import Final
 import click
 
 from interlock_ops import __version__
+from interlock_ops.cli.device_claim import device_claim
+from interlock_ops.cli.device_countersign import device_countersign
+from interlock_ops.cli.device_list import device_list
 from interlock_ops.cli.edge import Main
 from interlock_ops.cli.key_new import key_new
 from interlock_ops.cli.key_show import key_show
@@ -64,6 +67,11 @@ def rollout() -> None:
     """Propose, authorise, start, advance, renew, pause, resume and follow rollouts."""
 
 
+@main.group()
+def device() -> None:
+    """Let gateways in, list them, say why each does what it does, and move them."""
+
+
 key.add_command(key_new)
 key.add_command(key_show)
 for _command in (
@@ -78,4 +86,11 @@ for _command in (
     rollout_post,
 ):
     rollout.add_command(_command)
+for _command in (
+    device_claim,
+    device_countersign,
+    device_list,
+):
+    device.add_command(_command)
+main.add_command(rollout_post)
 main.add_command(sample)

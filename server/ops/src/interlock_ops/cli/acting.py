@@ -163,7 +163,9 @@ def _send(
                     text += f" {number} of {len(signed)} were sent before."
                 if keep:
                     files = " ".join(str(file) for file in keep[number:])
-                    text += f" What is signed is kept: 'interlock-ops rollout post {files}' sends it."
+                    text += (
+                        f" What is signed is kept: 'interlock-ops rollout post {files}' sends it."
+                    )
                 raise type(e)(text, reason=e.reason) from e
             for file in keep[number : number + 1]:
                 durable.remove(file)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Any, cast
 
 import click
+import msgspec
 
-from interlock_core.names import DIGEST_PATTERN, is_name
+from interlock_core.errors import WireError
+from interlock_core.names import DIGEST_PATTERN, DeviceId, HardwareId, check_product, is_name
 from interlock_ops.show import plain
 from interlock_ops.units import parse_duration
 
@@ -33,6 +36,31 @@ def name(text: str) -> str:
     if not is_name(text):
         raise click.BadParameter(f"{plain(text[:80])!r} is no name: use a-z, 0-9 and '-'.")
     return text
+
+
+def product(text: str) -> str:
+    """A product, for an option."""
+    try:
+        return check_product(text)
+    except WireError as e:
+        raise click.BadParameter(plain(str(e))) from e
+
+
+def device_id(text: str) -> str:
+    """A factory device id, for an option or argument."""
+    return _formed(text, DeviceId, "a device id: use A-Z, a-z, 0-9 and '._:-', as on its label")
+
+
+def hardware_id(text: str) -> str:
+    """A hardware id, for an option."""
+    return _formed(text, HardwareId, "a hardware id: use A-Z, a-z, 0-9 and '._-'")
+
+
+def _formed(text: str, form: Any, what: str) -> str:
+    try:
+        return cast("str", msgspec.convert(text, form))
+    except msgspec.ValidationError as e:
+        raise click.BadParameter(f"{plain(text[:80])!r} is not {what}.") from e
 
 
 def check_reason(_ctx: click.Context, _param: click.Parameter, value: str) -> str:

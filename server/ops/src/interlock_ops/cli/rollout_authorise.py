@@ -19,7 +19,7 @@ from interlock_ops.show import line, statement
 
 EXAMPLES: Final = (
     'interlock-ops rollout authorise ORDER_ID --role approver --reason "tested on the bench"',
-    "interlock-ops rollout authorise --go GO_ID --role site-engineer --meaning consented ...",
+    "interlock-ops rollout authorise --go GO_ID --role engineer --meaning consented ...",
 )
 
 

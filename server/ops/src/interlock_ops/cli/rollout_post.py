@@ -9,11 +9,17 @@ import click
 
 from interlock_core import durable
 from interlock_core.order import ROLLOUT_STATEMENTS
+from interlock_core.report import Claim
 from interlock_core.statement import MAX_ENVELOPE, open_statement, read_envelope
 from interlock_ops.cli.edge import Answer, Operation, Run
 from interlock_ops.show import fact, heading, statement
 
-EXAMPLES: Final = ("interlock-ops rollout post stop.json",)
+EXAMPLES: Final = (
+    "interlock-ops rollout post stop.json",
+    "interlock-ops post secrets/GW-0001.claim.json",
+)
+POSTED: Final = (*ROLLOUT_STATEMENTS, Claim)
+"""What people sign."""
 
 
 @click.command("post", cls=Operation, examples=EXAMPLES)
@@ -26,7 +32,7 @@ def rollout_post(run: Run, files: tuple[Path, ...]) -> Answer:
     opened = []
     for file in files:
         data = durable.read(file, limit=MAX_ENVELOPE + 1, what="statement file")
-        opened.append(open_statement(read_envelope(data), ROLLOUT_STATEMENTS))
+        opened.append(open_statement(read_envelope(data), POSTED))
     for one in opened:
         run.voice.show(statement(one.said, id_=one.id))
         run.session.post(one.envelope, one.id)

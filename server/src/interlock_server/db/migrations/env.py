@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from alembic import context
 
-from interlock_server.db.tables import Base
+from interlock_server.db.fleet_tables import EnrolmentRow
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Base.metadata,
+    # Every table, for whoever knows of any of the fleet's.
+    target_metadata=EnrolmentRow.metadata,
     render_as_batch=True,
 )
 with context.begin_transaction():

@@ -1,0 +1,224 @@
+"""Ask to belong to the fleet (I/O).
+
+Rules:
+
+1. A claim only allows asking. Its secret is sent, is kept nowhere, and appears in no message.
+2. What is sent is made durable first and is the same at every attempt (``identity``, rule 3): an
+   answer that was lost is asked for again, and costs no second claim.
+3. Nothing of this decides what is installed: a gateway that is not enrolled updates all the same,
+   but makes no reports, and no assignment can move it.
+4. A renewal takes over only once a server took it; until then the enrolment before is in force.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from interlock_client import identity
+from interlock_client.api import call
+from interlock_client.context import Context
+from interlock_client.identity import Home, Identity
+from interlock_client.outcome import Outcome
+from interlock_core.api import Enrolled, EnrolmentRequest
+from interlock_core.errors import (
+    ConfigurationError,
+    Exit,
+    NotFoundError,
+    RefusedError,
+    SecretError,
+    TransientError,
+)
+from interlock_core.keybytes import PublicKey
+from interlock_core.report import Enrolment, Secret
+from interlock_core.statement import Envelope, open_as, sign
+from interlock_core.wire import decode, encode
+
+ENROLLED: Final = "enrolled"
+
+_MEANS: Final = {
+    "waiting": "it waits for an operator, or an engineer of the site, to countersign it",
+    "countersigned": "it is countersigned, and its reports count",
+    "superseded": "another enrolment of this device was countersigned later: its reports do not "
+    "count. Renew it with 'interlock-client enrol --renew' and a new claim",
+    "quarantined": "its reports were forked, and nothing that it says is counted: renew it with "
+    "'interlock-client enrol --renew' and a new claim",
+}
+
+
+def enrol(
+    context: Context, claim: Callable[[], str] | None = None, *, renew: bool = False
+) -> Outcome:
+    """Enrol, or say where the enrolment stands.
+
+    Args:
+        context: the gateway.
+        claim: reads the claim's secret.
+        renew: make a new key and a new enrolment, although there is one.
+
+    Raises:
+        ConfigurationError: ``no_site``, ``no_claim``, ``open_secret``.
+        SecretError: ``bad_claim``.
+        RefusedError: as the server names it; ``damaged_state``.
+        TransientError: ``network``, or the disk.
+    """
+    with context.state.lock():
+        if not renew:
+            known = identity.load_in_force(context.state)
+            home = identity.in_force(context.state)
+            if known is not None and home is not None:
+                return _standing(context, home, known)
+        return _ask(context, claim)
+
+
+def _ask(context: Context, claim: Callable[[], str] | None) -> Outcome:
+    site = context.settings.site
+    if site is None:
+        raise ConfigurationError(
+            "An enrolment names the hospital: set `site` in the configuration.", reason="no_site"
+        )
+    secret = _checked(claim()) if claim is not None else None
+    home = identity.unfinished(context.state)
+    asked = _asked(home) if home is not None else None
+    if home is not None and asked is not None:
+        taken = _taken(context, home, asked, fits=_fits(context, asked, site), secret=secret)
+        if taken is not None:
+            return taken
+    if secret is None:
+        raise ConfigurationError(
+            "A claim is needed to enrol: pass --claim-file or --claim-stdin. An operator, or an "
+            "engineer of the site, makes one.",
+            reason="no_claim",
+        )
+    home = identity.begin(context.state)
+    if asked is None or not _fits(context, asked, site):
+        asked = _sign(context, home, site)
+    answered = call(
+        context.servers,
+        "POST",
+        "/v1/enrolments",
+        Enrolled,
+        encode(EnrolmentRequest(claim=secret, enrolment=_envelope(asked))),
+    )
+    return _take(context, home, asked, answered.said)
+
+
+def _checked(secret: str) -> str:
+    try:
+        return msgspec.convert(secret, Secret)
+    except msgspec.ValidationError as e:
+        raise SecretError(
+            "What was passed is no claim: 32 to 128 letters, digits, '-' and '_', in one line.",
+            reason="bad_claim",
+        ) from e
+
+
+def _asked(home: Home) -> Identity | None:
+    try:
+        return identity.load(home)
+    except NotFoundError:
+        return None
+
+
+def _fits(context: Context, asked: Identity, site: str) -> bool:
+    settings = context.settings
+    mine = (settings.fleet, settings.device, settings.product, settings.hardware, settings.cohort)
+    of = (asked.fleet, asked.device, asked.product, asked.hardware, asked.cohort)
+    return (*of, asked.site) == (*mine, site)
+
+
+def _taken(
+    context: Context, home: Home, asked: Identity, *, fits: bool, secret: str | None
+) -> Outcome | None:
+    """The outcome if a server took what was asked before; None if it has to be asked (again)."""
+    if fits and secret is not None:
+        # The same bytes again are as good as a question.
+        return None
+    try:
+        found = _look(context, asked)
+    except NotFoundError:
+        return None
+    return _take(context, home, asked, found)
+
+
+def _sign(context: Context, home: Home, site: str) -> Identity:
+    settings, memory = context.settings, context.memory()
+    signer = identity.signer(home)
+    said = Enrolment(
+        fleet=settings.fleet,
+        author=settings.device,
+        at=context.times.decision_time(memory.clock_floor, memory.last),
+        reason="enrolment",
+        device=settings.device,
+        key=PublicKey.of(signer.public_key),
+        hardware=settings.hardware,
+        product=settings.product,
+        site=site,
+        cohort=settings.cohort,
+    )
+    envelope = sign(said, signer)
+    asked = Identity(
+        enrolment=open_as(envelope, Enrolment).id,
+        envelope=encode(envelope).decode(),
+        fleet=said.fleet,
+        device=said.device,
+        product=said.product,
+        hardware=said.hardware,
+        site=said.site,
+        cohort=said.cohort,
+        at=said.at,
+    )
+    identity.save(home, asked)
+    return asked
+
+
+def _envelope(asked: Identity) -> Envelope:
+    return decode(asked.envelope.encode(), Envelope, limit=2**20, what="enrolment")
+
+
+def _take(context: Context, home: Home, asked: Identity, found: Enrolled) -> Outcome:
+    """A server took it: from now on it is in force (rule 4)."""
+    outcome = _known(home, asked, found)
+    identity.take_over(context.state, home)
+    return outcome
+
+
+def _standing(context: Context, home: Home, known: Identity) -> Outcome:
+    try:
+        found = _look(context, known)
+    except NotFoundError as e:
+        raise RefusedError(
+            f"The server does not know this gateway's enrolment {known.enrolment[:12]}… (restored "
+            "from an old backup?): enrol anew with 'interlock-client enrol --renew' and a new "
+            "claim.",
+            reason="unknown_enrolment",
+        ) from e
+    return _known(home, known, found)
+
+
+def _look(context: Context, asked: Identity) -> Enrolled:
+    return call(context.servers, "GET", f"/v1/enrolments/{asked.enrolment}", Enrolled).said
+
+
+def _known(home: Home, asked: Identity, found: Enrolled) -> Outcome:
+    """Keep what the server says of an enrolment, and say it."""
+    if found.id != asked.enrolment:
+        raise TransientError(
+            f"A server answered about another enrolment, {found.id[:12]}…: nothing was changed.",
+            reason="wrong_answer",
+        )
+    if asked.state != found.state:
+        identity.save(home, msgspec.structs.replace(asked, state=found.state))
+    detail = f"{asked.device} is enrolled at {asked.site}: {_MEANS[found.state]}."
+    more = {
+        "enrolment": asked.enrolment,
+        "state": found.state,
+        "device": asked.device,
+        "site": asked.site,
+        "cohort": asked.cohort,
+    }
+    return Outcome(ENROLLED, found.state, detail, Exit.DONE, more)
+
+

@@ -1,0 +1,208 @@
+"""Whether a statement about the fleet may be stored: named refusals, by the roster in force.
+
+The rules are those of ``acceptance``. Further:
+
+3. A claim is taken from an operator over its cohort, or an engineer of its site over that cohort,
+   unless its secret stands in another claim. It is not taken for a cohort that has no director.
+4. A word about an enrolment is taken from such an operator or engineer, one about an assignment
+   from whoever holds the role that it names over either cohort.
+5. An assignment is taken from an operator over both cohorts, for an enrolment that was
+   countersigned. Both cohorts have directors here, and its ``seq`` is above every earlier one of
+   that enrolment. Whether the device is in ``from`` is for the device to say: reports may be late.
+6. What is on file already may have expired since.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from interlock_core.errors import ConflictError, RefusedError
+from interlock_core.fleet import COUNTERSIGNERS
+from interlock_core.order import Assignment, Authorisation
+from interlock_core.report import Claim, Enrolment
+from interlock_core.roster import OPERATOR, Judge
+from interlock_core.statement import Opened
+from interlock_core.wire import format_time
+from interlock_server.acceptance import Ground, check_author, check_not_own
+from interlock_server.db.fleet_tables import AssignmentRow, ClaimRow, EnrolmentRow, WordRow
+from interlock_server.onfile import open_enrolment, open_kept
+from interlock_server.standing import enrolment_row
+
+NOT_COUNTERSIGNED = "not_countersigned"
+
+
+def is_of_the_fleet(opened: Opened[Any]) -> bool:
+    """Whether a statement is about the fleet, and not about a rollout."""
+    said = opened.said
+    return isinstance(said, Claim | Assignment) or (
+        isinstance(said, Authorisation) and said.authorises in {"enrolment", "assignment"}
+    )
+
+
+def find_of_the_fleet(session: Session, opened: Opened[Any]) -> Opened[Any] | None:
+    """The same statement as it was kept, or None."""
+    kinds: dict[type[Any], type[ClaimRow | AssignmentRow | WordRow]] = {
+        Claim: ClaimRow,
+        Assignment: AssignmentRow,
+        Authorisation: WordRow,
+    }
+    table = kinds[type(opened.said)]
+    envelope = session.scalar(select(table.envelope).where(table.id == opened.id))
+    return None if envelope is None else open_kept(envelope)
+
+
+def check_of_the_fleet(opened: Opened[Any], ground: Ground) -> None:
+    """Judge one statement about the fleet.
+
+    Raises:
+        RefusedError, ConflictError: the reason says which rule.
+    """
+    check_author(opened, ground.judge)
+    match opened.said:
+        case Claim():
+            _check_claim(opened, ground)
+        case Assignment():
+            _check_assignment(opened, ground)
+        case Authorisation():
+            _check_word(opened, ground)
+
+
+def _check_served(ground: Ground, cohort: str) -> None:
+    if cohort not in ground.cohorts:
+        raise RefusedError(
+            f"This server has no director for cohort {cohort}: name one of "
+            f"{', '.join(sorted(ground.cohorts))}, or add it with 'interlock-server cohort add'.",
+            reason="cohort_not_served",
+        )
+
+
+def _check_unexpired(said: Claim | Assignment, judge: Judge) -> None:
+    if judge.now >= said.expires:
+        raise RefusedError(
+            f"It expired at {format_time(said.expires)}: sign a new one.", reason="expired"
+        )
+
+
+def _check_claim(opened: Opened[Claim], ground: Ground) -> None:
+    said = opened.said
+    if ground.judge.author_is(opened, COUNTERSIGNERS, said.cohort, said.site) is None:
+        raise _not_held(said.author, said.cohort, said.site)
+    if find_of_the_fleet(ground.session, opened) is not None:
+        return
+    _check_unexpired(said, ground.judge)
+    _check_served(ground, said.cohort)
+    check_secret_is_new(ground.session, said)
+
+
+def check_secret_is_new(session: Session, claim: Claim) -> None:
+    """See that no other claim has this secret.
+
+    Raises:
+        ConflictError: ``secret_taken``.
+    """
+    wanted = select(ClaimRow.id).where(ClaimRow.secret_sha256 == claim.secret_sha256)
+    if session.scalar(wanted) is not None:
+        raise ConflictError(
+            "Another claim has this secret: make a new one; a secret lets one device ask, once.",
+            reason="secret_taken",
+        )
+
+
+def _check_assignment(opened: Opened[Assignment], ground: Ground) -> None:
+    said, judge = opened.said, ground.judge
+    for cohort in (said.from_cohort, said.to_cohort):
+        if judge.author_is(opened, (OPERATOR,), cohort) is None:
+            raise RefusedError(
+                f"{said.author} does not hold the role {OPERATOR} over {cohort}: a move needs an "
+                "operator over both cohorts.",
+                reason="role_not_held",
+            )
+    row = enrolment_row(ground.session, said.enrolment)
+    if row is None:
+        raise RefusedError(
+            f"No enrolment {said.enrolment[:12]} is on file here.", reason="unknown_enrolment"
+        )
+    if row.device != said.device:
+        raise RefusedError(
+            f"That enrolment is of device {row.device}, not {said.device}.",
+            reason="device_mismatch",
+        )
+    if find_of_the_fleet(ground.session, opened) is not None:
+        return
+    _check_counts(row)
+    _check_unexpired(said, judge)
+    for cohort in (said.from_cohort, said.to_cohort):
+        _check_served(ground, cohort)
+    check_assignment_seq(ground.session, row, said)
+
+
+def _check_counts(row: EnrolmentRow) -> None:
+    if row.state == "superseded":
+        raise RefusedError(
+            f"Another enrolment of {row.device} is in force: name that.", reason="superseded"
+        )
+    if row.state == "waiting":
+        raise RefusedError(
+            f"Nobody has countersigned {row.device} yet: that comes first.",
+            reason=NOT_COUNTERSIGNED,
+        )
+
+
+def check_assignment_seq(session: Session, row: EnrolmentRow, said: Assignment) -> None:
+    """See that ``seq`` rises.
+
+    Raises:
+        ConflictError: ``seq_taken``.
+    """
+    wanted = select(func.max(AssignmentRow.seq)).where(AssignmentRow.enrolment == row.number)
+    highest = session.scalar(wanted) or 0
+    if said.seq <= highest:
+        raise ConflictError(
+            f"An assignment {highest} of {row.device} is on file: sign one with a higher seq.",
+            reason="seq_taken",
+        )
+
+
+def _check_word(opened: Opened[Authorisation], ground: Ground) -> None:
+    word, judge = opened.said, ground.judge
+    subject = find_subject(ground.session, word)
+    if subject is None:
+        raise RefusedError(
+            f"No {word.authorises} {word.id[:12]} is on file here: that comes first.",
+            reason="unknown_subject",
+        )
+    check_not_own(subject, word)
+    said = subject.said
+    if isinstance(said, Enrolment):
+        held = word.role in COUNTERSIGNERS and judge.author_is(
+            opened, (word.role,), said.cohort, said.site
+        )
+        if not held:
+            raise _not_held(word.author, said.cohort, said.site)
+        return
+    over = (said.from_cohort, said.to_cohort)
+    if not any(judge.author_is(opened, (word.role,), cohort) for cohort in over):
+        raise RefusedError(
+            f"{word.author} does not hold the role {word.role} over {over[0]} or {over[1]}.",
+            reason="role_not_held",
+        )
+
+
+def find_subject(session: Session, word: Authorisation) -> Opened[Any] | None:
+    """The enrolment or the assignment that a word is about, or None."""
+    if word.authorises == "enrolment":
+        row = enrolment_row(session, word.id)
+        return None if row is None else open_enrolment(row.envelope)
+    wanted = select(AssignmentRow.envelope).where(AssignmentRow.id == word.id)
+    envelope = session.scalar(wanted)
+    return None if envelope is None else open_kept(envelope)
+
+
+def _not_held(person: str, cohort: str, site: str) -> RefusedError:
+    return RefusedError(
+        f"{person} is no operator over {cohort}, and no engineer of {site} over it.",
+        reason="role_not_held",
+    )
