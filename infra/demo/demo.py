@@ -178,7 +178,7 @@ class Demo:
         say(f"and {PROPOSER} the others")
         for gateway in built:
             gateway.switch_on(self.stage)
-        _each(built, "nothing_to_do", "nothing_wanted", look=False)
+        self._each(built, "nothing_to_do", "nothing_wanted", look=False)
         say("all eight run; release 1 is published, nobody ordered it, and nobody installs it")
 
     def rollout_1(self) -> None:
@@ -186,7 +186,7 @@ class Demo:
         self.stage.chapter("Rollout 1")
         order = self._start(self.old)
         self._install(self.of(CANARY), self.old)
-        _each(self.of(WARDS)[:1], "deferred", "not_in_stage")
+        self._each(self.of(WARDS)[:1], "deferred", "not_in_stage")
         self._advance(order)
         self._install(self.of(WARDS), self.old)
         self.say("the wards followed when two more signatures opened stage 1: all eight confirmed")
@@ -210,6 +210,7 @@ class Demo:
         )
         tally.deferred += 1
         tally.rolled_back += 1
+        failing.until("refused", "rolled_back_here")
         failing.must_run(self.old)
         say(f"{waiting.name} has the image, and waits: a patient depends on it")
         say(f"{failing.name} installed it, its ward's application failed, and it rolled back")
@@ -304,30 +305,35 @@ class Demo:
 
     def _install(self, gateways: Iterable[Gateway], firmware: Firmware) -> None:
         chosen = list(gateways)
-        _each(chosen, "confirmed")
+        self._each(chosen, "confirmed")
         for gateway in chosen:
             gateway.must_run(firmware)
         self.tally.confirmed += len(chosen)
+
+    def _each(
+        self,
+        gateways: Iterable[Gateway],
+        outcome: str,
+        reason: str | None = None,
+        *,
+        look: bool = True,
+    ) -> None:
+        """Let all of them look at once, and listen to each."""
+        chosen = list(gateways)
+        for gateway in chosen if look else ():
+            gateway.look()
+        for gateway in self.stage.watched(chosen, f"{outcome}?"):
+            gateway.until(outcome, reason)
 
     def _check_reports(self) -> None:
         listed = {device["device"]: device for device in self.story.devices()}
         for gateway in self.gateways.values():
             wanted = self.old if gateway is self.of(CANARY)[1] else self.new
             found = listed.get(gateway.name, {})
-            if found.get("running_sha256") != wanted.sha256:
+            running = found.get("running") or {}
+            if running.get("sha256") != wanted.sha256 or found["faults"]:
                 raise StoryError(f"{gateway.name} reports otherwise than it runs: {found}")
         self.say("the reports that the devices signed say the same: 7 of 8 run release 2")
-
-
-def _each(
-    gateways: Iterable[Gateway], outcome: str, reason: str | None = None, *, look: bool = True
-) -> None:
-    """Let all of them look at once, and listen to each."""
-    chosen = list(gateways)
-    for gateway in chosen if look else ():
-        gateway.look()
-    for gateway in chosen:
-        gateway.until(outcome, reason)
 
 
 if __name__ == "__main__":

@@ -85,9 +85,11 @@ class Gateway:
         while True:
             said = self._next(passed)
             passed.append(said)
-            if said.get("outcome") == outcome and reason in (None, said.get("reason")):
-                return said
-            if said.get("outcome") not in {"rebooting", "confirmed", "rolled_back"}:
+            # After a boot a round begins with the confirmation of what booted.
+            for told in (said, said.get("confirm") or {}):
+                if told.get("outcome") == outcome and reason in (None, told.get("reason")):
+                    return said
+            if said["outcome"] not in {"rebooting", "rolled_back"}:
                 raise StoryError(f"{self.name}: expected {outcome} {reason or ''}, heard {passed}")
 
     def _next(self, passed: list[Event]) -> Event:

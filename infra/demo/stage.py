@@ -17,16 +17,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import urllib3
+from rich.progress import track
 
 BIN: Final = Path(sys.executable).parent
 READY_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 10.0
+
+T = TypeVar("T")
 
 
 class StoryError(Exception):
@@ -68,6 +71,10 @@ class Stage:
         """A new part of the story."""
         bold, plain = ("\033[1m", "\033[0m") if self.terminal else ("", "")
         print(f"\n{bold}{title}{plain}", flush=True)
+
+    def watched(self, steps: Sequence[T], what: str) -> Iterator[T]:
+        """``steps``, with a bar on a terminal that says how many are done."""
+        return iter(track(steps, what, transient=True, disable=not self.terminal))
 
     def run(self, *words: str | Path, expect: Sequence[int] = (0,)) -> Said:
         """Run one of our commands with ``--json`` and wait for it.

@@ -184,7 +184,7 @@ passphrase_file = "{self.secret}"
 
     def enrol(self, gateway: Gateway) -> None:
         """An installer hands a gateway its claim; the device signs with a key of its own."""
-        secret = self.claims / gateway.place.site / gateway.name
+        secret = self.claims / gateway.place.site / f"{gateway.name}.secret"
         self.stage.run(
             "interlock-client", "enrol", "--claim-file", secret,
             "--config", gateway.home / "gateway.toml",

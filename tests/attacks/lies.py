@@ -6,6 +6,7 @@ Each is an ``Answer`` for ``Web.lies``; what never ends by itself ends with the 
 from __future__ import annotations
 
 import gzip
+import itertools
 from collections.abc import Callable
 from functools import partial
 
@@ -103,11 +104,13 @@ def unchanged(handler: Handler) -> None:
     handler.say(304, b"")
 
 
-def after(act: Callable[[], object]) -> Answer:
-    """The honest answer, once ``act`` was done."""
+def doing(act: Callable[[], object], *, at: int = 0) -> Answer:
+    """Honest answers; ``act`` is done before the one of this number, counted from 0."""
+    left = itertools.count(-at)
 
     def answer(handler: Handler) -> None:
-        act()
+        if next(left) == 0:
+            act()
         handler.serve(handler.path)
 
     return answer

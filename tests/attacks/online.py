@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,6 +15,7 @@ from tuf.api.metadata import (
     Metadata,
     MetaFile,
     Root,
+    Signed,
     Snapshot,
     TargetFile,
     Targets,
@@ -24,6 +25,7 @@ from tuf.api.metadata import (
 from interlock_core.names import DIRECTIVE_PATH
 from interlock_core.order import Order
 from interlock_core.statement import PAYLOAD_TYPE, Envelope, Opened, Said, Signature, open_as, sign
+from interlock_core.tuf_metadata import set_issued
 from interlock_core.tuf_repository import OnlineRepository
 from interlock_core.wire import sha256_hex
 from tests.client.web import Web
@@ -138,23 +140,50 @@ class Online:
         timestamp = Timestamp(current.signed.version + 500, expires=expires)
         self._serve("image", snapshot, timestamp, keys or self.world.image_online)
 
-    def fast_forward(self, prefix: str) -> None:
-        """Serve honest metadata under the highest versions that there are."""
+    def heads(self, prefix: str, change: Callable[[Signed], None]) -> None:
+        """Serve the honest metadata of the online roles, changed and signed again."""
         stored = self.repository(prefix).stored
         snapshot, timestamp = stored.snapshot(), stored.timestamp()
         assert snapshot is not None
         assert timestamp is not None
-        snapshot.signed.version = timestamp.signed.version = HIGHEST
         keys = self.world.image_online
         if prefix != "image":
             targets = stored.published_targets()
             assert targets is not None
-            targets.signed.version = HIGHEST
-            snapshot.signed.meta["targets.json"] = MetaFile(HIGHEST)
+            change(targets.signed)
+            version = targets.signed.version
+            snapshot.signed.meta["targets.json"] = MetaFile(version)
             data = self.world.signed(targets.signed, self.world.director_targets)
-            self.web.answer(f"/{prefix}/metadata/{HIGHEST}.targets.json", data)
+            self.web.answer(f"/{prefix}/metadata/{version}.targets.json", data)
             keys = self.world.director_online
+        for signed in (snapshot.signed, timestamp.signed):
+            change(signed)
         self._serve(prefix, snapshot.signed, timestamp.signed, keys)
+
+    def fast_forward(self, prefix: str) -> None:
+        """Serve honest metadata under the highest versions that there are."""
+
+        def highest(signed: Signed) -> None:
+            signed.version = HIGHEST
+
+        self.heads(prefix, highest)
+
+    def say_issued(self, prefix: str, time: datetime) -> None:
+        """Serve online metadata that says when it was issued, as offline metadata does."""
+
+        def late(signed: Signed) -> None:
+            signed.version += 100
+            signed.expires = time + timedelta(days=1)
+            set_issued(signed, time)
+
+        self.heads(prefix, late)
+
+    def undelegate(self) -> None:
+        """An honest director again."""
+        director = self.world.director(WARDS)
+        with director.edit_targets() as targets:
+            targets.delegations = None
+        director.publish()
 
     def rotate_online(self, prefix: str) -> None:
         """The ceremony gives a repository new online keys."""
@@ -162,6 +191,13 @@ class Online:
             self.world.rotate_root("image", image_online=_new())
         else:
             self.world.rotate_root("director", director_targets=_new(), director_online=_new())
+
+    def renew_everything(self) -> None:
+        """What people do once a year, after they forgot it for so long."""
+        for repository in ("image", "director"):
+            self.world.rotate_root(repository)
+        self.world.put_targets()
+        self.world.put_roster()
 
     # Offline roles, with whatever keys of them were stolen
 

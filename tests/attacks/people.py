@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Literal
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from securesystemslib.signer import CryptoSigner, SSlibKey
+from tuf.api.metadata import TargetFile
 
+from interlock_core.names import ROSTER_PATH
 from interlock_core.order import Authorisation, Go, Stage, Stop
 from interlock_core.roster import Grant, Person, Roster
-from interlock_core.statement import Envelope, Opened, open_as
-from tests.client.world import Release, Rollout, World
+from interlock_core.statement import Envelope, Opened, open_as, sign
+from tests.client.world import (
+    APPROVERS,
+    CANARY,
+    MONITOR,
+    OPERATOR,
+    WARDS,
+    Release,
+    Rollout,
+    World,
+)
 
 IMAGE = b"an image that was signed " * 200
 DAY = 86_400
@@ -74,8 +89,14 @@ class People:
         self.go(author, rollout, stage=opening.said.stage, **again | fields)
 
     def word(
-        self, rollout: Rollout, author: str, about: Opened[Any], **fields: Any
-    ) -> Opened[Authorisation]:
+        self,
+        rollout: Rollout,
+        author: str,
+        about: Opened[Any],
+        *,
+        key: CryptoSigner | None = None,
+        **fields: Any,
+    ) -> None:
         """The author authorises an order or a go of this rollout, as an approver unless said."""
         made: dict[str, Any] = {
             "authorises": type(about.said).__name__.lower(),
@@ -83,9 +104,8 @@ class People:
             "role": "approver",
             "meaning": "approved",
         }
-        envelope = self.world.by(author, Authorisation(**self.world.said(author) | made | fields))
-        rollout.authorisations.append(envelope)
-        return open_as(envelope, Authorisation)
+        said = Authorisation(**self.world.said(author) | made | fields)
+        rollout.authorisations.append(sign(said, key or self.world.people[author]))
 
     def stops(self, author: str, order: str, number: int, **scope: Any) -> list[Envelope]:
         """As many stops of an order, each another statement."""
@@ -95,6 +115,59 @@ class People:
             self.world.by(author, Stop(**said | {"reason": f"because {n}"} | made))
             for n in range(number)
         ]
+
+    def impostor(self, name: str) -> CryptoSigner:
+        """A stranger's key under the id of this person's."""
+        key = Ed25519PrivateKey.generate()
+        keyid = self.world.people[name].public_key.keyid
+        return CryptoSigner(key, SSlibKey.from_crypto(key.public_key(), keyid))
+
+    @contextmanager
+    def stranger_as(self, name: str) -> Iterator[None]:
+        """Inside, a stranger signs in this person's name and under her key id."""
+        honest, self.world.people[name] = self.world.people[name], self.impostor(name)
+        yield
+        self.world.people[name] = honest
+
+    def short_of(
+        self, what: str | None, author: str | None = None, *, seconds: str = "approver", **word: Any
+    ) -> Rollout:
+        """A rollout in its second stage, stopped and resumed, with two words about each step.
+
+        Args:
+            what: the step about which the second approver kept silent: ``order``, ``start``,
+                ``advance`` or ``resume``.
+            author: who said something instead.
+            seconds: the role in which the second approver speaks.
+            word: what is unusual about what was said instead.
+        """
+        rollout = self.world.order(self.release(), stages=(stage(CANARY), stage(WARDS)))
+        halt = self.world.stop(rollout)
+        steps: dict[str, Opened[Any]] = {
+            "order": rollout.order,
+            "start": self.go(OPERATOR, rollout),
+            "advance": self.go(OPERATOR, rollout, stage=1),
+            "resume": self.go(OPERATOR, rollout, stage=1, act="resume", clears=(halt.id,)),
+        }
+        for step, about in steps.items():
+            self.word(rollout, APPROVERS[0], about)
+            if step != what:
+                self.word(rollout, APPROVERS[1], about, role=seconds)
+            elif author is not None:
+                self.word(rollout, author, about, **word)
+        return rollout
+
+    def kept_alive_by_a_monitor(self, act: str, days: int) -> Rollout:
+        """An auto stage that nobody but the monitor has looked at for so long."""
+        rollout = self.started(stage(CANARY), stage(WARDS, gate="auto"))
+        opening = self.go(MONITOR, rollout, stage=1)
+        began, again = opening.said.at, {"renews": opening.id} if act == "renew" else {}
+        for day in range(6, days, 6):
+            self.world.clock.now = began + timedelta(days=day)
+            self.go(MONITOR, rollout, stage=1, act=act, opened_at=began, seq=day, **again)
+        self.world.clock.now = began + timedelta(days=days)
+        self.world.refresh()
+        return rollout
 
     # The roster
 
@@ -124,8 +197,23 @@ class People:
 
     def roster_asking(self, **rules: Any) -> None:
         """A roster whose one rule differs."""
-        [rule] = self.world.put_roster().rules
-        self.roster(rules=(msgspec.structs.replace(rule, **rules),))
+        roster = self.world.put_roster()
+        rule = msgspec.structs.replace(roster.rules[0], **rules)
+        self.roster(rules=(rule,))
+
+    def roster_asking_two(self, *persons: Person, rule: dict[str, int] | None = None) -> None:
+        """A roster that asks for two at every step, in which these persons are as given."""
+        [asked] = self.world.put_roster().rules
+        two = dict.fromkeys(("start", "advance", "resume"), rule or {"approver": 2})
+        self.roster_with(*persons, rules=(msgspec.structs.replace(asked, **two),))
+
+    def raw_roster(self, data: bytes) -> None:
+        """A roster of any bytes, signed by its holders."""
+        info = TargetFile.from_data(ROSTER_PATH, data, ["sha256"])
+        self.world.put_target("image", info, data)
+        self.world.put_role("interlock", {ROSTER_PATH: info})
+        self.world.image.publish()
+        self.world.bundle(WARDS)
 
     def also(self, person: Person, role: str) -> Person:
         """The same person with one more role."""

@@ -13,6 +13,7 @@ the slot that does not run, unarmed. Whatever a test asks, it ends with an hones
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -143,6 +144,28 @@ class Simulator(People, Online):
     def floors(self) -> Memory:
         """What must never be forgotten; when the last decision was made is no floor."""
         return msgspec.structs.replace(self.bed.memory, last=None)
+
+    def waits_for_the_ward(self) -> None:
+        """An image is in the slot, unarmed, and what kept it back is over."""
+        self.world.roll_out(self.release())
+        self.bed.script("interlock.d/10-idle", "exit 1")
+        assert self.bed.update().reason == "interlock_not_clear"
+        self.bed.script("interlock.d/10-idle", "exit 0")
+
+    def meanwhile(self, what: str) -> None:
+        """What happens to a gateway by itself, and what an attacker may bring about."""
+        match what:
+            case "restart":
+                self.bed.power_on()
+            case "rotation":
+                self.rotate_online("image")
+                self.rotate_online("director/wards")
+            case "lost-metadata":
+                shutil.rmtree((self.bed.home / "state/trusted").resolve())
+                (self.bed.home / "state/trusted").unlink()
+            case "later":
+                self.world.clock.pass_(days=5)
+                self.world.refresh()
 
     # What the network can do
 

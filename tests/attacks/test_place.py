@@ -4,37 +4,45 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from functools import partial
 
 import msgspec
 import pytest
 
+from interlock_client import boot
 from interlock_core.errors import Exit
-from tests.attacks.simulator import CANARY, IMAGE, Simulator
+from tests.attacks import lies
+from tests.attacks.simulator import IMAGE, Simulator
 from tests.client.bed import FACTORY
-from tests.client.web import Handler
 from tests.client.world import NOW
 
 
-def test_power_lost_in_the_ward(sim: Simulator) -> None:
-    """Between the write and the last moment the old firmware boots, and nothing is armed."""
-    sim.world.roll_out(sim.release())
-    sim.bed.script("interlock.d/10-idle", "exit 1")
-    assert sim.bed.update().reason == "interlock_not_clear"
-    assert sim.bed.slot("b") == IMAGE
-    assert sim.bed.environment.load().armed is None
-    assert sim.bed.power_on() == "a"
-    assert sim.bed.running == FACTORY
+class TestPower:
+    def test_lost_in_the_ward(self, sim: Simulator) -> None:
+        """Between the write and the last moment the old firmware boots, and nothing is armed."""
+        sim.world.roll_out(sim.release())
+        sim.bed.script("interlock.d/10-idle", "exit 1")
+        with sim.unchanged(slot=True):
+            assert sim.bed.update().reason == "interlock_not_clear"
+        assert sim.bed.slot("b") == IMAGE
+        assert sim.bed.power_on() == "a"
+        assert sim.bed.running == FACTORY
+
+    def test_lost_while_new_firmware_comes_up(self, sim: Simulator) -> None:
+        """It never answers for its health: after its tries the old one boots."""
+        sim.world.roll_out(sim.release())
+        assert sim.bed.update().outcome == "rebooting"
+        booted = [sim.bed.power_on() for _ in range(sim.bed.settings.installer.tries + 1)]
+        assert booted[-1] == "a"
+        assert sim.bed.running == FACTORY
 
 
 class TestInterlock:
+    """Anything but a clear yes is a no: the image waits unarmed, and no server can force it."""
+
     def deferred(self, sim: Simulator) -> None:
-        """Not safe: the image waits unarmed; once it is safe, it is installed."""
         sim.world.roll_out(sim.release())
-        outcome = sim.bed.update()
-        assert (outcome.reason, outcome.exit_code) == ("interlock_not_clear", Exit.DEFERRED)
-        assert sim.bed.environment.load().armed is None
-        assert not sim.bed.wants_reboot
+        sim.defers("interlock_not_clear", slot=True)
 
     def test_none_configured(self, sim: Simulator) -> None:
         sim.bed.change(interlock=None)
@@ -48,15 +56,22 @@ class TestInterlock:
         (sim.bed.home / "interlock.d").rename(sim.bed.home / "away")
         self.deferred(sim)
 
+    def test_a_file_in_place_of_the_directory(self, sim: Simulator) -> None:
+        (sim.bed.home / "interlock.d").rename(sim.bed.home / "away")
+        (sim.bed.home / "interlock.d").write_text("exit 0")
+        self.deferred(sim)
+
     @pytest.mark.parametrize(
         "body",
         [
             "exit 1",
+            "exit 255",
             "kill -9 $$",
             "sleep 60",
             "sleep 60 & wait",
             "while :; do echo not yet; done",
             "exec 1>&- 2>&-; sleep 60",
+            "no-such-command",
         ],
     )
     def test_a_check_that_does_not_say_yes(self, sim: Simulator, body: str) -> None:
@@ -66,66 +81,78 @@ class TestInterlock:
         sim.bed.script("interlock.d/20-more", body)
         self.deferred(sim)
 
-    def test_a_check_that_cannot_be_run(self, sim: Simulator) -> None:
-        (sim.bed.home / "interlock.d/20-more").write_text("exit 0")
+    @pytest.mark.parametrize(
+        ("data", "mode"),
+        [(b"exit 0", 0o644), (b"", 0o755), (b"\x7fELFnothing", 0o755), (b"#!/nowhere\n", 0o755)],
+        ids=["not-executable", "empty", "no-program", "no-interpreter"],
+    )
+    def test_a_check_that_cannot_be_run(self, sim: Simulator, data: bytes, mode: int) -> None:
+        path = sim.bed.home / "interlock.d/20-more"
+        path.write_bytes(data)
+        path.chmod(mode)
         self.deferred(sim)
 
     def test_a_link_to_nowhere(self, sim: Simulator) -> None:
         (sim.bed.home / "interlock.d/20-more").symlink_to("nowhere")
         self.deferred(sim)
 
-    def test_answers_of_before_do_not_count(self, sim: Simulator) -> None:
-        """A patient comes while the image is being downloaded."""
+    @pytest.mark.parametrize("when", ["/image/targets/ward-gateway/", "/poll/"])
+    def test_answers_of_before_do_not_count(self, sim: Simulator, when: str) -> None:
+        """A patient comes while the image is being downloaded, or the freshest order fetched."""
         sim.world.roll_out(sim.release())
+        arrive = partial(sim.bed.script, "interlock.d/10-idle", "exit 1")
+        sim.web.lies[when] = lies.doing(arrive)
+        sim.defers("interlock_not_clear", slot=True)
 
-        def arrive(handler: Handler) -> None:
-            sim.bed.script("interlock.d/10-idle", "exit 1")
-            handler.serve(handler.path)
+    def test_a_patient_who_comes_at_the_last_question(self, sim: Simulator) -> None:
+        """Armed already when the last answer is no: disarmed again."""
+        sim.world.roll_out(sim.release())
+        count = '"$(dirname "$0")/../asked"'
+        body = f'echo >> {count}; test "$(wc -l < {count})" -lt 3'
+        sim.bed.script("interlock.d/10-idle", body)
+        sim.defers("interlock_not_clear", slot=True)
+        assert (sim.bed.home / "asked").read_text() == "\n" * 3
 
-        sim.web.lies["/image/targets/ward-gateway/"] = arrive
-        outcome = sim.bed.update()
-        assert (outcome.reason, outcome.exit_code) == ("interlock_not_clear", Exit.DEFERRED)
-        assert sim.bed.environment.load().armed is None
+    def test_a_hold_of_the_hospital(self, sim: Simulator) -> None:
+        (sim.bed.home / "hold").write_text("theatre in use")
+        sim.world.roll_out(sim.release())
+        sim.defers("local_hold", slot=True)
 
 
 class TestSlots:
-    @pytest.mark.parametrize("when", range(4))
-    def test_an_image_swapped_after_it_was_verified(self, sim: Simulator, when: int) -> None:
-        """At any request, the last one too: what is armed is what was read back after it."""
+    @pytest.mark.parametrize("poll", [0, 1])
+    def test_an_image_swapped_after_it_was_verified(self, sim: Simulator, poll: int) -> None:
+        """While it waits, or with the very last poll: what is armed was read back after both."""
+        sim.waits_for_the_ward()
+        swap = partial((sim.bed.home / "slots/b").write_bytes, b"evil" + IMAGE[4:])
+        sim.web.lies["/poll/"] = lies.doing(swap, at=poll)
+        sim.refuses("slot_mismatch", slot=True)
+
+    def test_an_image_swapped_after_it_was_armed(self, sim: Simulator) -> None:
+        """It boots once, is not what was wanted, and is given up."""
         sim.world.roll_out(sim.release())
-        evil, seen = b"evil" + IMAGE[4:], [0]
-        other = sim.bed.home / "slots" / "b"
+        assert sim.bed.update().outcome == "rebooting"
+        (sim.bed.home / "slots" / "b").write_bytes(b"evil" + IMAGE[4:])
+        assert sim.bed.power_on() == "b"
+        assert sim.bed.confirm().outcome == "rolled_back"
+        assert sim.bed.power_on() == "a"
+        assert sim.bed.memory.release_floor == 0
 
-        def swap(handler: Handler) -> None:
-            if seen[0] == when and other.exists():
-                other.write_bytes(evil)
-            seen[0] += 1
-            handler.serve(handler.path)
-
-        sim.web.lies["/"] = swap
-        outcome = sim.bed.update()
-        armed = sim.bed.environment.load().armed
-        assert outcome.outcome == "rebooting" or (outcome.reason, armed) == ("slot_mismatch", None)
-        assert armed is None or sim.bed.slot("b") == IMAGE
-
-    @pytest.mark.parametrize("how", ["symlink", "hardlink", "another-name"])
-    def test_two_names_of_one_slot(self, sim: Simulator, how: str) -> None:
+    @pytest.mark.parametrize("link", ["symlink_to", "hardlink_to", None])
+    def test_two_names_of_one_slot(self, sim: Simulator, link: str | None) -> None:
         """The slot that runs would be overwritten."""
-        a, b = sim.bed.home / "slots" / "a", sim.bed.home / "slots" / "b"
-        match how:
-            case "symlink":
-                b.symlink_to(a)
-            case "hardlink":
-                b.hardlink_to(a)
-            case _:
-                twice = msgspec.structs.replace(
-                    sim.bed.settings.installer, b=a.parent / "." / "../slots/a"
-                )
-                sim.bed.change(installer=twice)
         sim.world.roll_out(sim.release())
-        outcome = sim.bed.update()
-        assert (outcome.reason, outcome.exit_code) == ("configuration", Exit.USAGE), outcome
-        assert a.read_bytes() == FACTORY
+        honest, a, b = sim.bed.settings.installer, *(sim.bed.home / "slots" / x for x in "ab")
+        if link is not None:
+            getattr(b, link)(a)
+        else:
+            sim.bed.change(installer=msgspec.structs.replace(honest, b=a.parent / "../slots/a"))
+        sim.refuses(
+            "configuration",
+            online=True,
+            exit_code=Exit.USAGE,
+            mend=lambda: (b.unlink(missing_ok=True), sim.bed.change(installer=honest)),
+        )
 
     @pytest.mark.timeout(30)
     def test_a_pipe_in_place_of_a_slot(self, sim: Simulator) -> None:
@@ -142,26 +169,71 @@ class TestSlots:
         assert sim.bed.install().outcome == "confirmed"
         assert sim.bed.slot("b") == IMAGE
 
+    def test_a_slot_that_somebody_else_armed(self, sim: Simulator) -> None:
+        """With another tool, and with firmware of which nobody knows: it is disarmed."""
+        (sim.bed.home / "slots" / "b").write_bytes(b"from a stick")
+        sim.bed.environment.change(lambda state: boot.arm(state, "b", 3))
+        sim.bed.script("interlock.d/10-idle", "exit 1")
+        sim.world.roll_out(sim.release())
+        sim.defers("interlock_not_clear", slot=True)
+
+
+class TestState:
+    @pytest.mark.parametrize("name", ["memory.json", "journal.json"])
+    @pytest.mark.parametrize("data", [b"", b"{}", b"\xff", b"[" * 9999])
+    def test_evidence_that_was_damaged(self, sim: Simulator, name: str, data: bytes) -> None:
+        """An empty memory in its place would let older releases in."""
+        sim.world.roll_out(sim.release())
+        path = sim.bed.home / "state" / name
+        honest = path.read_bytes() if path.exists() else None
+        path.write_bytes(data)
+        assert sim.bed.update().reason == "damaged_state"
+        assert not sim.bed.wants_reboot
+        path.unlink() if honest is None else path.write_bytes(honest)
+
+    def test_trusted_metadata_that_was_lost(self, sim: Simulator) -> None:
+        """With TUF's own memory gone, the floors refuse what is older."""
+        old = sim.newer("targets")
+        sim.world.roll_out(sim.release())
+        sim.grants()
+        sim.meanwhile("lost-metadata")
+        sim.sign_snapshot({"targets": old})
+        with sim.unchanged(online=True):
+            assert sim.bed.update().reason == "rollback"
+
 
 class TestClock:
+    """Whatever it says, the floor holds; once it is right again, so is everything."""
+
     def test_set_back(self, sim: Simulator) -> None:
         """Within one boot time goes on; after the next, the floor holds."""
         sim.world.clock.now = NOW - timedelta(days=400)
         sim.bed.seconds += 11 * 86_400
-        assert sim.bed.check().reason == "expired_metadata"
+        sim.says("expired_metadata")
         sim.bed.power_on()
-        assert sim.bed.check().reason == "nothing_wanted"
+        sim.says("nothing_wanted", Exit.DONE)
         assert sim.bed.memory.clock_floor == NOW
+        sim.world.clock.now = NOW
+
+    def test_set_back_to_revive_what_lapsed(self, sim: Simulator) -> None:
+        """What people signed since has raised the floor."""
+        rollout = sim.world.roll_out(sim.release())
+        sim.world.clock.pass_(days=8)
+        sim.roster()
+        sim.show(rollout)
+        sim.says("go_lapsed")
+        sim.world.clock.now = NOW
+        sim.bed.power_on()
+        sim.refuses("go_lapsed", online=True, mend=partial(sim.world.clock.pass_, days=8))
 
     @pytest.mark.parametrize("year", [1, 1970, 2029])
     def test_wrong_at_boot(self, sim: Simulator, year: int) -> None:
         sim.world.clock.now = datetime(year, 1, 1, tzinfo=UTC)
         sim.bed.power_on()
-        assert sim.bed.check().reason == "nothing_wanted"
+        sim.says("nothing_wanted", Exit.DONE)
         assert sim.bed.memory.last is not None
         assert sim.bed.memory.last.at >= NOW
         sim.world.clock.now = NOW
-        sim.recovers()
 
     @pytest.mark.parametrize(
         "then", [NOW + timedelta(days=11), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)]
@@ -171,37 +243,11 @@ class TestClock:
         with sim.unchanged():
             assert sim.bed.update().reason == "expired_metadata"
         sim.world.clock.now = NOW
-        sim.recovers()
 
     def test_ahead_so_that_only_the_roster_is_old(self, sim: Simulator) -> None:
         """Whoever signs long-lived heads gains nothing: once the time is right, all is well."""
-        honest = sim.world.clock
-        honest.pass_(days=40)
+        sim.world.clock.pass_(days=40)
         sim.world.refresh()
-        assert sim.bed.check().reason == "roster_stale"
-        honest.now = NOW
-        assert sim.bed.check().exit_code is Exit.DONE
-        sim.recovers()
-
-
-def test_a_stop_holds_in_another_cohort_too(sim: Simulator) -> None:
-    """Once seen, it is remembered for the product, wherever the gateway is moved."""
-    rollout = sim.world.roll_out(sim.release())
-    sim.world.stop(rollout)
-    sim.show(rollout)
-    assert sim.bed.check().reason == "stopped"
-    rollout.stops.clear()
-    sim.world.show(CANARY, rollout)
-    sim.bed.change(cohort=CANARY)
-    outcome = sim.bed.update()
-    assert (outcome.reason, outcome.exit_code) == ("stopped", Exit.REFUSED)
-
-
-@pytest.mark.parametrize("path", ["/etc/passwd", "../../../etc/passwd", "a\0b", "x" * 300])
-def test_an_order_cannot_name_such_a_path(sim: Simulator, path: str, tmp_path: Path) -> None:
-    """Refused where it is parsed: neither people's tools nor the gateway take it."""
-    release = sim.release()
-    rollout = sim.world.order(release)
-    with pytest.raises(msgspec.ValidationError, match="path"):
-        msgspec.convert({**msgspec.to_builtins(release.target), "path": path}, type(release.target))
-    assert rollout.order.said.targets[0].path == release.path
+        sim.says("roster_stale")
+        sim.world.clock.now = NOW
+        sim.says("nothing_wanted", Exit.DONE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
-from tuf.api.metadata import Metadata, TargetFile, Timestamp
+from tuf.api.metadata import Metadata, Signed, TargetFile, Targets, Timestamp
 
 from interlock_client.journal import Decisions
 from interlock_client.sealed import MAX_RECORD
@@ -39,16 +39,14 @@ class TestWordsWithoutEnd:
         self.said(sim)
 
     def test_a_cohort(self, sim: Simulator) -> None:
-        director = sim.world.director(WARDS)
-        with director.edit_targets() as targets:
-            targets.unrecognized_fields["cohort"] = LONG
-        director.publish()
-        sim.world.bundle(WARDS)
+        def elsewhere(signed: Signed) -> None:
+            signed.version += 100
+            if signed.type == Targets.type:
+                signed.unrecognized_fields["cohort"] = LONG
+
+        sim.heads(f"director/{WARDS}", elsewhere)
         assert sim.bed.update().reason == "wrong_cohort"
         self.said(sim)
-        with director.edit_targets() as targets:
-            targets.unrecognized_fields["cohort"] = WARDS
-        director.publish()
 
     def test_a_field_of_the_directive(self, sim: Simulator) -> None:
         sim.show()

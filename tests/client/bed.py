@@ -12,7 +12,17 @@ from typing import Any
 
 import msgspec
 
-from interlock_client import agent, check, confirm, context, explain, rollback
+from interlock_client import (
+    agent,
+    check,
+    confirm,
+    context,
+    enrol,
+    explain,
+    reporting,
+    rollback,
+    status,
+)
 from interlock_client.boot import BootEnvironment, Slot
 from interlock_client.config import Checks, Settings, Slots
 from interlock_client.context import Context
@@ -22,6 +32,7 @@ from interlock_client.outcome import Outcome, of_error
 from interlock_client.servers import Limits
 from interlock_client.times import Times
 from interlock_core.errors import InterlockError
+from tests.client.fleet import SECRET
 from tests.client.web import Web
 from tests.client.world import FLEET, HARDWARE, MARKET, PRODUCT, WARDS, World
 
@@ -59,6 +70,7 @@ class Bed:
             product=PRODUCT,
             hardware=HARDWARE,
             cohort=WARDS,
+            site="st-elsewhere",
             servers=tuple(web.url for web in webs),
             image_root=directory / "image.root.json",
             director_root=directory / "director.root.json",
@@ -179,6 +191,13 @@ class Bed:
     def explain(self) -> Outcome:
         return self._run(explain.explain)
 
+    def enrol(self, secret: str | None = SECRET, *, renew: bool = False) -> Outcome:
+        claim = (lambda: secret) if secret is not None else None
+        return self._run(lambda made: enrol.enrol(made, claim, renew=renew))
+
+    def report(self) -> Outcome:
+        return self._run(reporting.report)
+
     def install(self) -> Outcome:
         """A whole update: until the new firmware was judged."""
         outcome = self.update()
@@ -186,6 +205,10 @@ class Bed:
             return outcome
         self.power_on()
         return self.confirm()
+
+    def status(self) -> dict[str, Any]:
+        with self.context() as made:
+            return status.status(made)
 
     def _run(self, command: Any) -> Outcome:
         with self.context() as made:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from interlock_client.journal import FROM, Decisions, Journal, State
 from interlock_client.memory import Memory
 from interlock_client.sealed import seal, unseal
 from interlock_core import durable
-from interlock_core.errors import Exit, NotFoundError, WireError
+from interlock_core.errors import Exit, NotFoundError, RefusedError, WireError
 from interlock_core.wire import sha256_hex
 from tests.client.bed import Bed
 from tests.client.world import NOW, World
@@ -55,9 +56,62 @@ class TestDamage:
             assert name in outcome.detail
             assert "move it away" in outcome.detail.lower()
         assert (bed.home / "state" / name).read_bytes() == damage, "it is left for a person"
-        (bed.home / "state" / name).rename(bed.home / "away")
+        # A journal goes by itself; a memory never alone: all that was kept beside it goes too.
+        gone = bed.home / "state" if name == "memory.json" else bed.home / "state" / name
+        gone.rename(bed.home / "away")
         bed.script("interlock.d/10-idle", "exit 0")
         assert bed.install().outcome == "confirmed"
+
+    @pytest.mark.parametrize("left", ["decisions", "journal.json", "trusted", "seen.json"])
+    def test_a_memory_that_was_lost_is_not_taken_for_none(
+        self, world: World, bed: Bed, left: str
+    ) -> None:
+        """Or else the floors were lost with it, and older releases were accepted again."""
+        for number in (1, 2):
+            world.roll_out(world.release(f"{number}.0.0", NEW * number, raises_floor_to=number))
+            assert bed.install().outcome == "confirmed"
+        assert bed.check().reason == "already_installed"
+        for path in (bed.home / "state").iterdir():
+            if path.name != left and not (left == "trusted" and path.name.startswith("trusted-")):
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        world.roll_out(world.releases[0], kind="recall")
+        for command in (bed.check, bed.update, bed.explain, bed.rollback, bed.check):
+            outcome = command()
+            assert (outcome.reason, outcome.exit_code) == ("damaged_state", Exit.REFUSED), outcome
+            assert "memory.json is missing" in outcome.detail
+        with bed.context() as made, pytest.raises(RefusedError, match="missing"):
+            status.status(made)
+        assert bed.running == NEW * 2
+
+    def test_a_gateway_that_never_decided_has_a_memory(self, world: World, bed: Bed) -> None:
+        """A refusal before the first decision is recorded: that is no lost memory."""
+        world.clock.pass_(days=400)
+        assert bed.check().reason == "expired_metadata"
+        assert (bed.home / "state" / "memory.json").exists()
+        world.clock.pass_(days=-400)
+        assert bed.check().reason == "nothing_wanted"
+
+    @pytest.mark.parametrize("step", range(20))
+    def test_a_cut_before_the_first_decision_loses_no_memory(self, bed: Bed, step: int) -> None:
+        seen = 0
+
+        def watch(_act: str, _path: Path) -> None:
+            nonlocal seen
+            seen += 1
+            if seen > step:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt), durable.watching(watch):
+            bed.check()
+        assert bed.check().reason == "nothing_wanted"
+
+    def test_what_a_cut_left_of_a_write_is_swept(self, world: World, bed: Bed) -> None:
+        bed.check()
+        left = bed.home / "state" / f".interlock-{'0' * 16}.partial"
+        left.write_bytes(b"half a bundle")
+        world.roll_out(world.release("1.0.0", NEW))
+        bed.check()
+        assert not left.exists()
 
     def test_trusted_metadata_is_fetched_again(self, world: World, bed: Bed) -> None:
         bed.check()

@@ -25,6 +25,7 @@ class Handler(BaseHTTPRequestHandler):
     # Head and body are two writes: without this the second waits for an acknowledgement.
     disable_nagle_algorithm = True
     server: _Server
+    body = b""
 
     def do_GET(self) -> None:  # the name that http.server looks for
         web = self.server.web
@@ -34,6 +35,17 @@ class Handler(BaseHTTPRequestHandler):
             lie(self)
             return
         self.serve(self.path)
+
+    def do_POST(self) -> None:  # the name that http.server looks for
+        web = self.server.web
+        self.body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        lie = next((lie for path, lie in web.lies.items() if self.path.startswith(path)), None)
+        web.requests.append(self.path)
+        if lie is not None:
+            lie(self)
+        else:
+            # A server of static files.
+            self.say(405, b"<html>not here</html>")
 
     def serve(self, path: str) -> None:
         """Answer honestly with what lies at ``path``."""

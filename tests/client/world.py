@@ -29,7 +29,7 @@ from interlock_core.bundle import Roots as BundleRoots
 from interlock_core.directive import Directive, ProductDirective
 from interlock_core.keybytes import PublicKey
 from interlock_core.names import DIRECTIVE_PATH, ROSTER_PATH
-from interlock_core.order import Authorisation, Go, Order, Stage, Stop, Target
+from interlock_core.order import Assignment, Authorisation, Go, Order, Stage, Stop, Target
 from interlock_core.release import Image, Slot, UpdateClass
 from interlock_core.roster import CohortRules, Grant, Person, Roster
 from interlock_core.statement import Envelope, Opened, Said, open_as, sign
@@ -120,6 +120,8 @@ class World:
         self.cohorts = [WARDS, CANARY]
         self.releases: list[Release] = []
         self.rollouts: list[Rollout] = []
+        self.assignments: list[Envelope] = []
+        self.words: list[Envelope] = []
         self._versions: dict[str, int] = {}
         self._order_seq = 0
         self.image_root = self.signed(self.image_root_role(), self.root_keys)
@@ -349,6 +351,35 @@ class World:
         rollout.stops.append(envelope)
         return open_as(envelope, Stop)
 
+    def assign(
+        self, enrolment: str, *by: str, author: str = OPERATOR, **fields: Any
+    ) -> Opened[Assignment]:
+        """Assign a device from ``WARDS`` to ``CANARY``; shown with the next ``show``.
+
+        ``by`` are those who approve it: one approver, unless named.
+        """
+        made: dict[str, Any] = {
+            "enrolment": enrolment,
+            "device": "GW-000001",
+            "from_cohort": WARDS,
+            "to_cohort": CANARY,
+            "seq": 1,
+            "expires": self.clock() + timedelta(days=30),
+        }
+        envelope = self.by(author, Assignment(**self.said(author) | made | fields))
+        opened = open_as(envelope, Assignment)
+        self.assignments.append(envelope)
+        for person in by or APPROVERS[:1]:
+            word = Authorisation(
+                **self.said(person),
+                authorises="assignment",
+                id=opened.id,
+                role="approver",
+                meaning="approved",
+            )
+            self.words.append(self.by(person, word))
+        return opened
+
     def roll_out(self, *releases: Release, **changes: Any) -> Rollout:
         """An order that is authorised, opened and shown to every cohort."""
         rollout = self.order(*releases, **changes)
@@ -382,6 +413,15 @@ class World:
     def show(self, cohort: str, rollout: Rollout | None = None, /, **changes: Any) -> None:
         """Publish a cohort's directive and its poll bundle; ``changes`` replace its fields."""
         products = {PRODUCT: rollout.entry()} if rollout else {}
+        if self.assignments:
+            entry = products.get(PRODUCT) or ProductDirective(
+                order=None, authorisations=(), chain=(), stops=(), assignments=()
+            )
+            products[PRODUCT] = msgspec.structs.replace(
+                entry,
+                assignments=tuple(self.assignments),
+                authorisations=(*entry.authorisations, *self.words),
+            )
         directive = Directive(fleet=FLEET, cohort=cohort, products=products)
         data = encode(msgspec.structs.replace(directive, **changes))
         info = TargetFile.from_data(DIRECTIVE_PATH, data, ["sha256"])

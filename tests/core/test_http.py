@@ -83,6 +83,15 @@ def test_an_answer_is_decoded() -> None:
     assert (method, path, headers["Authorization"]) == ("GET", "/v1/x?page=2", "Bearer t0ken")
 
 
+def test_a_chunk_of_negative_length_ends_the_answer() -> None:
+    """More in ``test_answers``."""
+    with (
+        serving(200, b"-ff\r\naaa", **{"Transfer-Encoding": "chunked"}) as (api, _),
+        pytest.raises(TransientError),
+    ):
+        api.get("/v1/x", Accepted)
+
+
 def test_a_body_is_posted_as_canonical_json() -> None:
     with serving(201) as (api, seen):
         assert api.post("/v1/statements", {"b": 1, "a": "ä"}, Accepted) == ACCEPTED

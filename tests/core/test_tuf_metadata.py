@@ -330,6 +330,22 @@ def test_what_is_not_metadata_is_refused(world: World, old: str, new: str) -> No
         parse_metadata(text.replace(old, new, 1).encode(), Targets, what="x")
 
 
+@pytest.mark.parametrize("odd", [None, 7, True])
+@pytest.mark.parametrize("where", ["root", "targets", "name"])
+def test_roles_and_keys_are_named_by_texts(world: World, where: str, odd: object) -> None:
+    """Nobody has to sign this: it is read before any signature is looked at."""
+    top = world.root() if where == "root" else world.targets()
+    tree = json.loads(serialise(Metadata(top)))
+    if where == "root":
+        tree["signed"]["roles"]["timestamp"]["keyids"] = [odd]
+    else:
+        role = tree["signed"]["delegations"]["roles"][0]
+        role["keyids" if where == "targets" else "name"] = [odd] if where == "targets" else odd
+    type_: Any = type(top)
+    with pytest.raises(WireError, match="metadata"):
+        parse_metadata(json.dumps(tree).encode(), type_, what="metadata")
+
+
 def test_metadata_is_bounded() -> None:
     assert MAX_LENGTH["timestamp"] == 16384
     with pytest.raises(WireError, match="at most"):

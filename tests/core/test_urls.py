@@ -40,6 +40,8 @@ def test_may_be_called(url: str, base: str) -> None:
         "https://@updates.example.org",
         "https://updates.example.org:port",
         "https://[::1",
+        "https://updates..example.org",
+        f"https://{64 * 'a'}.example.org",
         "https://updates.example.org?",
         "https://updates.example.org/#",
         "https://updates.example.org/a@b",

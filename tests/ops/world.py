@@ -486,8 +486,12 @@ class Place:
         assert {"outcome", "reason"} <= answer.keys()
         return answer
 
+    def device(self, *words: str | Path, by: str = "olga", code: int = 0) -> dict[str, Any]:
+        """An acting ``device`` command with a reason and without a question."""
+        return self.json("device", *words, "--reason", "a good one", "--yes", by=by, code=code)
+
     def act(self, *words: str | Path, by: str = "olga", code: int = 0) -> dict[str, Any]:
-        """An acting command with a reason and without a question."""
+        """An acting ``rollout`` command with a reason and without a question."""
         return self.json("rollout", *words, "--reason", "a good one", "--yes", by=by, code=code)
 
 

@@ -14,7 +14,14 @@ from interlock_core.statement import MAX_ENVELOPE
 from tests.server.conftest import Site
 from tests.server.world import Bench
 
-POSTS = ("/v1/publications", "/v1/statements", "/v1/challenges", "/v1/tokens")
+POSTS = (
+    "/v1/publications",
+    "/v1/statements",
+    "/v1/challenges",
+    "/v1/tokens",
+    "/v1/enrolments",
+    "/v1/reports",
+)
 
 
 LIMITS = [
@@ -22,6 +29,8 @@ LIMITS = [
     ("/v1/statements", MAX_ENVELOPE),
     ("/v1/challenges", 1024),
     ("/v1/tokens", MAX_ENVELOPE),
+    ("/v1/enrolments", MAX_ENVELOPE + 1024),
+    ("/v1/reports", MAX_ENVELOPE),
 ]
 
 

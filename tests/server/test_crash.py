@@ -143,8 +143,9 @@ def test_a_cut_at_any_change_of_the_disk_during_a_commit(
         bench.back.database.close()
 
 
-def test_a_publication_that_stands_behind_its_heads_is_finished_by_refresh(
-    bench: Bench, tmp_path: Path
+@pytest.mark.parametrize("force", [False, True], ids=["as needed", "with all heads signed again"])
+def test_a_publication_that_stands_behind_its_heads_is_finished_by_one_refresh(
+    bench: Bench, tmp_path: Path, *, force: bool
 ) -> None:
     text = sign(bench.fleet.product(2, V1, V2), MANAGERS)
     bench.offer(PRODUCT, text)
@@ -157,6 +158,6 @@ def test_a_publication_that_stands_behind_its_heads_is_finished_by_refresh(
     bench.restart()
     reader = Reader(bench.fleet, tmp_path)
     assert reader.read(bench.store, "image", V2.path, NOW) is None
-    bench.back.publisher.refresh()
+    bench.back.publisher.refresh(force=force)
     assert reader.read(bench.store, "image", V2.path, NOW) == V2.content
     assert bench.commit(sha256(text)).json["state"] == "published"

@@ -12,13 +12,45 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from securesystemslib.signer import Signer
+from sqlalchemy import func, select
 
 from interlock_core import wire
+from interlock_core.api import EnrolmentRequest
+from interlock_core.statement import Envelope
+from interlock_server.db.fleet_tables import (
+    AssignmentRow,
+    ClaimRow,
+    EnrolmentRow,
+    ForkRow,
+    ReportRow,
+    WordRow,
+)
+from interlock_server.db.tables import StatementRow
 from tests.server.test_publications import kept
 from tests.server.world import MANAGERS, PRODUCT, V1, V2, Bench, Fleet, sign
-from tests.support.papers import authorise, opening, order, session, stop
+from tests.support.papers import (
+    SECRET,
+    assignment,
+    authorise,
+    claim,
+    countersign,
+    enrolment,
+    opening,
+    order,
+    report,
+    session,
+    stop,
+)
+from tests.support.people import CANARY, ST_BERT
 
-CALLS = ("/v1/statements", "/v1/publications", "/v1/tokens", "/v1/challenges")
+CALLS = (
+    "/v1/statements",
+    "/v1/publications",
+    "/v1/tokens",
+    "/v1/challenges",
+    "/v1/enrolments",
+    "/v1/reports",
+)
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40),
@@ -36,18 +68,26 @@ def target(
     """One server for all examples: none of them may change it."""
     bench = Bench(template.copy(tmp_path_factory.mktemp("fuzz") / "fleet"), signers)
     bench.restart()
-    bench.say_all(order(targets=(V1.target(),)))
+    bench.say_all(order(targets=(V1.target(),)), claim())
+    bench.let_in(ENROLLED)
     yield bench
     bench.back.database.close()
 
 
+def on_file(bench: Bench) -> list[int]:
+    """How many rows there are of everything that people or devices signed."""
+    tables = (StatementRow, ClaimRow, EnrolmentRow, WordRow, AssignmentRow, ReportRow, ForkRow)
+    with bench.back.database.reading() as db:
+        return [db.scalar(select(func.count()).select_from(table)) or 0 for table in tables]
+
+
 def assert_refused(bench: Bench, path: str, body: bytes, headers: dict[str, str]) -> None:
-    before = kept(bench)
+    before = kept(bench), on_file(bench)
     answer = bench.client.post(path, data=body, headers=headers)
     assert 400 <= answer.status_code < 500, (answer.status_code, answer.text)
     assert answer.content_type == "application/problem+json"
     assert answer.json["reason"]
-    assert kept(bench) == before
+    assert (kept(bench), on_file(bench)) == before
 
 
 JSON = {"Content-Type": "application/json"}
@@ -78,13 +118,20 @@ def test_any_publication(target: Bench, role: str, text: str) -> None:
     assert_refused(target, "/v1/publications", body, JSON)
 
 
-GENUINE = {
+ENROLLED = enrolment()
+GENUINE: dict[str, Envelope | EnrolmentRequest] = {
     "statement": order(targets=(V1.target(),), seq=2).envelope,
     "authorisation": authorise(order(targets=(V1.target(),), seq=2)).envelope,
     "go": opening(order(targets=(V1.target(),), seq=2)).envelope,
     "stop": stop(order(targets=(V1.target(),), seq=2)).envelope,
     "session": session("0" * 40).envelope,
+    "claim": claim(4 * "another-").envelope,
+    "assignment": assignment(ENROLLED.id, from_cohort=CANARY, to_cohort=ST_BERT).envelope,
+    "countersignature": countersign(ENROLLED).envelope,
+    "report": report(ENROLLED).envelope,
+    "enrolment": EnrolmentRequest(claim=SECRET, enrolment=enrolment("GW-0002").envelope),
 }
+PATHS = {"session": "/v1/tokens", "report": "/v1/reports", "enrolment": "/v1/enrolments"}
 
 
 def _places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -106,7 +153,8 @@ def _places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 def test_a_genuine_statement_with_one_part_replaced(
     target: Bench, name: str, value: Any, data: st.DataObject
 ) -> None:
-    envelope = json.loads(wire.encode(GENUINE[name]))
+    whole = json.loads(wire.encode(GENUINE[name]))
+    envelope = whole["enrolment"] if name == "enrolment" else whole
     payload = json.loads(base64.b64decode(envelope["payload"]))
     inside = data.draw(st.booleans())
     tree = copy.deepcopy(payload if inside else envelope)
@@ -121,7 +169,9 @@ def test_a_genuine_statement_with_one_part_replaced(
         text = json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         raw = text.encode("utf-8", "surrogatepass")
         tree = envelope | {"payload": base64.b64encode(raw).decode()}
-    path = "/v1/tokens" if name == "session" else "/v1/statements"
+    if name == "enrolment":
+        tree = whole | {"enrolment": tree}
+    path = PATHS.get(name, "/v1/statements")
     body = json.dumps(tree, ensure_ascii=False).encode("utf-8", "surrogatepass")
     assert_refused(target, path, body, JSON)
 

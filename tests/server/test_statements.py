@@ -16,11 +16,11 @@ from interlock_server.db.tables import RefusalRow, StatementRow
 from tests.server.world import NOW, V1, V2, Bench, CutStore, PowerCut
 from tests.support import people
 from tests.support.papers import (
-    assignment,
     authorise,
     consent,
     days,
     digest,
+    enrolment,
     opening,
     order,
     renewal,
@@ -173,7 +173,7 @@ def test_one_number_one_order(bench: Bench) -> None:
 
 
 def test_what_is_not_a_statement_for_here_is_malformed(bench: Bench) -> None:
-    for said in (assignment(ABSENT), session("0" * 32)):
+    for said in (enrolment(), session("0" * 32)):
         answer = bench.say(said)
         assert (answer.status_code, answer.json["reason"]) == (400, "malformed")
     assert refusals(bench) == {}

@@ -12,23 +12,26 @@ from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import msgspec
 from click.testing import CliRunner
 from securesystemslib.signer import Signer
+from sqlalchemy import select
 from tuf.api import exceptions
 from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Root, TargetFile, Targets
 from tuf.ngclient import Updater
 from tuf.ngclient.fetcher import FetcherInterface
 
 from interlock_core import keys, wire
+from interlock_core.api import MAX_ANSWER, EnrolmentRequest
 from interlock_core.directive import Directive, read_directive
 from interlock_core.errors import NotFoundError
 from interlock_core.genesis import ONLINE_ROLES, FleetFile
 from interlock_core.names import DIRECTIVE_PATH, ROSTER_PATH, ROSTER_ROLE
 from interlock_core.order import Target
 from interlock_core.release import Evidence, Image, Reference, Slot, UpdateClass
+from interlock_core.report import Enrolment
 from interlock_core.roster import Roster
 from interlock_core.statement import Opened
 from interlock_core.store import FileStore, Store
@@ -37,8 +40,10 @@ from interlock_server.app import create_app
 from interlock_server.cli import main
 from interlock_server.config import Settings, load_settings
 from interlock_server.db import schema
+from interlock_server.db.tables import RefusalRow
 from interlock_server.founding import found, read_ceremony
 from interlock_server.wiring import Backstage, Services, backstage, open_signers, services
+from tests.support.papers import SECRET, claim, countersign, days, session
 from tests.support.people import CANARY, DAY0, FLEET, ST_ANNA, ST_BERT, roster, signer
 
 PASSPHRASE = "correct horse battery"
@@ -46,6 +51,7 @@ PRODUCT = "gateway"
 COHORTS = (CANARY, ST_ANNA, ST_BERT)
 BASE = "http://gateway.invalid/"
 PATIENCE_SECONDS = 60
+T = TypeVar("T")
 
 SERVER_TOML = """
 [server]
@@ -447,6 +453,51 @@ class Bench:
     def release(self, version: int, *releases: Release) -> None:
         files = [data for release in releases for data in release.files.values()]
         self.publish(PRODUCT, sign(self.fleet.product(version, *releases), MANAGERS), files)
+
+    # What devices do, and what people read of them
+
+    def enrol(self, opened: Opened[Enrolment], secret: str = SECRET) -> Any:
+        """A device asks, showing the secret of a claim."""
+        return self.post(
+            "/v1/enrolments", EnrolmentRequest(claim=secret, enrolment=opened.envelope)
+        )
+
+    def let_in(self, opened: Opened[Enrolment], **countersigned: Any) -> Opened[Enrolment]:
+        """From the claim to the countersignature."""
+        said, secret = opened.said, f"secret-of-{opened.id}"
+        places = {"site": said.site, "cohort": said.cohort, "product": said.product}
+        self.say_all(claim(secret, at=said.at, expires=said.at + days(7), **places))
+        assert self.enrol(opened, secret).status_code == 201
+        self.say_all(countersign(opened, **countersigned))
+        return opened
+
+    def tell(self, opened: Opened[Any]) -> Any:
+        """A device reports."""
+        return self.post("/v1/reports", opened.envelope)
+
+    def tell_all(self, *reports: Opened[Any]) -> None:
+        for one in reports:
+            answer = self.tell(one)
+            assert answer.status_code == 201, answer.text
+
+    def token(self, by: str = "olga") -> dict[str, str]:
+        """The header of somebody who may read."""
+        challenge = self.post("/v1/challenges", {}).json["challenge"]
+        answer = self.post("/v1/tokens", session(challenge, by=by, at=self.clock()).envelope)
+        assert answer.status_code == 201, answer.text
+        return {"Authorization": f"Bearer {answer.json['token']}"}
+
+    def read(self, path: str, type_: type[T]) -> T:
+        """What an operator reads there."""
+        answer = self.client.get(path, headers=self.token())
+        assert answer.status_code == 200, answer.text
+        return wire.decode(answer.data, type_, limit=MAX_ANSWER, what="answer")
+
+    def refusals(self) -> dict[tuple[str, str], int]:
+        """How often what was refused, by kind and reason."""
+        self.back.refusals.flush()
+        with self.back.database.reading() as db:
+            return {(row.kind, row.reason): row.times for row in db.scalars(select(RefusalRow))}
 
     # What gateways read
 

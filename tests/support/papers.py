@@ -141,6 +141,13 @@ def authorise(
     return signed(Authorisation(**made | fields), key)
 
 
+def countersign(
+    of: Opened[Enrolment], by: str = "olga", role: str = "operator", **fields: Any
+) -> Opened[Authorisation]:
+    """Lets a device in."""
+    return authorise(of, by, role=role, **fields)
+
+
 def consent(subject: Opened[Any], by: str = "hanna", **fields: Any) -> Opened[Authorisation]:
     """The hospital consents."""
     return authorise(subject, by, role="hospital", meaning="consented", **fields)

@@ -253,76 +253,91 @@ def faults(
     says: Sequence[str],
     *,
     bound: bool = False,
+    as_json: bool = False,
 ) -> Iterator[str]:
-    """What is wrong with how a command with bad input ends, to people and to a machine."""
-    said = run(program, words, place, bound=bound)
+    """What is wrong with how a command ends, as a person or as a machine meets it."""
+    said = run(program, [*words, "--json"] if as_json else words, place, bound=bound)
     if said.code not in codes:
-        yield f"exit code {said.code}, not {sorted(codes)}: {said.err.strip()[-300:]!r}"
-        return
-    yield from _wrong_words(program, said, says if said.code else ())
-    machine = run(program, [*words, "--json"], place, bound=bound)
-    if machine.code not in codes:
-        yield f"with --json exit code {machine.code}, not {sorted(codes)}"
-    yield from _wrong_object(machine)
+        shown = (said.err or said.out).strip()[-400:]
+        yield f"exit code {said.code}, not {sorted(codes)}: {shown!r}"
+    elif "Traceback" in said.out + said.err:
+        yield f"a traceback: {said.err[-400:]!r}"
+    else:
+        wrong = _wrong_object if as_json else _wrong_line
+        yield from wrong(program, said, says if said.code in BAD else ())
 
 
-def _wrong_words(program: Program, said: Said, says: Sequence[str]) -> Iterator[str]:
-    if "Traceback" in said.out + said.err:
-        yield f"a traceback: {said.err[-300:]!r}"
+def _wrong_line(program: Program, said: Said, says: Sequence[str]) -> Iterator[str]:
     if not said.code:
         return
     lines = [line for line in said.err.splitlines() if line.startswith(program.line)]
     if not lines or (len(lines) > 1 and not program.many):
         yield f"{len(lines)} error lines: {said.err[-600:]!r}"
-        return
-    if not all(line.isprintable() for line in said.err.splitlines()):
+    elif not all(line.isprintable() for line in said.err.splitlines()):
         yield f"a line that is not printable: {said.err!r}"
-    if says and not any(name in line for name in says for line in lines):
+    elif says and not any(name in line for name in says for line in lines):
         yield f"none of {list(says)} is named: {lines!r}"
 
 
-def _wrong_object(said: Said) -> Iterator[str]:
-    if "Traceback" in said.out + said.err:
-        yield f"with --json a traceback: {said.err[-300:]!r}"
+def _wrong_object(_program: Program, said: Said, says: Sequence[str]) -> Iterator[str]:
     try:
         answer = json.loads(said.out)
     except ValueError:
-        yield f"with --json standard output is {said.out[:200]!r}"
+        yield f"standard output is {said.out[:200]!r}, not one JSON object"
         return
     if not isinstance(answer, dict) or not {"outcome", "reason"} <= answer.keys():
-        yield f"with --json the object is {said.out[:200]!r}"
-    elif answer["reason"] in {"internal", "unexpected"}:
-        yield f"with --json the reason is {answer['reason']}"
+        yield f"the JSON object is {said.out[:200]!r}"
+    elif answer["reason"] in {"internal", "unexpected"} or (said.code and not answer["reason"]):
+        yield f"the reason is {answer['reason']!r}"
+    elif says and not any(name in said.out for name in says):
+        yield f"none of {list(says)} is named: {said.out!r}"
 
 
 def sweep_input(program: Program, words: Sequence[str], place: Place, one: Input) -> list[str]:
-    """Do everything to one input that can be wrong with it; return what the command got wrong."""
+    """Do everything to one input that can be wrong with it; return what the command got wrong.
+
+    People and machines take turns: what they are told is made in one place in each program.
+    """
     wrong = []
-    for damage in damages_of(one.kind):
+    for number, damage in enumerate(damages_of(one.kind)):
         if damage.name in one.without:
             continue
         codes = one.rule[damage.name if damage.name in one.rule else damage.group]
         with damaged(place.home / one.path, damage, limit=one.limit, aside=place.aside):
-            says = one.says or (Path(one.path).name,)
-            wrong += [
-                f"{one.path} {damage.name}: {fault}"
-                for fault in _observed(
-                    program, words, place, codes, says, one.leaves, bound=damage is DENIED
-                )
-            ]
+            found = _observed(
+                program,
+                words,
+                place,
+                codes,
+                one.says or (Path(one.path).name,),
+                one.leaves,
+                bound=damage is DENIED,
+                as_json=number % 2 == 1,
+            )
+            wrong += [f"{one.path} {damage.name}: {fault}" for fault in found]
         place.kept.put_back()
     return wrong
 
 
 def sweep_slip(program: Program, words: Sequence[str], place: Place, slip: Slip) -> list[str]:
-    """Make one slip; return what the command got wrong."""
-    try:
-        slip.prepare(place.home)
-        return list(
-            _observed(program, words, place, slip.codes, slip.says, slip.leaves, bound=slip.bound)
-        )
-    finally:
-        place.kept.put_back()
+    """Make one slip, once as a person and once as a machine; return what the command got wrong."""
+    wrong: list[str] = []
+    for as_json in (False, True):
+        try:
+            slip.prepare(place.home)
+            wrong += _observed(
+                program,
+                words,
+                place,
+                slip.codes,
+                slip.says,
+                slip.leaves,
+                bound=slip.bound,
+                as_json=as_json,
+            )
+        finally:
+            place.kept.put_back()
+    return wrong
 
 
 def _observed(
@@ -334,9 +349,10 @@ def _observed(
     leaves: Sequence[str],
     *,
     bound: bool,
+    as_json: bool,
 ) -> Iterator[str]:
     before = place.kept.eye.look(place.home)
-    yield from faults(program, words, place, codes, says, bound=bound)
+    yield from faults(program, words, place, codes, says, bound=bound, as_json=as_json)
     left = [
         name
         for name in changes(before, place.kept.eye.look(place.home))

@@ -93,6 +93,7 @@ DAMAGES: Final = (
     Damage("deep objects", "content", _JSON, lambda _: b'{"a":' * DEEP),
     Damage("a key twice", "content", _JSON, _key_twice),
     Damage("wrong type", "content", _JSON, lambda _: b'[{"a":1}]'),
+    Damage("an empty object", "content", _JSON, lambda _: b"{}"),
     Damage("an unknown field", "content", _JSON, lambda d: d.replace(b"{", b'{"zz":1,', 1)),
     Damage("a fraction", "content", _JSON, lambda _: b'{"a":1e400}'),
     Damage("deep lists", "content", _TOML, lambda data: b"a = " + b"[" * DEEP + b"\n" + data),
@@ -132,7 +133,7 @@ def damaged(path: Path, damage: Damage, *, limit: int, aside: Path) -> Iterator[
     good = path.read_bytes() if path.is_file() else b""
     path.rename(aside)
     try:
-        _stand(path, damage, good, aside.stat().st_mode, limit)
+        _stand(path, damage, good, aside.lstat().st_mode, limit)
         yield
     finally:
         remove(path)

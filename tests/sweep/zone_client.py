@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -45,35 +45,53 @@ PROGRAM: Final = Program(
 
 
 def place(beside: Path) -> Place:
-    """A gateway that was asked to update, and waits until now is safe."""
+    """Three gateways: one waits until now is safe, one has just rebooted, one was confirmed."""
     world = World(beside, Clock(datetime.now(UTC).replace(microsecond=0)))
     web = Web(world.store)
     web.__enter__()
-    home = beside / "gateway"
-    bed = Bed(home, world, web)
-    config = bed.write_config()
-    bed.power_on()
+    home = beside / "gateways"
+    beds = [Bed(home / name, world, web) for name in ("waits", "rebooted", "confirmed")]
+    configs = [str(bed.write_config()) for bed in beds]
     world.roll_out(world.release("1.0.0", b"release one " * 500))
-    text = config.read_text().replace(web.url, "https://127.0.0.1:9")
-    (home / "tls.toml").write_text(f'ca_file = "ca.pem"\n{text}')
-    (home / "ca.pem").write_text("no certificate\n")
-    values = {"config": str(config), "tls": str(home / "tls.toml")}
+    waits, *others = beds
+    text = Path(configs[0]).read_text().replace("http://", "https://")
+    (waits.home / "tls.toml").write_text(f'ca_file = "ca.pem"\n{text}')
+    (waits.home / "ca.pem").write_text("no certificate\n")
+    names = ("config", "rebooted", "confirmed", "tls")
+    values = dict(zip(names, [*configs, str(waits.home / "tls.toml")], strict=True))
     made = prepared(home, values, close=lambda: web.__exit__(None, None, None))
-    bed.script("interlock.d/10-idle", "exit 1")
-    waiting = run(PROGRAM, ["update", "--config", str(config)], made)
-    assert waiting.code == 10, waiting
+    waits.script("interlock.d/10-idle", "exit 1")
+    for bed, config, code in zip(beds, configs, (10, 0, 0), strict=True):
+        bed.power_on()
+        done = run(PROGRAM, ["update", "--config", config], made)
+        assert done.code == code, done
+    for bed in others:
+        bed.power_on()
+    done = run(PROGRAM, ["confirm", "--config", configs[2]], made)
+    assert done.code == 0, done
     made.keep()
     return made
 
 
 SAFE: Final[Codes] = frozenset({0, 10})
-STATE: Final = ("state/*",)
+STATE: Final = ("*/state/*",)
 
-MENDED: Final[Rule] = {"absent": SAFE, "content": SAFE, "access": SAFE | TRANSIENT}
+ANY: Final[Codes] = SAFE | REFUSED | TRANSIENT
+MENDED: Final[Rule] = {
+    "absent": SAFE | TRANSIENT,
+    "content": SAFE,
+    "access": SAFE | TRANSIENT,
+}
 """What may be lost: it is fetched again, or the disk's fault is said."""
+TRUSTED: Final[Rule] = {
+    "absent": SAFE | TRANSIENT,
+    "content": SAFE | REFUSED,
+    "access": SAFE | TRANSIENT,
+}
+"""As that, and what was signed and is spelled otherwise now is refused until its next version."""
 EVIDENCE: Final[Rule] = {
     "missing": SAFE | REFUSED,
-    "absent": REFUSED,
+    "absent": ANY,
     "content": REFUSED,
     "an unknown field": SAFE | REFUSED,
     "a key twice": SAFE | REFUSED,
@@ -81,75 +99,77 @@ EVIDENCE: Final[Rule] = {
 }
 """What must not be lost: damaged, it is left to a person. (Records are lenient about fields that
 they do not know, and believed by their checksum.)"""
-ROOT: Final[Rule] = {"absent": USAGE, "content": USAGE, "access": TRANSIENT}
+RESULT: Final[Rule] = {"absent": ANY | USAGE, "content": SAFE | REFUSED, "access": TRANSIENT}
+PLACE: Final[Rule] = {"missing": ANY, "absent": REFUSED, "access": ANY}
 
-CONFIG: Final = Input("gateway.toml", Kind.TOML, WRITTEN)
-MEMORY: Final = Input("state/memory.json", Kind.JSON, EVIDENCE, MAX_RECORD, leaves=STATE)
-JOURNAL: Final = Input("state/journal.json", Kind.JSON, EVIDENCE, MAX_RECORD, leaves=STATE)
+CONFIG: Final = Input("waits/gateway.toml", Kind.TOML, WRITTEN)
+MEMORY: Final = Input("waits/state/memory.json", Kind.JSON, EVIDENCE, MAX_RECORD, leaves=STATE)
+JOURNAL: Final = Input("waits/state/journal.json", Kind.JSON, EVIDENCE, MAX_RECORD, leaves=STATE)
 BOOT: Final = Input(
-    "boot/boot-0.json", Kind.JSON, MENDED, MAX_RECORD, leaves=("boot/*", "booted", *STATE)
+    "waits/boot/boot-0.json", Kind.JSON, MENDED, MAX_RECORD, leaves=("waits/boot/*", "waits/booted", *STATE)
 )
 BOOTED: Final = Input(
-    "booted",
+    "waits/booted",
     Kind.TEXT,
-    {"absent": USAGE | SAFE, "content": USAGE | SAFE, "access": TRANSIENT},
+    {"absent": USAGE | SAFE, "content": USAGE | SAFE, "access": SAFE | TRANSIENT},
     64,
     leaves=STATE,
 )
 DECISION: Final = Input(
-    "state/decisions/0000000002.json",
-    Kind.JSON,
-    {"absent": SAFE | USAGE, "content": SAFE | REFUSED, "access": TRANSIENT},
-    MAX_RECORD,
-    leaves=STATE,
+    "waits/state/decisions/0000000002.json", Kind.JSON, RESULT, MAX_RECORD, leaves=STATE
 )
-CACHES: Final = tuple(
-    Input(f"state/{name}", Kind.JSON, MENDED, limit, leaves=STATE)
-    for name, limit in (
-        ("bundle.json", MAX_BUNDLE),
-        ("seen.json", MAX_RECORD),
-        ("roster.json", MAX_ROSTER),
-        *(
-            (f"trusted/{file}.json", 5_000_000)
-            for file in (
-                "image/timestamp",
-                "image/targets",
-                "image/ward-gateway",
-                "image/root_history/1.root",
-                "director/wards/snapshot",
-            )
-        ),
-    )
+SEEN: Final = Input("waits/state/seen.json", Kind.JSON, MENDED, MAX_RECORD, leaves=STATE)
+CACHES: Final = (
+    SEEN,
+    Input("waits/state/bundle.json", Kind.JSON, MENDED, MAX_BUNDLE, leaves=STATE),
+    Input("waits/state/roster.json", Kind.JSON, MENDED, MAX_ROSTER, leaves=STATE),
+    *(
+        Input(f"waits/state/trusted/{file}.json", Kind.JSON, TRUSTED, limit, ("trusted",), STATE)
+        for file, limit in (
+            ("image/timestamp", 16_384),
+            ("image/ward-gateway", 5_000_000),
+            ("image/root_history/1.root", 512_000),
+            ("director/wards/snapshot", 2_000_000),
+        )
+    ),
 )
 ROOTS: Final = (
-    Input("image.root.json", Kind.JSON, ROOT, 512_000, leaves=STATE),
-    Input("director.root.json", Kind.JSON, ROOT, 512_000, leaves=STATE),
+    Input("waits/image.root.json", Kind.JSON, WRITTEN, 512_000, leaves=STATE),
+    Input("waits/director.root.json", Kind.JSON, WRITTEN, 512_000, leaves=STATE),
 )
-DIRECTORIES: Final = (
-    Input("state", Kind.DIRECTORY, {"missing": SAFE, "absent": REFUSED, "access": TRANSIENT},
-          leaves=("state", *STATE, "slots/b", "boot/*")),
-    Input("state/decisions", Kind.DIRECTORY,
-          {"missing": SAFE, "absent": REFUSED, "access": TRANSIENT}, leaves=STATE),
-    Input("state/trusted", Kind.DIRECTORY,
-          {"missing": SAFE, "absent": REFUSED, "access": TRANSIENT | SAFE}, leaves=STATE),
-)  # fmt: skip
+DIRECTORIES: Final = tuple(
+    Input(path, Kind.DIRECTORY, PLACE, says=("state",), leaves=("waits/state", *STATE, "waits/slots/b"))
+    for path in ("waits/state", "waits/state/decisions", "waits/state/trusted")
+)
 
 BASE: Final = ("--config", "{config}")
+
+
+def _of(gateway: str, *inputs: Input) -> tuple[Input, ...]:
+    """The same of another gateway, where more may be done with them."""
+    return tuple(
+        replace(
+            one,
+            path=one.path.replace("waits", gateway),
+            leaves=(*STATE, f"{gateway}/boot/*", f"{gateway}/rebooting") if one.leaves else (),
+        )
+        for one in inputs
+    )
 
 
 def _read_only(*names: str) -> Any:
     def prepare(home: Path) -> None:
         for name in names:
-            (home / name).chmod(0o555)
+            (home / "waits" / name).chmod(0o555)
 
     return prepare
 
 
 def _fresh(home: Path) -> None:
     """As if nothing had been written yet, and now were safe."""
-    (home / "state" / "journal.json").unlink()
-    (home / "slots" / "b").unlink()
-    (home / "interlock.d" / "10-idle").write_text("#!/bin/sh\nexit 0\n")
+    (home / "waits" / "state" / "journal.json").unlink()
+    (home / "waits" / "slots" / "b").unlink()
+    (home / "waits" / "interlock.d" / "10-idle").write_text("#!/bin/sh\nexit 0\n")
 
 
 SLIPS: Final = (
@@ -166,7 +186,7 @@ def traversing(key: str, value: str = "../../outside") -> Slip:
     """A setting that tries to leave its place."""
 
     def prepare(home: Path) -> None:
-        config = home / "gateway.toml"
+        config = home / "waits" / "gateway.toml"
         lines = [line for line in config.read_text().splitlines() if not line.startswith(key)]
         config.write_text(f'{key} = "{value}"\n' + "\n".join(lines) + "\n")
 
@@ -183,53 +203,59 @@ NETWORK: Final = (
     Slip("a CA file that holds no certificate", TRANSIENT | USAGE, ("ca.pem",),
          ("--config", "{tls}"), leaves=STATE),
     Slip("a CA file that is missing", TRANSIENT | USAGE, ("ca.pem",),
-         ("--config", "{tls}"), lambda home: (home / "ca.pem").unlink(), leaves=STATE),
+         ("--config", "{tls}"), lambda home: (home / "waits" / "ca.pem").unlink(), leaves=STATE),
     Slip("a CA file that may not be read", TRANSIENT | USAGE, ("ca.pem",),
-         ("--config", "{tls}"), lambda home: (home / "ca.pem").chmod(0), bound=True, leaves=STATE),
+         ("--config", "{tls}"), lambda home: (home / "waits" / "ca.pem").chmod(0), bound=True, leaves=STATE),
     Slip("a CA file that is a directory", TRANSIENT | USAGE, ("ca.pem",),
          ("--config", "{tls}"),
-         lambda home: ((home / "ca.pem").unlink(), (home / "ca.pem").mkdir())[1], leaves=STATE),
+         lambda home: ((home / "waits" / "ca.pem").unlink(), (home / "waits" / "ca.pem").mkdir())[1], leaves=STATE),
     Slip("a state directory that may not be written", TRANSIENT, ("state",),
-         prepare=_read_only("state"), bound=True, leaves=("state/lock",)),
+         prepare=_read_only("state"), bound=True, leaves=("waits/state/lock",)),
     Slip("a lock that is a directory", TRANSIENT, ("lock",),
          prepare=lambda home: (
-             (home / "state" / "lock").unlink(), (home / "state" / "lock").mkdir()
+             (home / "waits" / "state" / "lock").unlink(), (home / "waits" / "state" / "lock").mkdir()
          )[1]),
     Slip("a lock that leads elsewhere", TRANSIENT, ("lock",),
          prepare=lambda home: (
-             (home / "state" / "lock").unlink(), (home / "state" / "lock").symlink_to("../booted")
+             (home / "waits" / "state" / "lock").unlink(), (home / "waits" / "state" / "lock").symlink_to("../booted")
          )[1]),
 )  # fmt: skip
 
 READS: Final = (CONFIG, MEMORY, JOURNAL, BOOT, BOOTED)
-DECIDES: Final = (*READS, *ROOTS, *CACHES, *DIRECTORIES)
+LOADER: Final = (
+    replace(
+        CONFIG,
+        without={
+            name: "a mistake elsewhere in the file must not keep the machine from booting"
+            for name in ("wrong type", "an unknown key")
+        },
+    ),
+    BOOT,
+    replace(BOOTED, rule=MENDED, leaves=("waits/booted", "waits/boot/*")),
+)
 
 TABLE: Final[dict[str, tuple[Entry, ...]]] = {
     "sample": (Entry(),),
-    "boot-select": (
-        Entry(
-            BASE,
-            makes=("boot/*", "booted"),
-            inputs=(CONFIG, BOOT, Input("booted", Kind.TEXT, MENDED, 64, leaves=("booted",))),
-            slips=SLIPS,
-        ),
-    ),
-    "status": (Entry(BASE, inputs=(*READS, DECISION, *CACHES), slips=(*SLIPS, *NAMES)),),
+    "boot-select": (Entry(BASE, makes=("waits/boot/*", "waits/booted"), inputs=LOADER, slips=SLIPS),),
+    "status": (Entry(BASE, inputs=(*READS, DECISION, SEEN), slips=(*SLIPS, *NAMES)),),
     "check": (
         Entry(
-            BASE, makes=STATE, inputs=(*DECIDES, DECISION), slips=(*SLIPS, *NETWORK, *NAMES)
+            BASE,
+            makes=STATE,
+            inputs=(*READS, DECISION, *ROOTS, *CACHES, *DIRECTORIES),
+            slips=(*SLIPS, *NETWORK),
         ),
     ),
     "explain": (
-        Entry(BASE, good=10, makes=STATE, inputs=DECIDES, slips=SLIPS),
-        Entry((*BASE, "--last"), inputs=(CONFIG, DECISION), slips=SLIPS),
+        Entry(BASE, good=10, makes=STATE, inputs=(CONFIG, MEMORY, JOURNAL), slips=SLIPS),
+        Entry((*BASE, "--last"), inputs=(CONFIG, DECISION)),
     ),
     "update": (
         Entry(
             BASE,
             good=10,
             makes=STATE,
-            inputs=(*DECIDES, DECISION),
+            inputs=(CONFIG, MEMORY, JOURNAL, *ROOTS),
             slips=(
                 *SLIPS,
                 *NETWORK,
@@ -239,7 +265,7 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
                     ("slots",),
                     prepare=lambda home: (_fresh(home), _read_only("slots")(home))[1],
                     bound=True,
-                    leaves=(*STATE, "boot/*"),
+                    leaves=(*STATE, "waits/boot/*"),
                 ),
                 Slip(
                     "a boot environment that may not be written",
@@ -247,11 +273,34 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
                     ("boot",),
                     prepare=lambda home: (_fresh(home), _read_only("boot")(home))[1],
                     bound=True,
-                    leaves=STATE,
+                    leaves=(*STATE, "waits/slots/b"),
                 ),
             ),
         ),
     ),
-    "confirm": (Entry(BASE, makes=STATE, inputs=(*READS, *DIRECTORIES), slips=SLIPS),),
-    "rollback": (Entry(BASE, good=20, makes=STATE, inputs=(*READS, *DIRECTORIES), slips=SLIPS),),
+    "confirm": (
+        Entry(BASE, makes=STATE, inputs=(CONFIG, JOURNAL, BOOT, BOOTED), slips=SLIPS),
+        Entry(
+            ("--config", "{rebooted}"),
+            makes=("rebooted/state/*", "rebooted/boot/*"),
+            inputs=_of("rebooted", MEMORY, JOURNAL, BOOT, BOOTED),
+            slips=(
+                Slip(
+                    "a state directory that may not be written",
+                    TRANSIENT,
+                    ("state",),
+                    prepare=lambda home: (home / "rebooted" / "state").chmod(0o555),
+                    bound=True,
+                ),
+            ),
+        ),
+    ),
+    "rollback": (
+        Entry(
+            ("--config", "{confirmed}"),
+            makes=("confirmed/state/*", "confirmed/boot/*", "confirmed/rebooting"),
+            inputs=_of("confirmed", CONFIG, MEMORY, JOURNAL, BOOT, BOOTED),
+            slips=SLIPS,
+        ),
+    ),
 }

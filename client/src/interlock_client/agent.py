@@ -13,8 +13,11 @@ Rules (``architecture.md``, section 5; the states and their order are in ``journ
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
+
+import msgspec
 
 from interlock_client import check, transfer
 from interlock_client.confirm import PENDING, fell_back, settle_fallback, unexpected_slot
@@ -25,8 +28,9 @@ from interlock_client.judge import Judgement, again, judge
 from interlock_client.memory import Content
 from interlock_client.outcome import DEFERRED, NOTHING_TO_DO, Outcome
 from interlock_client.state import exclusive
+from interlock_client.telling import now, told
 from interlock_client.transfer import Pace, Wanted
-from interlock_core.errors import Exit, InterlockError, TransientError
+from interlock_core.errors import Exit, InterlockError, RefusedError, TransientError
 from interlock_core.facts import Grant, Phase, Reason
 
 REBOOTING: Final = "rebooting"
@@ -39,7 +43,7 @@ def update(context: Context) -> Outcome:
         InterlockError: of the family that says what to do.
     """
     with context.state.lock():
-        outcome = _update(context)
+        outcome = told(context, lambda: _update(context))
     more = {**outcome.more, "requests": context.servers.requests}
     return Outcome(outcome.outcome, outcome.reason, outcome.detail, outcome.exit_code, more)
 
@@ -78,7 +82,7 @@ def recover(context: Context, journal: Journal, standing: Standing) -> Journal:
 
 def _update(context: Context) -> Outcome:
     journal = recover(context, context.journal(), context.installer.standing())
-    polled = check.ask(context)
+    polled = context.poll()
     outcome = check.settled(context, polled)
     if outcome is not None:
         return outcome
@@ -105,7 +109,7 @@ def _update(context: Context) -> Outcome:
         return _wait(context, journal, refusal, early.at)
     if journal.state is State.WRITTEN:
         journal = context.note(journal.at(State.WAITING))
-    journal = context.note(journal.at(State.LAST_MOMENT))
+    journal = context.note(journal.at(State.LAST_MOMENT, fault=None))
     try:
         with exclusive(context.settings.lease, "Clinical software holds the lease", mode=0o644):
             return _last_moment(context, journal)
@@ -131,14 +135,24 @@ def _written(context: Context, journal: Journal, judgement: Judgement) -> Journa
     context.remember(context.memory().holding(slot, None))
     believed = judgement.believed
     others = [server for server in context.servers.each if server is not believed.server]
-    transfer.into_slot(
-        Wanted(target.path, believed.facts.trusted.image_targets[target.path]),
-        [believed.server, *others],
-        context.installer,
-        pace=Pace(context.settings.rate_limit_bytes_per_second),
-        progress=context.progress,
-    )
-    return context.note(journal.at(State.WRITTEN, written=holds))
+    try:
+        transfer.into_slot(
+            Wanted(target.path, believed.facts.trusted.image_targets[target.path]),
+            [believed.server, *others],
+            context.installer,
+            pace=Pace(context.settings.rate_limit_bytes_per_second),
+            progress=context.progress,
+        )
+    except (RefusedError, TransientError) as e:
+        _fault(context, journal, e)
+        raise
+    return context.note(journal.at(State.WRITTEN, written=holds, fault=None))
+
+
+def _fault(context: Context, journal: Journal, error: InterlockError) -> None:
+    """Keep what ended this try, to be told; a disk that fails at that too changes nothing."""
+    with suppress(TransientError):
+        context.note(msgspec.structs.replace(journal, fault=error.reason))
 
 
 def _last_moment(context: Context, journal: Journal) -> Outcome:
@@ -148,7 +162,7 @@ def _last_moment(context: Context, journal: Journal) -> Outcome:
         _remember_present(context)
         judgement = judge(
             context,
-            check.ask(context),
+            context.poll(),
             Phase.INSTALL,
             slot_sha256=lambda: context.installer.read_back(slot, length),
             ask=True,
@@ -163,27 +177,31 @@ def _last_moment(context: Context, journal: Journal) -> Outcome:
         return _wait(context, journal, refusal, judgement.at)
     attempt = _attempt(context, journal, judgement)
     journal = context.note(journal.at(State.REBOOTING, attempt=attempt))
-    try:
-        context.installer.arm()
-        final = again(
-            context,
-            judgement.believed,
-            context.memory(),
-            Phase.REBOOT,
-            slot_sha256=judgement.slot_sha256,
-            ask=True,
-        )
-        refusal = final.refusal()
-        if refusal is None:
-            context.reboot()
-    except BaseException:
-        # Also when a person interrupts: nothing stays armed that did not go all the way.
-        context.installer.disarm()
-        context.note(journal.at(State.WAITING))
-        raise
-    if refusal is not None:
-        context.installer.disarm()
-        return _wait(context, journal, refusal, final.at)
+    # A shutdown that the reboot command brings about must not be taken for a wish to stop here.
+    with context.uninterrupted():
+        try:
+            context.installer.arm()
+            final = again(
+                context,
+                judgement.believed,
+                context.memory(),
+                Phase.REBOOT,
+                slot_sha256=judgement.slot_sha256,
+                ask=True,
+            )
+            refusal = final.refusal()
+            if refusal is None:
+                now(context)
+                context.reboot()
+        except BaseException as e:
+            # Also when a person interrupts: nothing stays armed that did not go all the way.
+            context.installer.disarm()
+            fault = e.reason if isinstance(e, InterlockError) else None
+            context.note(journal.at(State.WAITING, fault=fault))
+            raise
+        if refusal is not None:
+            context.installer.disarm()
+            return _wait(context, journal, refusal, final.at)
     return Outcome(
         REBOOTING,
         "granted",

@@ -106,10 +106,10 @@ def _facts(
     memory: Memory,
     now: datetime,
 ) -> Facts:
-    settings, state = context.settings, context.state
+    state, cohort = context.state, context.place(memory).cohort
     fetcher = BundleFetcher(server, bundle)
-    with trust.refreshed(state, server, fetcher, roots, settings.cohort, now) as both:
-        facts = reading.read(settings, state, both, memory)
+    with trust.refreshed(state, server, fetcher, roots, cohort, now) as both:
+        facts = reading.read(context.settings, cohort, state, both, memory)
         scratch.adopt(state, both.tree)
     if facts.new_roster is not None:
         durable.replace(state.roster, facts.new_roster, mode=0o600)

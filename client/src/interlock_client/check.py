@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import msgspec
 
-from interlock_client import poll
 from interlock_client.context import Context, running
 from interlock_client.journal import State
 from interlock_client.outcome import NOTHING_TO_DO, Outcome
 from interlock_client.poll import Polled
+from interlock_client.telling import told
 from interlock_core.errors import Exit
 
 _AT_REST = frozenset({State.IDLE, State.CONFIRMED, State.ROLLED_BACK})
@@ -29,19 +29,15 @@ def check(context: Context) -> Outcome:
         InterlockError: of the family that says what to do.
     """
     with context.state.lock():
-        polled = ask(context)
-        outcome = settled(context, polled) or _decided(context, polled)
+        # It ends no attempt, so that nothing has to be told before.
+        outcome = told(context, lambda: _check(context), ends=False)
     more = {**outcome.more, "requests": context.servers.requests}
     return Outcome(outcome.outcome, outcome.reason, outcome.detail, outcome.exit_code, more)
 
 
-def ask(context: Context) -> Polled:
-    """Poll the servers in order.
-
-    Raises:
-        TransientError: ``network``: none can be reached.
-    """
-    return poll.ask(context.servers, context.settings.cohort, context.state)
+def _check(context: Context) -> Outcome:
+    polled = context.poll()
+    return settled(context, polled) or _decided(context, polled)
 
 
 def settled(context: Context, polled: Polled) -> Outcome | None:
@@ -60,6 +56,7 @@ def settled(context: Context, polled: Polled) -> Outcome | None:
         config=context.settings.digest(),
         booted=booted,
         running=present.sha256 if present else None,
+        enrolment=context.place(memory).enrolment,
         now=now,
     )
     if not holds:

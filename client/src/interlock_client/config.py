@@ -200,7 +200,10 @@ def _parse(path: Path) -> dict[str, Any]:
         raise ConfigurationError(str(e)) from e
     except UnicodeDecodeError as e:
         raise ConfigurationError(f"{path} is not UTF-8 (byte {e.start}).") from e
-    except tomllib.TOMLDecodeError as e:
+    except RecursionError as e:
+        raise ConfigurationError(f"{path} is nested too deeply.") from e
+    except ValueError as e:
+        # tomllib's own error, or an integer of more digits than Python reads.
         raise ConfigurationError(f"{path} is not TOML: {e}.") from e
 
 

@@ -20,6 +20,9 @@ from interlock_client.install import Standing
 from interlock_client.journal import Attempt, Ended, Journal, State
 from interlock_client.memory import Content
 from interlock_client.outcome import NOTHING_TO_DO, Outcome
+from interlock_client.probes import Verdict
+from interlock_client.sealed import Checked
+from interlock_client.telling import now, told
 from interlock_core.errors import Exit, RefusedError, TransientError
 
 CONFIRMED: Final = "confirmed"
@@ -36,14 +39,7 @@ def confirm(context: Context) -> Outcome:
         ConfigurationError: ``booted_unknown``.
     """
     with context.state.lock():
-        journal = context.journal()
-        standing = context.installer.standing()
-        attempt = journal.attempt
-        if journal.state not in PENDING or attempt is None:
-            return _at_rest(standing)
-        if standing.booted == attempt.slot:
-            return _judge(context, journal, attempt, standing)
-        return _booted_the_old(context, journal, attempt, standing)
+        return told(context, lambda: _confirm(context))
 
 
 def fell_back(journal: Journal, attempt: Attempt, standing: Standing) -> bool:
@@ -76,7 +72,12 @@ def settle_fallback(context: Context, journal: Journal, attempt: Attempt) -> Jou
 
 
 def roll_back(
-    context: Context, journal: Journal, attempt: Attempt, reason: str, detail: str
+    context: Context,
+    journal: Journal,
+    attempt: Attempt,
+    reason: str,
+    detail: str,
+    verdict: Verdict | None = None,
 ) -> Outcome:
     """Give up new firmware that was not committed, and boot the old one.
 
@@ -84,12 +85,25 @@ def roll_back(
         TransientError: the disk did not do it.
     """
     context.installer.disarm()
-    _record_rollback(context, journal, attempt, reason, detail)
+    _record_rollback(context, journal, attempt, reason, detail, verdict)
+    now(context)
     try:
-        context.reboot()
+        with context.uninterrupted():
+            context.reboot()
     except TransientError as e:
         detail = f"{detail} {e} The old firmware runs after the next boot."
     return Outcome(ROLLED_BACK, reason, detail, Exit.ROLLED_BACK, _more(attempt))
+
+
+def _confirm(context: Context) -> Outcome:
+    journal = context.journal()
+    standing = context.installer.standing()
+    attempt = journal.attempt
+    if journal.state not in PENDING or attempt is None:
+        return _at_rest(standing)
+    if standing.booted == attempt.slot:
+        return _judge(context, journal, attempt, standing)
+    return _booted_the_old(context, journal, attempt, standing)
 
 
 def _at_rest(standing: Standing) -> Outcome:
@@ -147,12 +161,23 @@ def _judge(context: Context, journal: Journal, attempt: Attempt, standing: Stand
     verdict = context.ask_health()
     if not verdict.passed:
         return roll_back(
-            context, journal, attempt, "health_check_failed", f"New firmware: {verdict.detail}."
+            context,
+            journal,
+            attempt,
+            "health_check_failed",
+            f"New firmware: {verdict.detail}.",
+            verdict,
         )
-    return _commit(context, journal, attempt, verdict.detail)
+    return _commit(context, journal, attempt, verdict.detail, verdict)
 
 
-def _commit(context: Context, journal: Journal, attempt: Attempt, why: str) -> Outcome:
+def _commit(
+    context: Context,
+    journal: Journal,
+    attempt: Attempt,
+    why: str,
+    verdict: Verdict | None = None,
+) -> Outcome:
     context.installer.commit(attempt.slot)
     memory = context.memory()
     content = Content(
@@ -172,19 +197,30 @@ def _commit(context: Context, journal: Journal, attempt: Attempt, why: str) -> O
         )
     )
     detail = f"{attempt.path} is confirmed in slot {attempt.slot} ({why})."
-    _end(context, journal, attempt, State.CONFIRMED, "healthy", detail)
+    _end(context, journal, attempt, State.CONFIRMED, "healthy", detail, verdict)
     return Outcome(CONFIRMED, "healthy", detail, Exit.DONE, _more(attempt))
 
 
 def _record_rollback(
-    context: Context, journal: Journal, attempt: Attempt, reason: str, detail: str
+    context: Context,
+    journal: Journal,
+    attempt: Attempt,
+    reason: str,
+    detail: str,
+    verdict: Verdict | None = None,
 ) -> Journal:
     context.remember(context.memory().having_rolled_back(attempt.order, attempt.sha256))
-    return _end(context, journal, attempt, State.ROLLED_BACK, reason, detail)
+    return _end(context, journal, attempt, State.ROLLED_BACK, reason, detail, verdict)
 
 
 def _end(
-    context: Context, journal: Journal, attempt: Attempt, state: State, reason: str, detail: str
+    context: Context,
+    journal: Journal,
+    attempt: Attempt,
+    state: State,
+    reason: str,
+    detail: str,
+    verdict: Verdict | None,
 ) -> Journal:
     memory = context.memory()
     ended = Ended(
@@ -194,8 +230,14 @@ def _end(
         order=attempt.order,
         sha256=attempt.sha256,
         at=context.times.decision_time(memory.clock_floor, memory.last),
+        health=tuple(
+            Checked(name=probe.name, passed=probe.passed)
+            for probe in (verdict.probes if verdict is not None else ())
+        ),
     )
-    return context.note(journal.at(state, attempt=None, written=None, deferral=None, ended=ended))
+    return context.note(
+        journal.at(state, attempt=None, written=None, deferral=None, ended=ended, fault=None)
+    )
 
 
 def _more(attempt: Attempt) -> dict[str, object]:

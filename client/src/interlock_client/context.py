@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,14 +18,15 @@ from interlock_client.config import Settings
 from interlock_client.install import Installer
 from interlock_client.install.slots import SlotInstaller
 from interlock_client.journal import Decisions, Journal
-from interlock_client.memory import Content, Memory
+from interlock_client.memory import Assigned, Content, Memory
 from interlock_client.probes import Verdict
 from interlock_client.state import StateDir
 from interlock_client.times import Times
 from interlock_core import durable
-from interlock_core.errors import TransientError
+from interlock_core.errors import ConfigurationError, RefusedError, TransientError, WireError
 
 if TYPE_CHECKING:
+    from interlock_client.poll import Polled
     from interlock_client.servers import Limits, Servers
 
 REBOOT_SECONDS: Final = 60
@@ -38,6 +40,23 @@ def _quiet(_done: int, _whole: int) -> None:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where this gateway belongs.
+
+    Attributes:
+        enrolment: id of the enrolment in force, None if there is none that can be read.
+        cohort: whose director it obeys.
+        seq: of the last assignment that it obeyed under this enrolment, 0 before the first.
+        assigned: the assignment by which it is in its cohort; None if it is as configured.
+    """
+
+    enrolment: str | None
+    cohort: str
+    seq: int
+    assigned: Assigned | None
+
+
+@dataclass(frozen=True)
 class Context:
     """One gateway.
 
@@ -45,6 +64,7 @@ class Context:
         times: its clocks.
         progress: told about downloads.
         limits: how long the network may take; None for the usual.
+        uninterrupted: surrounds what no signal may break off, from arming to the reboot command.
     """
 
     settings: Settings
@@ -53,6 +73,7 @@ class Context:
     times: Times = field(default_factory=Times)
     progress: Progress = _quiet
     limits: Limits | None = None
+    uninterrupted: Callable[[], AbstractContextManager[object]] = nullcontext
 
     @cached_property
     def servers(self) -> Servers:
@@ -89,6 +110,44 @@ class Context:
         memory.save(self.state.memory, changed)
         return changed
 
+    def place(self, memory_: Memory) -> Place:
+        """Where this gateway belongs, by its configuration or by the assignment obeyed last.
+
+        An assignment counts under the enrolment that it names and no other, and a configuration
+        that names another cohort than it did then wins. An identity that is damaged moves nothing:
+        it is said where it is needed, and what this gateway installs does not wait for it.
+
+        Raises:
+            TransientError: the identity cannot be read.
+        """
+        known = memory_.assigned
+        present = self._enrolment()
+        seq = known.seq if known is not None and known.enrolment == present else 0
+        moved = (
+            known is not None
+            and known.configured == self.settings.cohort
+            and (present is None or known.enrolment == present)
+        )
+        if known is None or not moved:
+            return Place(present, self.settings.cohort, seq, None)
+        return Place(present, known.cohort, seq, known)
+
+    @property
+    def enrolled(self) -> bool:
+        """Whether an enrolment is in force here; it may be damaged all the same."""
+        return self.state.identity.is_symlink()
+
+    def _enrolment(self) -> str | None:
+        if not self.enrolled:
+            return None
+        from interlock_client import identity  # noqa: PLC0415  # most of a check does without
+
+        try:
+            known = identity.load_in_force(self.state)
+        except RefusedError:
+            return None
+        return known.enrolment if known is not None else None
+
     def journal(self) -> Journal:
         """Where the agent stands; see ``journal.load``."""
         return journal.load(self.state.journal)
@@ -97,6 +156,18 @@ class Context:
         """Make the journal durable, and return it."""
         journal.save(self.state.journal, changed)
         return changed
+
+    def poll(self) -> Polled:
+        """Ask the servers what this gateway's cohort is to run.
+
+        Raises:
+            TransientError: ``network``: none can be reached.
+        """
+        from interlock_client import poll  # noqa: PLC0415  # as ``servers``
+
+        polled = poll.ask(self.servers, self.place(self.memory()).cohort, self.state)
+        poll.note_answer(self.state, self.times.clock())
+        return polled
 
     def decisions(self) -> Decisions:
         """The decisions made here."""
@@ -192,7 +263,20 @@ def embedded_root(path: Path, what: str) -> bytes:
     """The bytes of an embedded root.
 
     Raises:
+        ConfigurationError: it has not the form of one.
         NotFoundError: it is not there.
         TransientError: it cannot be read.
     """
-    return durable.read(path, limit=512_000, what=what)
+    # Most commands need no TUF.
+    from tuf.api.metadata import Root  # noqa: PLC0415
+
+    from interlock_core.tuf_metadata import parse_metadata  # noqa: PLC0415
+
+    try:
+        data = durable.read(path, limit=512_000, what=what)
+        parse_metadata(data, Root, what=f"{what} {path}")
+    except WireError as e:
+        raise ConfigurationError(
+            f"{str(e).rstrip('.')}. Put the file of the ceremony in its place."
+        ) from e
+    return data

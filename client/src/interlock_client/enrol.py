@@ -220,5 +220,3 @@ def _known(home: Home, asked: Identity, found: Enrolled) -> Outcome:
         "cohort": asked.cohort,
     }
     return Outcome(ENROLLED, found.state, detail, Exit.DONE, more)
-
-

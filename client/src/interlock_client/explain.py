@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from interlock_client import check, interlock
+import msgspec
+
+from interlock_client import interlock
 from interlock_client.context import Context
 from interlock_client.outcome import Outcome
 from interlock_client.status import deferral
@@ -27,7 +29,8 @@ def explain(context: Context) -> Outcome:
         journal = context.journal()
         slot = journal.written.sha256 if journal.written else None
         phase = Phase.INSTALL if slot else Phase.DOWNLOAD
-        judgement = judge(context, check.ask(context), phase, slot_sha256=slot, ask=bool(slot))
+        judgement = judge(context, context.poll(), phase, slot_sha256=slot, ask=bool(slot))
+    place = context.place(judgement.memory)
     outcome = judgement.refusal() or Outcome(
         "update_available", "granted", f"The {phase.value} is granted.", Exit.DONE, judgement.more()
     )
@@ -39,6 +42,9 @@ def explain(context: Context) -> Outcome:
         ],
         "deferral": deferral(journal.deferral, judgement.at),
         "interlock": interlock.mode(context.settings),
+        "cohort": place.cohort,
+        "configured_cohort": context.settings.cohort,
+        "assigned": None if place.assigned is None else msgspec.to_builtins(place.assigned),
     }
     return Outcome(
         outcome.outcome,

@@ -176,6 +176,26 @@ def save(path: Path, journal: Journal) -> None:
     durable.replace(path, seal(journal), mode=0o600)
 
 
+class _Verdict(Kept, frozen=True, kw_only=True):
+    outcome: str
+    reason: str
+
+
+class _Check(Kept, frozen=True, kw_only=True):
+    rule: str
+    passed: bool
+    detail: str
+
+
+class _Decided(Kept, frozen=True, kw_only=True):
+    """What everybody who shows a decision takes from its record."""
+
+    at: str
+    phase: str
+    verdict: _Verdict
+    checks: tuple[_Check, ...] = ()
+
+
 class Decisions:
     """The decisions made here, newest kept (rule 3).
 
@@ -214,7 +234,8 @@ class Decisions:
             return None
         try:
             entry: dict[str, Any] = msgspec.json.decode(self._read(numbers[-1]), type=dict)
-        except msgspec.DecodeError as e:
+            msgspec.convert(entry, _Decided)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
             raise WireError(f"The decision {self._path(numbers[-1])} is damaged: {e}.") from e
         return entry
 

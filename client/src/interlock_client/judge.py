@@ -6,13 +6,16 @@ Rules:
    anybody acts on its verdict.
 2. Every decision is recorded with everything that went into it; so is a refusal that came before
    anything could be decided.
-3. Only a decision that was reached is remembered as the last one. A clock that is far ahead makes
+3. A signed assignment is obeyed as soon as it is durable: the same command asks the new cohort's
+   director and decides again. What was decided for the old cohort counts for nothing then.
+4. Only a decision that was reached is remembered as the last one. A clock that is far ahead makes
    metadata look expired or the roster old, and nothing remains of that once it is right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,14 +24,17 @@ import msgspec
 
 from interlock_client import interlock, poll, scratch
 from interlock_client.believe import Believed, believe
-from interlock_client.context import Context, running
+from interlock_client.context import Context, Place, running
 from interlock_client.journal import Journal
-from interlock_client.memory import Memory, OrderFloor, RecordedStop
+from interlock_client.memory import Answered, Assigned, Memory, OrderFloor, RecordedStop
 from interlock_client.outcome import Outcome, of_exit
 from interlock_client.poll import Polled, Settled
+from interlock_client.probes import Verdict
+from interlock_client.sealed import Checked
 from interlock_core import facts
 from interlock_core.decide import MAX_ROSTER_AGE, decide
-from interlock_core.errors import RefusedError
+from interlock_core.directive import ProductDirective
+from interlock_core.errors import RefusedError, TransientError, WireError
 from interlock_core.facts import (
     Decision,
     Floors,
@@ -40,9 +46,12 @@ from interlock_core.facts import (
     Trusted,
     exit_of,
 )
-from interlock_core.order import Window
+from interlock_core.order import Assignment, Authorisation, Window
+from interlock_core.statement import open_statement
 
 HOLD_SHOWN = 200
+MAX_MOVES = 4
+"""How often one command follows assignments from cohort to cohort."""
 
 _TOO_LATE = frozenset({Reason.EXPIRED_METADATA, Reason.ROSTER_STALE})
 
@@ -83,7 +92,7 @@ class Judgement:
 
 
 def judge(context: Context, polled: Polled, phase: Phase, **asked: Any) -> Judgement:
-    """Believe and decide afresh.
+    """Believe and decide afresh, in the cohort to which this gateway is assigned by then (rule 3).
 
     Args:
         context: the gateway, locked.
@@ -93,12 +102,26 @@ def judge(context: Context, polled: Polled, phase: Phase, **asked: Any) -> Judge
 
     Raises:
         RefusedError: nothing could be believed; recorded (rule 2).
-        TransientError: ``network``, or the disk.
+        TransientError: ``network``, or the disk; ``moving``: assigned from cohort to cohort.
         ConfigurationError, NotFoundError: an embedded root is missing or wrong.
     """
+    for _ in range(MAX_MOVES + 1):
+        judgement = _judge(context, polled, phase, **asked)
+        if judgement.decision.moved is None:
+            return judgement
+        polled = context.poll()
+    raise TransientError(
+        f"This gateway was assigned to another cohort {MAX_MOVES + 1} times in a row: it goes on "
+        "at the next poll.",
+        reason="moving",
+    )
+
+
+def _judge(context: Context, polled: Polled, phase: Phase, **asked: Any) -> Judgement:
     memory = context.memory()
+    cohort = context.place(memory).cohort
     scratch.sweep(context.state)
-    polled = poll.restored(polled, context.settings.cohort, context.state)
+    polled = poll.restored(polled, cohort, context.state)
     now = context.times.decision_time(memory.clock_floor, memory.last)
     try:
         believed = believe(context, polled, memory, now)
@@ -109,7 +132,7 @@ def judge(context: Context, polled: Polled, phase: Phase, **asked: Any) -> Judge
     poll.note_trouble(context.state, None, now)
     judgement = again(context, believed, believed.facts.memory, phase, **asked)
     settled = _settled(context, judgement)
-    poll.keep(believed.polled, context.settings.cohort, settled, context.state)
+    poll.keep(believed.polled, cohort, settled, context.state)
     return judgement
 
 
@@ -138,18 +161,26 @@ def again(
     settings = context.settings
     found = slot_sha256() if callable(slot_sha256) else slot_sha256
     now = context.times.decision_time(memory.clock_floor, memory.last)
-    gateway = _gateway(context, memory, context.journal())
-    floor = memory.order_floor(settings.product, settings.cohort)
-    local = _local(context, now, slot_sha256=found, ask=ask)
-    floors = _floors(memory, floor, memory.stops(settings.product))
+    place = context.place(memory)
+    gateway = _gateway(context, memory, place, context.journal())
+    floor = memory.order_floor(settings.product, place.cohort)
+    answer = context.ask_interlock() if ask else None
+    local = _local(context, now, slot_sha256=found, answer=answer)
+    floors = _floors(memory, floor, memory.stops(settings.product), place.seq)
     decision = decide(phase, believed.facts.trusted, gateway, floors, local, now)
-    memory = context.remember(_learned(context, memory, decision, now))
+    memory = _learned(context, memory, place, decision, now)
+    memory = context.remember(_asked(memory, answer, now))
     verdict = decision.verdict
     _record(
         context,
         now,
         phase,
-        {"outcome": "refused", "reason": verdict.reason, "detail": verdict.detail}
+        {
+            "outcome": "refused",
+            "reason": verdict.reason,
+            "detail": verdict.detail,
+            "exit": int(exit_of(verdict.reason)),
+        }
         if isinstance(verdict, Refusal)
         else {"outcome": "granted", "reason": "granted", "detail": verdict.target.path},
         inputs=believed.facts.inputs,
@@ -159,18 +190,19 @@ def again(
         order=decision.order,
         wanted=decision.wanted,
         checks=decision.checks,
+        moved=decision.moved and {"id": decision.moved.id, "cohort": decision.moved.said.to_cohort},
     )
     return Judgement(decision, believed, memory, now, found)
 
 
-def _gateway(context: Context, memory: Memory, journal: Journal) -> facts.Gateway:
+def _gateway(context: Context, memory: Memory, place: Place, journal: Journal) -> facts.Gateway:
     settings = context.settings
     present = running(memory, journal, context.installer.booted())
     return facts.Gateway(
         fleet=settings.fleet,
         device=settings.device,
         product=settings.product,
-        cohort=settings.cohort,
+        cohort=place.cohort,
         hardware=settings.hardware,
         market=settings.market,
         site=settings.site,
@@ -180,22 +212,22 @@ def _gateway(context: Context, memory: Memory, journal: Journal) -> facts.Gatewa
         release_floor=memory.release_floor,
         rolled_back=frozenset((pair.order, pair.sha256) for pair in memory.rolled_back),
         spent_permits=frozenset(memory.spent_permits),
+        enrolment=place.enrolment,
+        cohort_patterns=settings.cohort_patterns,
     )
 
 
-def _local(context: Context, now: datetime, *, slot_sha256: str | None, ask: bool) -> Local:
+def _local(
+    context: Context, now: datetime, *, slot_sha256: str | None, answer: Verdict | None
+) -> Local:
     settings = context.settings
     standing = context.installer.standing()
     window = settings.window
-    answer = None
-    if ask:
-        verdict = context.ask_interlock()
-        answer = facts.InterlockAnswer(verdict.passed, verdict.detail)
     return Local(
         hold=_hold(context),
         window=Window(opens=window.opens, closes=window.closes) if window else None,
         utc_offset=context.times.utc_offset(now),
-        interlock=answer,
+        interlock=facts.InterlockAnswer(answer.passed, answer.detail) if answer else None,
         # What the slot holds now counts as free. With unconfirmed firmware running there is no
         # slot that may be written.
         free_bytes=context.installer.room() if standing.booted == standing.active else 0,
@@ -218,7 +250,9 @@ def _hold(context: Context) -> str | None:
     return "".join(c if c.isprintable() else "?" for c in text)[:HOLD_SHOWN] or "no reason given"
 
 
-def _floors(memory: Memory, floor: OrderFloor, stops: Iterable[RecordedStop]) -> Floors:
+def _floors(
+    memory: Memory, floor: OrderFloor, stops: Iterable[RecordedStop], assignment_seq: int
+) -> Floors:
     return Floors(
         roster_seq=memory.roster_seq,
         order_seq=floor.seq,
@@ -226,10 +260,13 @@ def _floors(memory: Memory, floor: OrderFloor, stops: Iterable[RecordedStop]) ->
         stops=tuple(
             KnownStop(stop.id, stop.order, stop.cohort, stop.site, stop.author) for stop in stops
         ),
+        assignment_seq=assignment_seq,
     )
 
 
-def _learned(context: Context, memory: Memory, decision: Decision, now: datetime) -> Memory:
+def _learned(
+    context: Context, memory: Memory, place: Place, decision: Decision, now: datetime
+) -> Memory:
     settings, floors, verdict = context.settings, decision.floors, decision.verdict
     too_late = isinstance(verdict, Refusal) and verdict.reason in _TOO_LATE
     floor = OrderFloor(
@@ -249,15 +286,43 @@ def _learned(context: Context, memory: Memory, decision: Decision, now: datetime
     return msgspec.structs.replace(
         memory,
         roster_seq=floors.roster_seq,
-        orders=memory.orders | {f"{settings.product}/{settings.cohort}": floor},
+        orders=memory.orders | {f"{settings.product}/{place.cohort}": floor},
         last=memory.last if too_late else context.times.remember(now),
+        assigned=_obeyed(context, place, decision) or memory.assigned,
+    )
+
+
+def _obeyed(context: Context, place: Place, decision: Decision) -> Assigned | None:
+    """The assignment to be obeyed from now on, with its number as the floor (rules 1 and 3)."""
+    if decision.moved is None or place.enrolment is None:
+        return None
+    said = decision.moved.said
+    return Assigned(
+        enrolment=place.enrolment,
+        seq=said.seq,
+        cohort=said.to_cohort,
+        configured=context.settings.cohort,
+        id=decision.moved.id,
+        by=said.author,
+        at=said.at,
+        reason=said.reason,
+    )
+
+
+def _asked(memory: Memory, answer: Verdict | None, now: datetime) -> Memory:
+    """With the clinical interlock's answer, for those who are told how safety is judged here."""
+    if answer is None:
+        return memory
+    checks = tuple(Checked(name=probe.name, passed=probe.passed) for probe in answer.probes)
+    return msgspec.structs.replace(
+        memory, interlock=Answered(at=now, clear=answer.passed, checks=checks)
     )
 
 
 def _settled(context: Context, judgement: Judgement) -> Settled | None:
     """What the same bytes need not be decided again for, and until when."""
     outcome = judgement.refusal()
-    if outcome is None or outcome.exit_code != 0:
+    if outcome is None or outcome.exit_code != 0 or judgement.decision.moved is not None:
         return None
     present = running(judgement.memory, context.journal(), context.installer.booted())
     return Settled(
@@ -266,12 +331,17 @@ def _settled(context: Context, judgement: Judgement) -> Settled | None:
         config=context.settings.digest(),
         booted=context.installer.booted(),
         running=present.sha256 if present else None,
-        until=_until(judgement.believed.facts.trusted, judgement.at),
+        enrolment=context.place(judgement.memory).enrolment,
+        until=_until(judgement.believed.facts.trusted, context.settings.product, judgement.at),
     )
 
 
-def _until(trusted: Trusted, now: datetime) -> datetime:
-    """The earliest end of anything that was believed: metadata, the roster, a person's grant."""
+def _until(trusted: Trusted, product: str, now: datetime) -> datetime:
+    """When the same bytes may mean something else.
+
+    The earliest end of anything that was believed (metadata, the roster, a person's grant), or the
+    beginning of an assignment that is dated ahead of this gateway's clock.
+    """
     ends = [item.expires for item in trusted.expiries]
     ends.append(trusted.roster.issued + MAX_ROSTER_AGE)
     ends += [
@@ -280,7 +350,15 @@ def _until(trusted: Trusted, now: datetime) -> datetime:
         for grant in person.grants
         if grant.expires > now
     ]
-    return min(ends)
+    return min([*ends, *_ahead(trusted.directive.products.get(product), now)])
+
+
+def _ahead(entry: ProductDirective | None, now: datetime) -> Iterator[datetime]:
+    for envelope in (*entry.assignments, *entry.authorisations) if entry is not None else ():
+        with suppress(WireError):
+            said = open_statement(envelope, (Assignment, Authorisation)).said
+            if said.at > now:
+                yield said.at
 
 
 def _record(

@@ -12,13 +12,14 @@ Rules:
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from interlock_client.sealed import MAX_RECORD, Kept, seal, unseal
 from interlock_client.servers import HttpStatusError, Server, Servers
 from interlock_client.state import StateDir
-from interlock_core import durable
+from interlock_core import disk, durable
 from interlock_core.bundle import MAX_BUNDLE, Bundle, read_bundle
 from interlock_core.errors import NotFoundError, RefusedError, TransientError, WireError
 from interlock_core.wire import sha256_hex
@@ -31,6 +32,7 @@ class Settled(Kept, frozen=True, kw_only=True):
         config: digest of the settings.
         booted: the slot that was running.
         running: digest of what ran, if it was known.
+        enrolment: under which assignments were looked for.
         until: from then on it must be decided again, because something expires.
     """
 
@@ -39,12 +41,21 @@ class Settled(Kept, frozen=True, kw_only=True):
     config: str
     booted: str
     running: str | None
+    enrolment: str | None = None
     until: datetime
 
-    def holds(self, *, config: str, booted: str, running: str | None, now: datetime) -> bool:
+    def holds(
+        self,
+        *,
+        config: str,
+        booted: str,
+        running: str | None,
+        enrolment: str | None,
+        now: datetime,
+    ) -> bool:
         """Whether nothing that it depends on has changed."""
-        same = (self.config, self.booted, self.running) == (config, booted, running)
-        return same and now < self.until
+        known = (self.config, self.booted, self.running, self.enrolment)
+        return known == (config, booted, running, enrolment) and now < self.until
 
 
 class Seen(Kept, frozen=True, kw_only=True):
@@ -106,6 +117,27 @@ def ask(servers: Servers, cohort: str, state: StateDir) -> Polled:
             return Polled(server, etag=answer.etag, unchanged=known)
         return _read(Polled(server, data=answer.body, etag=answer.etag), cohort)
     raise trouble or TransientError("No server is configured.", reason="network")
+
+
+def note_answer(state: StateDir, now: datetime) -> None:
+    """Keep when a server answered, for people: not flushed, because nothing is decided by it.
+
+    Raises:
+        TransientError: the disk did not do it.
+    """
+    with durable.translated("touch", state.polled):
+        disk.step("make", state.polled)
+        state.polled.touch(mode=0o600)
+        os.utime(state.polled, (now.timestamp(), now.timestamp()))
+
+
+def last_answer(state: StateDir) -> datetime | None:
+    """When a server answered last, or None if that is not known."""
+    try:
+        changed = state.polled.stat().st_mtime
+    except OSError:
+        return None
+    return datetime.fromtimestamp(changed, UTC).replace(microsecond=0)
 
 
 def restored(polled: Polled, cohort: str, state: StateDir) -> Polled:

@@ -54,28 +54,30 @@ class Facts:
     new_roster: bytes | None
 
 
-def read(settings: Settings, state: StateDir, both: Refreshed, memory: Memory) -> Facts:
-    """Read everything that a decision needs (rules 1 to 3).
+def read(
+    settings: Settings, cohort: str, state: StateDir, both: Refreshed, memory: Memory
+) -> Facts:
+    """Read everything that a decision for ``cohort`` needs (rules 1 to 3).
 
     Raises:
         RefusedError: by name.
         TransientError: ``network``, or the disk.
     """
     try:
-        return _read(settings, state, both, memory)
+        return _read(settings, cohort, state, both, memory)
     except WireError as e:
         raise RefusedError(str(e), reason=e.reason) from e
 
 
-def _read(settings: Settings, state: StateDir, both: Refreshed, memory: Memory) -> Facts:
+def _read(settings: Settings, mine: str, state: StateDir, both: Refreshed, memory: Memory) -> Facts:
     image, director = both.image, both.director
     heads = (director.timestamp(), director.snapshot(), director.targets())
     cohorts = tuple(head.unrecognized_fields.get(COHORT) for head in heads)
     for cohort in cohorts:
-        _bound("cohort", cohort, settings.cohort, "This director")
+        _bound("cohort", cohort, mine, "This director")
     listed = director.targets().targets
     directive, directive_sha256 = _directive(director, listed.get(DIRECTIVE_PATH))
-    _bound("cohort", directive.cohort, settings.cohort, "The directive")
+    _bound("cohort", directive.cohort, mine, "The directive")
     _bound("fleet", directive.fleet, settings.fleet, "The directive")
     roster_bytes, is_new = _roster(image, state)
     roster = read_roster(roster_bytes)

@@ -5,15 +5,13 @@ Rules:
 1. A gateway that is not enrolled makes none, and updates all the same.
 2. Reports are made durable where something happens: under the lock, at the end of a command and
    before a reboot. They are sent by ``report`` and ``run``, in the order of their numbers.
-3. That a report could not be made or sent never stops an update: it is said, and made good later.
-4. A report counts as told when a server acknowledged it. A server that refuses one keeps the rest
+3. A report counts as told when a server acknowledged it. A server that refuses one keeps the rest
    from being sent: a chain has no holes.
-5. With nothing due this needs no cryptography (``identity``, rule 5).
+4. With nothing due this needs no cryptography (``identity``, rule 5).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -52,42 +50,12 @@ _ADVICE: Final = {
 }
 
 
-def told(context: Context, act: Callable[[], Outcome], *, ends: bool = True) -> Outcome:
-    """Do ``act`` under the lock, and make the reports that follow from it (rules 2 and 3).
+def make_due(context: Context, *, only_ends: bool = False) -> int:
+    """Make the reports that are due, durable; return how many (rules 1, 2, 4).
 
     Args:
         context: the gateway, locked.
-        act: what a command does.
-        ends: whether ``act`` may end an attempt: one that ended before and was not told is told
-            first, or it would be forgotten.
-
-    Raises:
-        InterlockError: as ``act`` does; what happened until then is told.
-    """
-    fault = try_to_tell(context) if ends else None
-    try:
-        outcome = act()
-    except InterlockError:
-        try_to_tell(context)
-        raise
-    fault = try_to_tell(context) or fault
-    if fault is None:
-        return outcome
-    more = {**outcome.more, "report_fault": fault}
-    return Outcome(outcome.outcome, outcome.reason, outcome.detail, outcome.exit_code, more)
-
-
-def try_to_tell(context: Context) -> str | None:
-    """Make what is due; the reason why it could not be made, or None (rule 3)."""
-    try:
-        make_due(context)
-    except InterlockError as e:
-        return e.reason
-    return None
-
-
-def make_due(context: Context) -> int:
-    """Make the reports that are due, durable; return how many (rules 1, 2, 5).
+        only_ends: nothing but an attempt that ended and was not told.
 
     Raises:
         RefusedError: ``damaged_state``.
@@ -102,6 +70,8 @@ def make_due(context: Context) -> int:
     now = context.times.decision_time(memory.clock_floor, memory.last)
     interval = timedelta(seconds=context.settings.report_interval_seconds)
     items = tell.due(_known(context), last, now, interval, waiting)
+    if only_ends:
+        items = [item for item in items if item.ended != last.ended][:1]
     if items:
         mine = identity.load_in_force(context.state)
         assert mine is not None
@@ -128,7 +98,7 @@ def report(context: Context) -> Outcome:
 
 
 def send(context: Context, made: int = 0) -> Outcome:
-    """Send what waits, in order (rule 4).
+    """Send what waits, in order (rule 3).
 
     Args:
         context: the gateway, locked.
@@ -160,13 +130,11 @@ def send(context: Context, made: int = 0) -> Outcome:
 
 
 def _send(context: Context, home: Home, entry: Entry) -> None:
-    from interlock_client.api import call  # noqa: PLC0415  # rule 5
+    from interlock_client.api import call  # noqa: PLC0415  # rule 4
     from interlock_core.api import Received  # noqa: PLC0415  # as above
 
     try:
-        answered = call(
-            context.servers, "POST", "/v1/reports", Received, entry.envelope.encode()
-        )
+        answered = call(context.servers, "POST", "/v1/reports", Received, entry.envelope.encode())
     except RefusedError as e:
         raise _refused(home, entry, e) from e
     received = answered.said
@@ -224,11 +192,9 @@ def _known(context: Context) -> Known:
     )
 
 
-def _add(
-    box: Outbox, home: Home, mine: Identity, item: Due, last: Sent, now: datetime
-) -> Sent:
+def _add(box: Outbox, home: Home, mine: Identity, item: Due, last: Sent, now: datetime) -> Sent:
     """Sign one report and keep it until it is acknowledged; what it told is the last then."""
-    from interlock_core.report import Report  # noqa: PLC0415  # rule 5
+    from interlock_core.report import Report  # noqa: PLC0415  # rule 4
     from interlock_core.statement import open_as, sign  # noqa: PLC0415  # as above
     from interlock_core.wire import convert, encode  # noqa: PLC0415  # as above
 
@@ -259,7 +225,7 @@ def _add(
 
 
 def _versions() -> dict[str, str]:
-    import platform  # noqa: PLC0415  # rule 5
+    import platform  # noqa: PLC0415  # rule 4
     from importlib.metadata import version  # noqa: PLC0415  # as above
 
     names = ("tuf", "securesystemslib", "cryptography")

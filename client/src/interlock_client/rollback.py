@@ -16,10 +16,11 @@ from interlock_client import boot
 from interlock_client.confirm import PENDING, roll_back
 from interlock_client.context import Context
 from interlock_client.install import Standing
-from interlock_client.journal import State
-from interlock_client.memory import Memory
+from interlock_client.journal import Ended, State
+from interlock_client.memory import Content, Memory
 from interlock_client.outcome import DEFERRED, Outcome
 from interlock_client.state import exclusive
+from interlock_client.telling import now, told
 from interlock_core.errors import Exit, RefusedError, TransientError
 
 ROLLING_BACK: Final = "rolling_back"
@@ -34,13 +35,17 @@ def rollback(context: Context) -> Outcome:
         ConfigurationError: ``booted_unknown``.
     """
     with context.state.lock():
-        try:
-            with exclusive(context.settings.lease, "Clinical software holds the lease", mode=0o644):
-                return _rollback(context)
-        except TransientError as e:
-            if e.reason != "busy":
-                raise
-            return Outcome(DEFERRED, "interlock_not_clear", str(e), Exit.DEFERRED)
+        return told(context, lambda: _alone(context))
+
+
+def _alone(context: Context) -> Outcome:
+    try:
+        with exclusive(context.settings.lease, "Clinical software holds the lease", mode=0o644):
+            return _rollback(context)
+    except TransientError as e:
+        if e.reason != "busy":
+            raise
+        return Outcome(DEFERRED, "interlock_not_clear", str(e), Exit.DEFERRED)
 
 
 def _rollback(context: Context) -> Outcome:
@@ -72,10 +77,28 @@ def _rollback(context: Context) -> Outcome:
     if present is not None and present.order is not None:
         context.remember(memory.having_rolled_back(present.order, present.sha256))
     context.installer.abandon(standing.booted)
-    context.note(journal.at(State.ROLLED_BACK, attempt=None, written=None, deferral=None))
+    ended = _by_hand(context, memory, present) or journal.ended
+    context.note(
+        journal.at(State.ROLLED_BACK, attempt=None, written=None, deferral=None, ended=ended)
+    )
+    now(context)
     context.reboot()
     other = boot.other(standing.booted)
     return Outcome(ROLLING_BACK, "by_hand", f"Slot {other} boots from now on.")
+
+
+def _by_hand(context: Context, memory: Memory, present: Content | None) -> Ended | None:
+    """How what was given up has ended, if it was installed by an order."""
+    if present is None or present.order is None:
+        return None
+    return Ended(
+        outcome=State.ROLLED_BACK.value,
+        reason="by_hand",
+        detail="A person rolled it back.",
+        order=present.order,
+        sha256=present.sha256,
+        at=context.times.decision_time(memory.clock_floor, memory.last),
+    )
 
 
 def _check_other(context: Context, standing: Standing, memory: Memory) -> None:

@@ -56,5 +56,5 @@ def unseal(data: bytes, type_: type[T]) -> T:
         if sha256_hex(bytes(sealed.body)) != sealed.sha256:
             raise WireError("Its checksum does not match its content.")
         return msgspec.json.decode(sealed.body, type=type_)
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise WireError(f"It cannot be read: {e}.") from e

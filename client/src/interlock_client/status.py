@@ -7,12 +7,13 @@ from typing import Any
 
 import msgspec
 
-from interlock_client import interlock
+from interlock_client import identity, interlock, why
 from interlock_client.boot import Slot
 from interlock_client.context import Context, running
 from interlock_client.journal import Deferral
-from interlock_client.poll import load_seen, load_trouble
-from interlock_core.errors import InterlockError
+from interlock_client.outbox import MAX_WAITING, Outbox
+from interlock_client.poll import last_answer, load_seen, load_trouble
+from interlock_core.errors import InterlockError, RefusedError
 
 
 def status(context: Context) -> dict[str, Any]:
@@ -29,12 +30,31 @@ def status(context: Context) -> dict[str, Any]:
     present = running(memory, journal, booted) if booted else None
     seen = load_seen(context.state)
     newest = context.decisions().newest()
-    floor = memory.order_floor(settings.product, settings.cohort)
+    place = context.place(memory)
+    floor = memory.order_floor(settings.product, place.cohort)
+    trouble = load_trouble(context.state)
+    enrolment = _enrolment(context)
+    standing = why.Standing(
+        now=now,
+        booted=booted,
+        slots=slots.get("trouble"),
+        journal=journal,
+        present=present,
+        decision=newest,
+        trouble=trouble,
+        enrolment=str(enrolment["state"]) if enrolment is not None else None,
+    )
     return {
+        "why": why.sentence(standing),
         "device": settings.device,
         "product": settings.product,
         "hardware": settings.hardware,
-        "cohort": settings.cohort,
+        "cohort": place.cohort,
+        "configured_cohort": settings.cohort,
+        "assigned": _plain(place.assigned),
+        "enrolment": enrolment,
+        "outbox": _outbox(context),
+        "last_poll": last_answer(context.state),
         "state": journal.state.value,
         "running": _plain(present),
         "slots": slots,
@@ -42,7 +62,7 @@ def status(context: Context) -> dict[str, Any]:
         "deferral": deferral(journal.deferral, now),
         "ended": _plain(journal.ended),
         "last_decision": newest and {"at": newest.get("at"), "verdict": newest.get("verdict")},
-        "trouble": _plain(load_trouble(context.state)),
+        "trouble": _plain(trouble),
         "settled_until": seen.settled.until if seen and seen.settled else None,
         "interlock": interlock.mode(settings),
         "clock_floor": memory.clock_floor,
@@ -55,6 +75,41 @@ def status(context: Context) -> dict[str, Any]:
             "stops": len(floor.stops),
         },
         "rolled_back": [_plain(pair) for pair in memory.rolled_back],
+    }
+
+
+def _enrolment(context: Context) -> dict[str, Any] | None:
+    """The enrolment in force, and its state as it was last known."""
+    try:
+        known = identity.load_in_force(context.state)
+    except RefusedError as e:
+        return {"state": "damaged", "trouble": str(e)}
+    if known is None:
+        return None
+    return {
+        "state": known.state,
+        "id": known.enrolment,
+        "site": known.site,
+        "cohort": known.cohort,
+        "at": known.at,
+    }
+
+
+def _outbox(context: Context) -> dict[str, Any] | None:
+    """How many reports wait, and the last that a server acknowledged."""
+    home = identity.in_force(context.state)
+    if home is None:
+        return None
+    box = Outbox(home.outbox, home.sent)
+    try:
+        waiting, sent = len(box.numbers()), box.sent()
+    except RefusedError as e:
+        return {"waiting": None, "acknowledged": None, "full": False, "trouble": str(e)}
+    return {
+        "waiting": waiting,
+        "acknowledged": {"number": sent.number, "id": sent.id, "at": sent.at} if sent.id else None,
+        "full": waiting >= MAX_WAITING,
+        "trouble": None,
     }
 
 

@@ -259,5 +259,7 @@ def _checks(checks: Iterable[Checked]) -> list[dict[str, Any]]:
     told = []
     for check in checks:
         name = _CHECK_NAME.sub("_", check.name)[:63]
-        told.append({"name": name if name[:1].isalnum() else f"x{name[:62]}"} | {"passed": check.passed})
+        told.append(
+            {"name": name if name[:1].isalnum() else f"x{name[:62]}"} | {"passed": check.passed}
+        )
     return told[:MAX_CHECKS]

@@ -83,7 +83,16 @@ def parse_metadata(data: bytes, type_: type[T], *, what: str) -> Metadata[T]:
         raise WireError(f"The {what} has a version that is not an integer.")
     if metadata.unrecognized_fields:
         raise WireError(f"The {what} has fields beside 'signed' and 'signatures'.")
+    if isinstance(signed, Root | Targets):
+        _check_texts(signed, what)
     return metadata
+
+
+def _check_texts(signed: Root | Targets, what: str) -> None:
+    """What names a role or a key is a text: python-tuf passes on whatever stands there."""
+    for name, role in _roles_of(signed).items():
+        if not all(isinstance(word, str) for word in (name, *role.keyids)):
+            raise WireError(f"The {what} names a role or a key by something that is no text.")
 
 
 def serialise(metadata: Metadata[Any]) -> bytes:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from flask import Flask
 
 from interlock_core.api import MAX_BODY
-from interlock_server.web import operator_api, problems, publications_api, tokens
+from interlock_server.web import (
+    fleet_api,
+    gateway_api,
+    operator_api,
+    problems,
+    publications_api,
+    tokens,
+)
 from interlock_server.web.read_path import ReadPath
 from interlock_server.wiring import Services
 
@@ -28,6 +35,8 @@ def create_app(services: Services) -> Flask:
     )
     app.register_blueprint(tokens.blueprint(services.sessions))
     app.register_blueprint(operator_api.blueprint(services))
+    app.register_blueprint(fleet_api.blueprint(services))
+    app.register_blueprint(gateway_api.blueprint(services))
     # The read path stands before Flask: a poll must cost no more than a look at a file.
     app.wsgi_app = ReadPath(services.backstage.store, app.wsgi_app)  # type: ignore[method-assign]
     return app

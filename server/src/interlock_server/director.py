@@ -15,6 +15,9 @@ Rules (numbers in brackets are those of ``docs/wire-format.md``, "Who is believe
    the least important first: nobody can crowd out another product, a recall, or a wider stop.
 5. The director lists the directive and the targets of the orders in it, exactly as the image
    repository does (TAP 4).
+6. An assignment stands under the product of its enrolment, at the cohort that it leads out of,
+   while it counts (18) and no other of that enrolment with a higher ``seq`` does. Each stands there
+   with the words that it needs or not at all, the newest first, after all that the order needs.
 """
 
 from __future__ import annotations
@@ -30,14 +33,16 @@ from interlock_core import wire
 from interlock_core.chain import Chain, accepted_at, cleared, goes_in_force, read_chain, stop_counts
 from interlock_core.directive import MAX_DIRECTIVE, MAX_STOPS, Directive, ProductDirective
 from interlock_core.errors import RefusedError
-from interlock_core.order import Authorisation, Go, Order, Stop
+from interlock_core.fleet import assigned_at
+from interlock_core.order import Assignment, Authorisation, Go, Order, Stop
 from interlock_core.roster import COUNTING_MEANINGS, Judge
 from interlock_core.statement import Envelope, Opened
 from interlock_server.image import Released
 from interlock_server.onfile import OnFile
 
 MAX_LINKS: Final = 256
-"""How many authorisations, and how many goes, a directive holds for one product."""
+"""How many authorisations, goes, and assignments a directive holds for one product."""
+MAX_PRODUCTS: Final = 64
 
 
 @dataclass(frozen=True)
@@ -101,16 +106,44 @@ def direct(
     products: dict[str, ProductDirective] = {}
     orders: list[Opened[Order]] = []
     if judge is not None:
-        for product in sorted({order.said.product for order in on_file.orders}):
+        moves = moves_from(judge, on_file, cohort)
+        ordered = {order.said.product for order in on_file.orders}
+        for product in [*sorted(ordered), *sorted(set(moves) - ordered)]:
             order = in_force(judge, on_file, product, cohort)
             stops = _stops(judge, on_file, product, cohort, order)
             if order is not None:
                 orders.append(order)
-            if order is not None or stops:
-                products[product] = _entry(judge, on_file, order, cohort, stops)
+            leaving = moves.get(product, ())
+            if order is not None or stops or (leaving and len(products) < MAX_PRODUCTS):
+                products[product] = _entry(judge, on_file, order, cohort, stops, leaving)
     directive, cut = _fitted(fleet, cohort, products)
     images, unlisted = _images(orders, released)
     return Directed(directive, images, unlisted, cut)
+
+
+def moves_from(
+    judge: Judge, on_file: OnFile, cohort: str
+) -> Mapping[str, Sequence[Opened[Assignment]]]:
+    """The assignments that lead out of a cohort now, by product, newest first (rule 6)."""
+    here = {one.said.enrolment for one in on_file.assignments if one.said.from_cohort == cohort}
+    last: dict[str, Opened[Assignment]] = {}
+    for one in on_file.assignments:
+        if one.said.enrolment not in here:
+            continue
+        best = last.get(one.said.enrolment)
+        higher = best is None or one.said.seq > best.said.seq
+        if higher and assigned_at(judge, one, on_file.words(one.id)) is not None:
+            last[one.said.enrolment] = one
+    moves: dict[str, list[Opened[Assignment]]] = {}
+    for one in reversed(on_file.assignments):
+        enrolment = on_file.enrolled.get(one.said.enrolment)
+        if (
+            enrolment is not None
+            and last.get(one.said.enrolment) is one
+            and one.said.from_cohort == cohort
+        ):
+            moves.setdefault(enrolment.said.product, []).append(one)
+    return moves
 
 
 def _entry(
@@ -119,19 +152,27 @@ def _entry(
     order: Opened[Order] | None,
     cohort: str,
     stops: Sequence[Opened[Stop]],
+    leaving: Sequence[Opened[Assignment]],
 ) -> ProductDirective:
     goes: list[Opened[Go]] = []
     words: list[Opened[Authorisation]] = []
+    assignments: list[Opened[Assignment]] = []
     if order is not None:
         papers = on_file.papers(order)
         goes = _ranked(read_chain(judge, papers, cohort))[:MAX_LINKS]
         words = _words(judge, papers.authorisations, [order, *goes])[:MAX_LINKS]
+    for one in leaving[:MAX_LINKS]:
+        about = _words(judge, on_file.words(one.id), [one])
+        if len(words) + len(about) > MAX_LINKS:
+            break
+        words += about
+        assignments.append(one)
     return ProductDirective(
         order=order.envelope if order else None,
         authorisations=tuple(word.envelope for word in words),
         chain=tuple(go.envelope for go in goes),
         stops=tuple(stop.envelope for stop in stops[:MAX_STOPS]),
-        assignments=(),
+        assignments=tuple(one.envelope for one in assignments),
     )
 
 
@@ -149,7 +190,7 @@ def _ranked(chain: Chain) -> list[Opened[Go]]:
 def _words(
     judge: Judge,
     authorisations: Sequence[Opened[Authorisation]],
-    subjects: Sequence[Opened[Order] | Opened[Go]],
+    subjects: Sequence[Opened[Order] | Opened[Go] | Opened[Assignment]],
 ) -> list[Opened[Authorisation]]:
     """Each person's first word in each role that could count, by the rank of its subject."""
     about = {subject.id: (rank, subject.said.author) for rank, subject in enumerate(subjects)}
@@ -204,14 +245,14 @@ def _fitted(
     if len(whole) <= MAX_DIRECTIVE:
         return whole, ()
     # Equal shares, so that what is signed about one product takes no room from another.
-    share = MAX_DIRECTIVE // len(products) // 4
+    share = MAX_DIRECTIVE // len(products) // 5
     shorter = {
         name: ProductDirective(
             order=entry.order,
             authorisations=_within(entry.authorisations, share),
             chain=_within(entry.chain, share),
             stops=_within(entry.stops, share),
-            assignments=(),
+            assignments=_within(entry.assignments, share),
         )
         for name, entry in products.items()
     }

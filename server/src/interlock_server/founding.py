@@ -7,6 +7,8 @@ Rules:
    that our online private keys are exactly those that the roots name.
 2. One server belongs to one ceremony for ever: another one is a conflict.
 3. Idempotent: after a failure at any point, and to add a cohort, it is run again.
+4. A cohort is added with the roots that the other directors have, the first of which is the one
+   that ``init`` recorded, and is published before it is there for anybody.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ from interlock_core.tuf_stored import StoredRepository, metadata_key
 from interlock_core.wire import sha256_hex
 from interlock_server.db.session import Database
 from interlock_server.db.tables import CohortRow, FleetRow
-from interlock_server.heads import Publisher, director_prefix
+from interlock_server.heads import Publisher, director_prefix, fleet_of
 
 MAX_FLEET_FILE: Final = 4096
 
@@ -61,6 +63,15 @@ class Founded:
 
     fleet: str
     new: bool
+    added: tuple[str, ...]
+    cohorts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Added:
+    """What ``add_cohorts`` did: the cohorts that are new, and all that there are now."""
+
+    fleet: str
     added: tuple[str, ...]
     cohorts: tuple[str, ...]
 
@@ -195,6 +206,43 @@ def found(
             _put_roots(store, cohort, ceremony.director_root, known)
         publisher.direct_cohorts(session, everybody)
     return Founded(ceremony.fleet.fleet, new, tuple(added), tuple(everybody))
+
+
+def add_cohorts(
+    cohorts: Collection[str],
+    *,
+    database: Database,
+    store: Store,
+    publisher: Publisher,
+    clock: Clock,
+) -> Added:
+    """Make directors for further cohorts of a fleet that was founded (rules 3 and 4).
+
+    Raises:
+        WireError: ``bad_name``: a cohort's name.
+        ConfigurationError: ``not_initialised``.
+        ConflictError: ``store_lost``: the Store no longer holds what was published.
+        TransientError: the store or the database failed; run it again.
+    """
+    for cohort in cohorts:
+        check_name(cohort, "cohort")
+    with database.writing() as session:
+        fleet = fleet_of(session)
+        known = publisher.cohorts(session)
+        _check_not_lost(store, known)
+        first = store.get(metadata_key(director_prefix(known[0]), 1, Root.type))
+        if sha256_hex(first) != fleet.director_root:
+            raise ConflictError(
+                "The store has lost the first root of the directors: restore it.",
+                reason="store_lost",
+            )
+        added = sorted(set(cohorts) - set(known))
+        session.add_all(CohortRow(name=cohort, added_at=clock()) for cohort in added)
+        session.flush()
+        for cohort in added:
+            _put_roots(store, cohort, first, known)
+        publisher.direct_cohorts(session, sorted(set(cohorts)))
+    return Added(fleet.name, tuple(added), tuple(sorted({*known, *added})))
 
 
 def _claim(session: Session, ceremony: Ceremony, now: datetime) -> bool:

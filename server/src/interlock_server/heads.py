@@ -12,6 +12,9 @@ Rules:
    at the end.
 5. The bundle carries no authority and may be left out: if it would be too long, the longest texts
    are left to the ordinary URLs.
+6. Whoever publishes everything first judges anew whose countersignatures count (``standing``), and
+   whoever makes a directive which assignments are over (``moves``). A cohort whose directive is out
+   is not due any more.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from datetime import timedelta
 from typing import Final
 
 from securesystemslib.signer import Signer
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from tuf.api.metadata import Snapshot, TargetFile, Targets
 
@@ -41,7 +44,9 @@ from interlock_server.db.session import Database
 from interlock_server.db.tables import CohortRow, FleetRow
 from interlock_server.director import Directed, direct
 from interlock_server.image import Released, read_released
+from interlock_server.moves import settle, with_moves
 from interlock_server.onfile import OnFile, read_on_file
+from interlock_server.standing import rejudge
 
 ALWAYS: Final = timedelta(days=36_500)
 """A margin that every head is within."""
@@ -77,6 +82,11 @@ def fleet_of(session: Session) -> FleetRow:
             reason="not_initialised",
         )
     return row
+
+
+def cohorts_of(session: Session) -> list[str]:
+    """The cohorts that have a director, sorted."""
+    return list(session.scalars(select(CohortRow.name).order_by(CohortRow.name)))
 
 
 @dataclass(frozen=True)
@@ -152,7 +162,13 @@ class Publisher:
             InterlockError: the first thing that went wrong.
         """
         self.image().publish()
+        self._rejudge(session)
         self.direct_cohorts(session, self.cohorts(session))
+
+    def _rejudge(self, session: Session) -> None:
+        roster = read_released(self._store).roster
+        if roster is not None:
+            rejudge(session, roster, self._clock())
 
     def refresh(self, *, force: bool = False) -> Refreshed:
         """Sign again what expires soon, and publish what a failure may have left undone.
@@ -163,13 +179,24 @@ class Publisher:
         Raises:
             InterlockError: the first thing that went wrong, after all were tried (rule 4).
         """
-        margin = ALWAYS if force else None
+        try:
+            return self._refresh(ALWAYS if force else None)
+        finally:
+            # In a turn of its own: a cohort that cannot be published must not keep somebody who
+            # was revoked entitled.
+            with self._database.writing() as session:
+                self._rejudge(session)
+
+    def _refresh(self, margin: timedelta | None) -> Refreshed:
         written: list[str] = []
         with self._database.writing() as session:
             cohorts = self.cohorts(session)
             image = self.image()
             try:
-                if image.refresh(margin) or image.publish():
+                # Both, in this order: what expires is signed again as it stands, and only then may
+                # more be shown, such as releases that somebody with the keys had taken back.
+                refreshed = image.refresh(margin)
+                if image.publish() or refreshed:
                     written.append(IMAGE)
             finally:
                 self.direct_cohorts(session, cohorts, margin, written)
@@ -177,7 +204,7 @@ class Publisher:
 
     def cohorts(self, session: Session) -> list[str]:
         """The cohorts that have a director, sorted."""
-        return list(session.scalars(select(CohortRow.name).order_by(CohortRow.name)))
+        return cohorts_of(session)
 
     def direct_cohorts(
         self,
@@ -191,12 +218,15 @@ class Publisher:
         Raises:
             InterlockError: the first thing that went wrong, after all were tried (rule 4).
         """
+        settle(session, cohorts, self._clock())
         ground = self._ground(session)
         first: InterlockError | None = None
         for cohort in cohorts:
             try:
                 if self._direct(ground, cohort, margin) and written is not None:
                     written.append(director_prefix(cohort))
+                shown = update(CohortRow).where(CohortRow.name == cohort, CohortRow.due.is_(True))
+                session.execute(shown.values(due=False))
             except InterlockError as e:
                 _log.error("the director of %s could not be published: %s", cohort, e)
                 first = first or e
@@ -204,7 +234,7 @@ class Publisher:
             raise first
 
     def _ground(self, session: Session) -> _Ground:
-        on_file = read_on_file(session)
+        on_file = with_moves(session, read_on_file(session))
         released = read_released(self._store)
         now = on_file.judging_time(self._clock())
         judge = Judge(released.roster, now) if released.roster else None

@@ -42,7 +42,7 @@ from interlock_server.heads import Publisher, fleet_of
 from interlock_server.image import read_released, read_target, target_key
 from interlock_server.offline import Verified, verify
 from interlock_server.pending import Pending
-from interlock_server.refusals import counted
+from interlock_server.refusals import Refusals
 from interlock_server.releases import check_roster, check_roster_targets
 
 WAITING: Final = "waiting"
@@ -56,6 +56,7 @@ class Publications:
         database: remembers what waits.
         store: where gateways read.
         publisher: moves the heads.
+        refusals: counts them.
         clock: now.
         pending: where bytes wait; outside the Store.
         largest_target_bytes: the most that one target may have.
@@ -66,6 +67,7 @@ class Publications:
         database: Database,
         store: Store,
         publisher: Publisher,
+        refusals: Refusals,
         clock: Clock,
         *,
         pending: Pending,
@@ -74,6 +76,7 @@ class Publications:
         self._database = database
         self._store = store
         self._publisher = publisher
+        self._refusals = refusals
         self._clock = clock
         self._pending = pending
         self.largest_target_bytes = largest_target_bytes
@@ -90,7 +93,7 @@ class Publications:
         """
         request = wire.decode(data, PublicationRequest, limit=MAX_BODY, what="publication")
         ((role, text),) = request.metadata.items()
-        with counted(self._database, self._clock, "publication"):
+        with self._refusals.counted("publication"):
             verified = self._verify(role, text.encode())
         with self._database.writing() as session:
             row = session.get(PublicationRow, verified.id)
@@ -149,7 +152,7 @@ class Publications:
         """
         row, targets = self._find(id_)
         if row.state != PUBLISHED:
-            with counted(self._database, self._clock, "publication"):
+            with self._refusals.counted("publication"):
                 over = self._commit(row, targets)
             for publication in over:
                 self._pending.clear(publication)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import update
+from sqlalchemy import CursorResult, Update, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -158,7 +158,7 @@ def _raise_by(session: Session, name: _Name, count: _Count) -> None:
         RefusalRow.last_detail: count.detail,
     }
     same = (RefusalRow.kind == name.kind, RefusalRow.reason == name.reason)
-    if not session.execute(update(RefusalRow).where(*same).values(total)).rowcount:
+    if not _raised(session, update(RefusalRow).where(*same).values(total)):
         new = RefusalRow(
             kind=name.kind,
             reason=name.reason,
@@ -178,12 +178,18 @@ def _raise_in_name(session: Session, name: _Name, count: _Count) -> None:
         ReportRefusalRow.times: ReportRefusalRow.times + count.times,
         ReportRefusalRow.last_at: count.last_at,
     }
-    if not session.execute(update(ReportRefusalRow).where(*same).values(mine)).rowcount:
+    if not _raised(session, update(ReportRefusalRow).where(*same).values(mine)):
         new = ReportRefusalRow(
             enrolment=name.enrolment, reason=name.reason, times=count.times, last_at=count.last_at
         )
         if not _added(session, new):
             session.execute(update(ReportRefusalRow).where(*same).values(mine))
+
+
+def _raised(session: Session, by: Update) -> bool:
+    result = session.execute(by.execution_options(synchronize_session=False))
+    assert isinstance(result, CursorResult)
+    return result.rowcount > 0
 
 
 def _added(session: Session, row: RefusalRow | ReportRefusalRow) -> bool:

@@ -31,7 +31,7 @@ from interlock_core.wire import sha256_hex
 from interlock_server.db.session import Database
 from interlock_server.db.tables import UsedChallengeRow
 from interlock_server.image import read_released
-from interlock_server.refusals import counted
+from interlock_server.refusals import Refusals
 
 CHALLENGE_LIFETIME: Final = timedelta(minutes=2)
 TOKEN_LIFETIME: Final = timedelta(minutes=15)
@@ -54,16 +54,24 @@ class Sessions:
     Args:
         database: remembers used challenges.
         store: holds the roster.
+        refusals: counts them.
         secret: signs both (rule 4).
         fleet: ours.
         clock: now.
     """
 
     def __init__(
-        self, database: Database, store: Store, secret: bytes, fleet: str, clock: Clock
+        self,
+        database: Database,
+        store: Store,
+        refusals: Refusals,
+        secret: bytes,
+        fleet: str,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._store = store
+        self._refusals = refusals
         self._fleet = fleet
         self._clock = clock
         self._challenges, self._tokens = (
@@ -95,7 +103,7 @@ class Sessions:
             TransientError: the store or the database failed.
         """
         opened = open_as(read_envelope(data), Session)
-        with counted(self._database, self._clock, "session"):
+        with self._refusals.counted("session"):
             now = self._clock()
             roster = self._roster()
             if opened.said.fleet != self._fleet:

@@ -19,6 +19,7 @@ import logging
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
+import msgspec
 from msgspec import UNSET
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -41,12 +42,16 @@ def words_about(session: Session, ids: Collection[str]) -> list[Opened[Authorisa
     return [open_kept(envelope) for envelope in session.scalars(wanted)]
 
 
-def enrolment_row(
-    session: Session, id_: str, *, to_change: bool = False
-) -> EnrolmentRow | None:
+def enrolment_row(session: Session, id_: str, *, to_change: bool = False) -> EnrolmentRow | None:
     """An enrolment on file; with ``to_change`` no other writer changes it until the end."""
     wanted = select(EnrolmentRow).where(EnrolmentRow.id == id_)
     return session.scalar(wanted.with_for_update() if to_change else wanted)
+
+
+def state_of(row: EnrolmentRow) -> EnrolmentState:
+    """Where an enrolment stands, as it was noted last."""
+    state: EnrolmentState = msgspec.convert(row.state, EnrolmentState)
+    return state
 
 
 def restate(session: Session, roster: Roster, now: datetime, device: str) -> None:

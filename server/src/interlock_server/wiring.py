@@ -26,10 +26,14 @@ from interlock_core.tuf_stored import newest_root
 from interlock_server.config import CREDENTIAL, Settings
 from interlock_server.db import schema
 from interlock_server.db.session import Database
+from interlock_server.enrolments import Enrolments
+from interlock_server.fleet import Fleet
 from interlock_server.founding import check_online_keys
 from interlock_server.heads import Publisher, director_prefix, fleet_of
 from interlock_server.pending import Pending
 from interlock_server.publications import Publications
+from interlock_server.refusals import Refusals
+from interlock_server.reports import Reports
 from interlock_server.sessions import Sessions
 from interlock_server.statements import Statements
 
@@ -41,6 +45,7 @@ class Backstage:
     Attributes:
         store: where gateways read.
         writes: the same, for those who write; a test may put something between.
+        refusals: counts what is refused.
     """
 
     clock: Clock
@@ -49,6 +54,7 @@ class Backstage:
     writes: Store
     publisher: Publisher
     publications: Publications
+    refusals: Refusals
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,9 @@ class Services:
     fleet: str
     statements: Statements
     sessions: Sessions
+    enrolments: Enrolments
+    reports: Reports
+    fleet_views: Fleet
 
 
 def open_signers(settings: Settings) -> dict[str, Signer]:
@@ -115,15 +124,17 @@ def backstage(
     writes = writes or store
     database = open_database(settings)
     publisher = Publisher(database, writes, signers, clock)
+    refusals = Refusals(database, clock)
     publications = Publications(
         database,
         writes,
         publisher,
+        refusals,
         clock,
         pending=Pending(settings.pending_directory),
         largest_target_bytes=settings.largest_target_bytes,
     )
-    return Backstage(clock, database, store, writes, publisher, publications)
+    return Backstage(clock, database, store, writes, publisher, publications, refusals)
 
 
 def services(backstage: Backstage) -> Services:
@@ -133,14 +144,18 @@ def services(backstage: Backstage) -> Services:
         ConfigurationError: the server was not initialised.
         TransientError: the database failed.
     """
-    database, clock = backstage.database, backstage.clock
+    database, clock, refusals = backstage.database, backstage.clock, backstage.refusals
+    store, writes = backstage.store, backstage.writes
     with database.reading() as session:
         fleet = fleet_of(session)
     return Services(
         backstage,
         fleet.name,
-        Statements(database, backstage.writes, backstage.publisher, clock),
-        Sessions(database, backstage.store, fleet.token_secret, fleet.name, clock),
+        Statements(database, writes, backstage.publisher, refusals, clock),
+        Sessions(database, store, refusals, fleet.token_secret, fleet.name, clock),
+        Enrolments(database, store, refusals, fleet.name, clock),
+        Reports(database, refusals, fleet.name, clock),
+        Fleet(database, clock),
     )
 
 

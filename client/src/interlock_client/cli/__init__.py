@@ -20,8 +20,11 @@ COMMANDS: Final = {
     "boot-select": "boot_select",
     "check": "check",
     "confirm": "confirm",
+    "enrol": "enrol",
     "explain": "explain",
+    "report": "report",
     "rollback": "rollback",
+    "run": "run",
     "sample": "sample",
     "status": "status",
     "update": "update",
@@ -59,6 +62,8 @@ Examples:
   interlock-client sample > gateway.toml
   interlock-client check --config gateway.toml
   interlock-client --config gateway.toml update --json
+  interlock-client enrol --claim-file claim
+  interlock-client run
 """,
 )
 @click.version_option(__version__, prog_name="interlock-client")

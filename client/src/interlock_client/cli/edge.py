@@ -63,7 +63,20 @@ def plain(text: str) -> str:
 
 def print_json(fields: Mapping[str, Any]) -> None:
     """Print one JSON object."""
-    click.echo(msgspec.json.encode(fields).decode())
+    try:
+        text = msgspec.json.encode(fields)
+    except UnicodeEncodeError:
+        # A file's name may hold bytes that are no UTF-8, and then no JSON string can spell it.
+        text = msgspec.json.encode(_spelled(msgspec.to_builtins(fields)))
+    click.echo(text.decode())
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_spelled(key): _spelled(item) for key, item in value.items()}
+    return [_spelled(item) for item in value] if isinstance(value, list) else value
 
 
 def run(command: click.Command, arguments: list[str] | None = None) -> None:

@@ -41,6 +41,12 @@ def command(*, config: Path | None, as_json: bool, last: bool) -> None:
     if not as_json:
         _show(outcome.more["checks"])
         click.echo(f"interlock: {outcome.more['interlock']}")
+        assigned = outcome.more["assigned"]
+        if assigned:
+            text = f"cohort: {outcome.more['cohort']}, assigned by {assigned['by']} at "
+            click.echo(plain(f"{text}{assigned['at']}: {assigned['reason']}"))
+        else:
+            click.echo(f"cohort: {outcome.more['cohort']}")
         waiting = outcome.more["deferral"]
         if waiting:
             click.echo(f"waiting since {waiting['since']}: {waiting['reason']}")

@@ -35,8 +35,10 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
     running, slots, waiting = found["running"], found["slots"], found["deferral"]
     floors, ended, last = found["floors"], found["ended"], found["last_decision"]
     lines = [
+        found["why"],
+        "",
         f"gateway    {found['device']}, {found['product']} on {found['hardware']}",
-        f"cohort     {found['cohort']}",
+        f"cohort     {_cohort(found)}",
         f"state      {found['state']}",
         f"running    {_content(running)}",
         f"slots      {_slots(slots)}",
@@ -59,6 +61,9 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
             f"trouble    {trouble['reason']} at the last {trouble['polls']} polls, since "
             f"{trouble['since']}"
         )
+    if found["last_poll"]:
+        lines.append(f"polled     {found['last_poll']:%Y-%m-%d %H:%M:%S} UTC")
+    lines += _reports(found["enrolment"], found["outbox"])
     interlock = {
         "none": "none: the configuration says that nothing clinical depends on this gateway",
         "missing": "not configured: it is never safe to install",
@@ -72,6 +77,30 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
         ),
     ]
     return lines
+
+
+def _cohort(found: Mapping[str, Any]) -> str:
+    cohort, assigned = str(found["cohort"]), found["assigned"]
+    if assigned is None:
+        return cohort
+    return (
+        f"{cohort}: assigned by {assigned['by']} at {assigned['at']} ({assigned['reason']}); "
+        f"configured is {found['configured_cohort']}"
+    )
+
+
+def _reports(enrolment: Mapping[str, Any] | None, outbox: Mapping[str, Any] | None) -> list[str]:
+    if enrolment is None or outbox is None:
+        return ["enrolment  none: this gateway makes no reports"]
+    if enrolment["state"] == "damaged":
+        return [f"enrolment  {enrolment['trouble']}"]
+    lines = [f"enrolment  {enrolment['state']}: {enrolment['id'][:12]}… at {enrolment['site']}"]
+    if outbox["trouble"]:
+        return [*lines, f"reports    {outbox['trouble']}"]
+    last = outbox["acknowledged"]
+    told = f"the last acknowledged is {last['number']}" if last else "none was acknowledged yet"
+    full = "; the outbox is full, and only ends of attempts are added" if outbox["full"] else ""
+    return [*lines, f"reports    {outbox['waiting']} wait, {told}{full}"]
 
 
 def _content(running: Mapping[str, Any] | None) -> str:

@@ -11,15 +11,13 @@ Rules (numbers are those of ``docs/wire-format.md``, "Who is believed"):
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from interlock_core.errors import Exit
-from interlock_core.order import Authorisation, Go, Meaning
+from interlock_core.order import Go, Meaning
 from interlock_core.roster import COUNTING_MEANINGS, MONITOR, OPERATOR, Judge
 from interlock_core.statement import Opened
-from interlock_core.wire import format_time
 from interlock_ops.dossier import Dossier
-from interlock_ops.objection import Objection, asks, ended
+from interlock_ops.objection import Objection, asks, ended, said_already
 
 
 def object_to_authorisation(
@@ -67,34 +65,7 @@ def object_to_authorisation(
             f"{me} does not hold the role {role} over {', '.join(cohorts)}: by the roster "
             f"{judge.roster.seq} this would count for nothing.",
         )
-    return _said_already(judge, dossier.authorisations, subject.id, me, role, meaning)
-
-
-def _said_already(
-    judge: Judge,
-    words: Sequence[Opened[Authorisation]],
-    subject_id: str,
-    me: str,
-    role: str,
-    meaning: Meaning,
-) -> Objection | None:
-    for word in sorted(words, key=lambda word: (word.said.at, word.id)):
-        said = word.said
-        if said.id != subject_id or said.author != me or judge.signer_key(word) is None:
-            continue
-        if (said.role, said.meaning) == (role, meaning):
-            return Objection(
-                "already_authorised",
-                f"{me} {meaning} this as {role} at {format_time(said.at)}.",
-                Exit.DONE,
-            )
-        if said.meaning in COUNTING_MEANINGS and meaning in COUNTING_MEANINGS:
-            return Objection(
-                "already_authorised",
-                f"{me} {said.meaning} this as {said.role} at {format_time(said.at)}, and a "
-                "person's first word is the one that counts.",
-            )
-    return None
+    return said_already(judge, dossier.authorisations, subject.id, me, role, meaning)
 
 
 def _cohorts_of(dossier: Dossier, go: Opened[Go] | None) -> tuple[str, ...]:

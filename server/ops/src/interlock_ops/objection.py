@@ -8,12 +8,14 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from interlock_core.chain import Chain, read_chain
 from interlock_core.errors import Exit, InterlockError
-from interlock_core.roster import Judge
+from interlock_core.order import Authorisation, Meaning
+from interlock_core.roster import COUNTING_MEANINGS, Judge
+from interlock_core.statement import Opened
 from interlock_core.wire import format_time
 from interlock_ops.dossier import Dossier
 
@@ -79,3 +81,34 @@ def next_seq(judge: Judge, dossier: Dossier, stage: int) -> int:
     """The next number of a ``go`` for one stage, after those that somebody in the roster signed."""
     signed = [go for go in dossier.goes if judge.signer_key(go) is not None]
     return 1 + max((go.said.seq for go in signed if go.said.stage == stage), default=0)
+
+
+def said_already(
+    judge: Judge,
+    words: Sequence[Opened[Authorisation]],
+    subject_id: str,
+    me: str,
+    role: str,
+    meaning: Meaning,
+) -> Objection | None:
+    """What ``me`` said of a subject before, if another word of his would not count.
+
+    A person's first word about a subject is the one that counts.
+    """
+    for word in sorted(words, key=lambda word: (word.said.at, word.id)):
+        said = word.said
+        if said.id != subject_id or said.author != me or judge.signer_key(word) is None:
+            continue
+        if (said.role, said.meaning) == (role, meaning):
+            return Objection(
+                "already_authorised",
+                f"{me} {meaning} this as {role} at {format_time(said.at)}.",
+                Exit.DONE,
+            )
+        if said.meaning in COUNTING_MEANINGS and meaning in COUNTING_MEANINGS:
+            return Objection(
+                "already_authorised",
+                f"{me} {said.meaning} this as {said.role} at {format_time(said.at)}, and a "
+                "person's first word is the one that counts.",
+            )
+    return None

@@ -8,32 +8,59 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from rich.console import RenderableType
 
 from interlock_core.release import Image
+from interlock_ops.next_steps import Step, step_words
 from interlock_ops.show import fact, heading, line, roles, statement
+from interlock_ops.tally import Tally, tally_lines
 from interlock_ops.units import show_duration, show_time
 from interlock_ops.view import CohortStatus, Status
 
 
-def status(found: Status, images: Mapping[str, Image] | None = None) -> list[RenderableType]:
-    """An order's status, computed from signatures."""
+def status(
+    found: Status,
+    images: Mapping[str, Image] | None = None,
+    tallies: Mapping[str, Tally] | None = None,
+    steps: Mapping[str, Sequence[Step]] | None = None,
+) -> list[RenderableType]:
+    """An order's status, computed from signatures.
+
+    Args:
+        found: how it stands.
+        images: verified facts of its targets, by path.
+        tallies: what devices do about it, by cohort.
+        steps: what would have to happen next, by cohort.
+    """
     dossier = found.dossier
     shown = statement(dossier.order.said, id_=dossier.order.id, images=images)
     for cohort in found.cohorts:
-        shown += _cohort(cohort, found.now)
+        shown += [line(""), *cohort_lines(cohort, found.now)]
+        if tallies and cohort.cohort in tallies:
+            shown += tally_lines(tallies[cohort.cohort])
+        shown += step_lines(steps.get(cohort.cohort, ()) if steps else ())
     if found.differences:
         shown.append(heading("The server's account differs from what was signed:"))
         shown += [line(f"  {text}", "red") for text in found.differences]
     return shown
 
 
-def _cohort(cohort: CohortStatus, now: datetime) -> list[RenderableType]:
+def step_lines(steps: Iterable[Step]) -> list[RenderableType]:
+    """What would have to happen next, and how."""
+    shown: list[RenderableType] = []
+    for step in steps:
+        shown.append(fact("next", step_words(step)))
+        if step.command is not None:
+            shown.append(line(f"               {step.command}", "dim"))
+    return shown
+
+
+def cohort_lines(cohort: CohortStatus, now: datetime) -> list[RenderableType]:
+    """How an order stands at one cohort."""
     shown: list[RenderableType] = [
-        line(""),
         heading(f"{cohort.cohort}: {cohort.state.replace('_', ' ')}"),
     ]
     if cohort.state == "denied":

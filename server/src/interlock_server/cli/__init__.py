@@ -9,7 +9,7 @@ import click
 from interlock_server import __version__
 from interlock_server.cli.common import Commands
 
-COMMANDS: Final = ("check", "init", "keys", "migrate", "refresh", "sample", "serve")
+COMMANDS: Final = ("check", "cohort", "init", "keys", "migrate", "refresh", "sample", "serve")
 
 
 @click.group(
@@ -22,6 +22,7 @@ COMMANDS: Final = ("check", "init", "keys", "migrate", "refresh", "sample", "ser
         "interlock-server sample > server.toml",
         "interlock-server init ceremony-output --config server.toml --cohort canary --cohort wards",
         "interlock-server serve --config server.toml",
+        "interlock-server cohort add st-anna --config server.toml",
         "interlock-server refresh --config server.toml      # from a timer, every hour",
         "interlock-server check --config server.toml",
     ),

@@ -17,9 +17,11 @@ from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 from werkzeug.wrappers import Response
 
 from interlock_core import wire
+from interlock_core.errors import WireError
 from interlock_core.names import DIGEST_PATTERN
 
 JSON: Final = "application/json"
+MAX_DIGITS: Final = 9
 
 _DIGEST: Final = re.compile(DIGEST_PATTERN)
 
@@ -44,6 +46,18 @@ def read_json(limit: int) -> bytes:
         if len(data) <= limit:
             return data
     raise RequestEntityTooLarge(f"At most {limit} bytes are read here.")
+
+
+def page_number() -> int:
+    """The page that the request asks for, from 1 on.
+
+    Raises:
+        WireError: ``bad_page``.
+    """
+    text = request.args.get("page", "1")
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS and int(text) >= 1):
+        raise WireError("The page must be a number from 1 on.", reason="bad_page")
+    return int(text)
 
 
 def answer(value: object, status: int = 200) -> Response:

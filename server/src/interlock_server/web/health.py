@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from http import HTTPStatus
@@ -26,14 +27,19 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 from tuf.api.metadata import Targets
 
 from interlock_core import wire
 from interlock_core.decide import MAX_ROSTER_AGE
 from interlock_core.errors import InterlockError
 from interlock_core.genesis import IMAGE
+from interlock_core.order import Assignment, Authorisation
+from interlock_core.report import Claim, Enrolment
 from interlock_core.tuf_stored import StoredRepository
+from interlock_server.db.fleet_tables import AssignmentRow, ClaimRow, EnrolmentRow, WordRow
 from interlock_server.db.tables import PublicationRow, RefusalRow, StatementRow
+from interlock_server.fleet import STATES
 from interlock_server.heads import director_prefix
 from interlock_server.image import read_released
 from interlock_server.wiring import Backstage
@@ -106,6 +112,8 @@ class Facts(Collector):
         statements = CounterMetricFamily(
             "interlock_statements", "Statements accepted.", labels=["type"]
         )
+        devices = GaugeMetricFamily("interlock_devices", "Enrolments by state.", labels=["state"])
+        reports = CounterMetricFamily("interlock_reports", "Reports taken.")
         publications = GaugeMetricFamily(
             "interlock_publications", "Publications.", labels=["role", "state"]
         )
@@ -113,10 +121,15 @@ class Facts(Collector):
             "interlock_refusals", "What was refused, by name.", labels=["kind", "reason"]
         )
         with self._back.database.reading() as session:
-            for type_, number in session.execute(
-                select(StatementRow.type, func.count()).group_by(StatementRow.type)
-            ):
+            for type_, number in sorted(_statements(session).items()):
                 statements.add_metric([type_], number)
+            states = select(EnrolmentRow.state, func.count()).group_by(EnrolmentRow.state)
+            known = dict(session.execute(states).tuples().all())
+            for state in STATES:
+                devices.add_metric([state], known.get(state, 0))
+            # They are numbered without a gap, so the newest numbers count them.
+            taken = session.scalar(select(func.sum(EnrolmentRow.tip_number)))
+            reports.add_metric([], int(taken or 0))
             for role, state, number in session.execute(
                 select(PublicationRow.role, PublicationRow.state, func.count()).group_by(
                     PublicationRow.role, PublicationRow.state
@@ -125,7 +138,21 @@ class Facts(Collector):
                 publications.add_metric([role, state], number)
             for row in session.scalars(select(RefusalRow)):
                 refusals.add_metric([row.kind, row.reason], row.times)
-        yield from (statements, publications, refusals)
+        yield from (statements, publications, refusals, devices, reports)
+
+
+def _statements(session: Session) -> Counter[str]:
+    """How many statements of each type were accepted."""
+    rollouts = select(StatementRow.type, func.count()).group_by(StatementRow.type)
+    found = Counter(dict(session.execute(rollouts).tuples().all()))
+    for type_, table in (
+        (Claim.PREDICATE, ClaimRow),
+        (Enrolment.PREDICATE, EnrolmentRow),
+        (Assignment.PREDICATE, AssignmentRow),
+        (Authorisation.PREDICATE, WordRow),
+    ):
+        found[type_] += session.scalar(select(func.count()).select_from(table)) or 0
+    return +found
 
 
 def health_app(back: Backstage) -> Callable[..., list[bytes]]:

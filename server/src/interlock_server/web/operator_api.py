@@ -1,18 +1,17 @@
 """What operators call: statements, rollouts, and what the server serves.
 
 Statements need no login: they are signed. Reading rollouts needs a token (``tokens``).
+Devices and places are read in ``fleet_api``.
 """
 
 from __future__ import annotations
-
-from typing import Final
 
 from flask import Blueprint, request
 from sqlalchemy import select
 from werkzeug.wrappers import Response
 
 from interlock_core.api import PAGE, Info, RolloutPage
-from interlock_core.errors import NotFoundError, RefusedError, WireError
+from interlock_core.errors import NotFoundError, RefusedError
 from interlock_core.names import check_name
 from interlock_core.order import Order
 from interlock_core.roster import Judge
@@ -22,11 +21,9 @@ from interlock_server.db.tables import StatementRow
 from interlock_server.image import read_released
 from interlock_server.onfile import find, read_on_file
 from interlock_server.rollouts import Views
-from interlock_server.web.bodies import answer, is_digest, read_json
+from interlock_server.web.bodies import answer, is_digest, page_number, read_json
 from interlock_server.web.tokens import bearer
 from interlock_server.wiring import Services
-
-MAX_DIGITS: Final = 9
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -48,7 +45,7 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/rollouts")
     def list_rollouts() -> Response:
         bearer(services.sessions)
-        page, product = _page(), request.args.get("product")
+        page, product = page_number(), request.args.get("product")
         wanted = select(StatementRow.id).where(StatementRow.type == Order.PREDICATE)
         if product is not None:
             check_name(product, "product")
@@ -84,10 +81,3 @@ def blueprint(services: Services) -> Blueprint:
         )
 
     return routes
-
-
-def _page() -> int:
-    text = request.args.get("page", "1")
-    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS and int(text) >= 1):
-        raise WireError("The page must be a number from 1 on.", reason="bad_page")
-    return int(text)

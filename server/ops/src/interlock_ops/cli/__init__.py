@@ -7,9 +7,15 @@ from typing import Final
 import click
 
 from interlock_ops import __version__
+from interlock_ops.cli.cohort_list import cohort_list
+from interlock_ops.cli.cohort_show import cohort_show
+from interlock_ops.cli.device_assign import device_assign
+from interlock_ops.cli.device_authorise import device_authorise
 from interlock_ops.cli.device_claim import device_claim
+from interlock_ops.cli.device_claims import device_claims
 from interlock_ops.cli.device_countersign import device_countersign
 from interlock_ops.cli.device_list import device_list
+from interlock_ops.cli.device_show import device_show
 from interlock_ops.cli.edge import Main
 from interlock_ops.cli.key_new import key_new
 from interlock_ops.cli.key_show import key_show
@@ -23,6 +29,8 @@ from interlock_ops.cli.rollout_resume import rollout_resume
 from interlock_ops.cli.rollout_start import rollout_start
 from interlock_ops.cli.rollout_status import rollout_status
 from interlock_ops.cli.sample import sample
+from interlock_ops.cli.site_list import site_list
+from interlock_ops.cli.site_show import site_show
 
 __all__ = ["main"]
 
@@ -35,6 +43,21 @@ SECTIONS: Final = {
         'interlock-ops rollout authorise --go GO_ID --role approver --reason "agreed"  (others)',
         "interlock-ops rollout status ORDER_ID",
         'interlock-ops rollout pause ORDER_ID --reason "ward 3 reports alarms"',
+    ),
+    "A gateway, from delivery to its cohort": (
+        "interlock-ops device claim --product gateway --site st-anna --cohort wards \\",
+        '    --device GW-0001 --secret-dir secrets --reason "new ward"',
+        "interlock-ops device list --state waiting",
+        'interlock-ops device countersign GW-0001 --role engineer --reason "I stood before it"',
+        "interlock-ops device show GW-0001",
+        'interlock-ops device assign GW-0001 --to icu --reason "moved"',
+        'interlock-ops device authorise ASSIGNMENT_ID --role approver --reason "..."  (others)',
+    ),
+    "Why something stands still": (
+        "interlock-ops rollout status ORDER_ID",
+        "interlock-ops device list --reason interlock_not_clear",
+        "interlock-ops site show st-anna",
+        "interlock-ops cohort show wards",
     ),
     "Exit codes": (
         "0   done, or nothing to do",
@@ -50,7 +73,7 @@ SECTIONS: Final = {
 @click.group(cls=Main, sections=SECTIONS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="interlock-ops")
 def main() -> None:
-    """Sign and send what operators say about a fleet's rollouts.
+    """Sign and send what operators and engineers say about a fleet, and show how it stands.
 
     Every act is a signed statement: there are no passwords, and the server cannot change one. One
     signature stops; starting, advancing and resuming take other people too.
@@ -72,6 +95,16 @@ def device() -> None:
     """Let gateways in, list them, say why each does what it does, and move them."""
 
 
+@main.group()
+def cohort() -> None:
+    """Show the cohorts: whose word counts there, and where their devices are."""
+
+
+@main.group()
+def site() -> None:
+    """Show the hospitals: their engineers, their devices, and what stands still there."""
+
+
 key.add_command(key_new)
 key.add_command(key_show)
 for _command in (
@@ -88,9 +121,17 @@ for _command in (
     rollout.add_command(_command)
 for _command in (
     device_claim,
+    device_claims,
     device_countersign,
     device_list,
+    device_show,
+    device_assign,
+    device_authorise,
 ):
     device.add_command(_command)
+cohort.add_command(cohort_list)
+cohort.add_command(cohort_show)
+site.add_command(site_list)
+site.add_command(site_show)
 main.add_command(rollout_post)
 main.add_command(sample)

@@ -37,7 +37,8 @@ EXAMPLES: Final = (
 ANSWERS: Final = {
     "id, ids": "the authorisations' ids",
     "devices": "in the order of ids: device, enrolment (the id that was signed for), key "
-    "(fingerprint), hardware, product, site, cohort, claim (id, or null), replaces (the id of the enrolment in force, or null)",
+    "(fingerprint), hardware, product, site, cohort, claim (id, or null), replaces (the id of the "
+    "enrolment in force, or null)",
     "skipped": "of --waiting, what was not signed for: device, reason, detail",
 }
 
@@ -156,7 +157,10 @@ def device_countersign(
         account=account,
         done="countersigned",
         unsure="try again: what has arrived is not signed twice.",
-        devices=[_facts(enrolment, one) for enrolment, one in zip(chosen, asked, strict=True)],
+        devices=[
+            _facts(enrolment, one, before)
+            for enrolment, one, before in zip(chosen, asked, replaced, strict=True)
+        ],
         skipped=skipped,
     )
 

@@ -53,7 +53,7 @@ def device_list(
     now = run.session.clock()
     return Answer(
         doubts.reason("listed"),
-        _table(found, now),
+        table(found, now),
         {"devices": [device_facts(one.view, one.why, one.order, now) for one in found]},
     )
 
@@ -62,7 +62,8 @@ def _odd(seen: Seen) -> bool:
     return bool(seen.view.differences or seen.view.faults)
 
 
-def _table(found: Sequence[Seen], now: datetime) -> list[RenderableType]:
+def table(found: Sequence[Seen], now: datetime) -> list[RenderableType]:
+    """Devices, one a line: where, what they run and do, and why."""
     if not found:
         return [line("The server lists no such devices.")]
     rows = [("device", "site", "cohort", "state", "runs", "heard", "does", "why")]

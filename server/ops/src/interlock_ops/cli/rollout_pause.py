@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 import click
+from msgspec import UNSET
 from rich.console import RenderableType
 
 from interlock_core.errors import ConfigurationError, InterlockError, NotFoundError, SecretError
 from interlock_core.order import Order, Stop
-from interlock_core.roster import MONITOR, OPERATOR
+from interlock_core.roster import MONITOR, OPERATOR, Judge
 from interlock_ops.cli.acting import Act, How, carry_out
 from interlock_ops.cli.edge import Answer, Run
 from interlock_ops.cli.options import name, statement_id
@@ -19,6 +20,7 @@ from interlock_ops.show import line, statement
 EXAMPLES: Final = (
     'interlock-ops rollout pause ORDER_ID --reason "two gateways rolled back"',
     'interlock-ops rollout pause ORDER_ID --cohort icu --site st-mary --reason "power works"',
+    'interlock-ops rollout pause ORDER_ID --site st-mary --reason "..."    (its engineer, too)',
 )
 
 
@@ -56,7 +58,7 @@ def rollout_pause(
         site=site,
     )
     if order is not None:
-        _warn_if_idle(run, me, order, cohort)
+        _warn_if_idle(run, me, order, cohort, site)
     account: list[RenderableType] = statement(stop, order=order)
     return carry_out(
         run,
@@ -99,19 +101,37 @@ def _dossier(run: Run, order_id: str) -> Dossier | None:
         return None
 
 
-def _warn_if_idle(run: Run, me: str, order: Order, cohort: str | None) -> None:
+def _warn_if_idle(run: Run, me: str, order: Order, cohort: str | None, site: str | None) -> None:
     """Say where the roster gives the author no right to stop; it never keeps him from trying."""
-    session = run.session
+    judge = run.session.judge
     cohorts = [cohort] if cohort else list(order.cohorts())
-    judge = session.judge
-    idle = []
-    for one in cohorts:
-        rules = judge.roster.rules_for(one)
-        roles = (OPERATOR, MONITOR, *(rules.stop if rules else ()))
-        if not any(judge.holds(me, role, one) for role in roles):
-            idle.append(one)
-    if idle:
-        run.voice.warn(
-            f"By roster {judge.roster.seq} your stop counts for nothing at {', '.join(idle)}: ask "
-            "an operator to stop it too."
-        )
+    idle = [one for one in cohorts if not _may_stop(judge, me, one, site)]
+    if not idle:
+        return
+    where = f" for the site {site}" if site else ""
+    mine = [one for one in _sites(judge, me) if any(_may_stop(judge, me, c, one) for c in idle)]
+    advice = f"pass --site {mine[0]}, or " if mine and site not in mine else ""
+    run.voice.warn(
+        f"By roster {judge.roster.seq} your stop{where} counts for nothing at {', '.join(idle)}: "
+        f"{advice}ask an operator to stop it too."
+    )
+
+
+def _may_stop(judge: Judge, me: str, cohort: str, site: str | None) -> bool:
+    rules = judge.rules_for(cohort)
+    roles = (OPERATOR, MONITOR, *(rules.stop if rules else ()))
+    return any(judge.holds(me, role, cohort, site) for role in roles)
+
+
+def _sites(judge: Judge, me: str) -> list[str]:
+    """The sites that a person's grants name."""
+    return sorted(
+        {
+            site
+            for person in judge.roster.persons
+            if person.name == me
+            for grant in person.grants
+            if grant.sites is not UNSET
+            for site in grant.sites
+        }
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import click
@@ -14,27 +15,46 @@ from interlock_core.release import Image
 from interlock_ops.cli.common import verified_images
 from interlock_ops.cli.edge import Answer, Operation, Run
 from interlock_ops.cli.options import statement_id
+from interlock_ops.cli.survey import Doubts
+from interlock_ops.device_view import DeviceView
 from interlock_ops.dossier import Dossier
+from interlock_ops.fleet_reads import devices
+from interlock_ops.next_steps import Step, next_steps, step_facts
 from interlock_ops.show import rollouts
 from interlock_ops.show_status import status
+from interlock_ops.tally import FIELDS, Tally, tally_facts
 from interlock_ops.units import show_time
 from interlock_ops.view import CohortStatus, Status, read_status
+from interlock_ops.why import why
 
 EXAMPLES: Final = (
     "interlock-ops rollout status",
     "interlock-ops rollout status ORDER_ID --json",
+    "interlock-ops rollout status ORDER_ID --no-devices",
 )
+ANSWERS: Final = {
+    "rollouts": "without ORDER_ID: the server's list",
+    "id, order, at": "the order, and when it was judged",
+    "cohorts": "by name: state, accepted_at, author_counts, missing, objection, live_until, "
+    "superseded_by, stops, stages, devices, next",
+    "cohorts.*.devices": f"{FIELDS}; null where they were not read",
+    "cohorts.*.next": "act, role, people, text, not_before, command",
+    "differences": "where the server's account is not what was signed",
+}
 
 
-@click.command("status", cls=Operation, examples=EXAMPLES)
+@click.command("status", cls=Operation, examples=EXAMPLES, answers=ANSWERS)
 @click.argument("order_id", type=statement_id, required=False)
 @click.option("--product", help="Without ORDER_ID: only this product's orders.")
-def rollout_status(run: Run, order_id: str | None, product: str | None) -> Answer:
-    """Show how an order stands: who is missing, what is open, until when, what stops it.
+@click.option("--no-devices", is_flag=True, help="Do not read what the devices report.")
+def rollout_status(
+    run: Run, order_id: str | None, product: str | None, *, no_devices: bool
+) -> Answer:
+    """Show how an order stands, and why: who is missing, what is open, which devices are not done.
 
-    It is computed here, from the signed statements and the verified roster, by the code that
-    gateways decide with; where the server's account differs, that is said. Without ORDER_ID the
-    server's list is shown, newest first.
+    It is computed here, from the signed statements and reports and the verified roster, by the code
+    that gateways decide with; where the server's account differs, that is said. Without ORDER_ID
+    the server's list is shown, newest first.
     """
     session = run.session
     if order_id is None:
@@ -51,11 +71,53 @@ def rollout_status(run: Run, order_id: str | None, product: str | None) -> Answe
         )
     found = _with_later(run, dossier)
     images = _images(run, dossier)
+    doubts = Doubts()
+    tallies = {} if no_devices else _tallies(run, found, doubts)
+    steps = {
+        cohort.cohort: next_steps(judge, dossier, cohort, tallies.get(cohort.cohort))
+        for cohort in found.cohorts
+    }
     return Answer(
-        "server_differs" if found.differences else "status",
-        status(found, images),
-        _facts(found),
+        "server_differs" if found.differences else doubts.reason("status"),
+        status(found, images, tallies, steps),
+        _facts(found, tallies, steps),
     )
+
+
+def _tallies(run: Run, found: Status, doubts: Doubts) -> dict[str, Tally]:
+    """What the devices of the order's cohorts do about it, where it is not superseded."""
+    order = found.dossier.order
+    tallies = {
+        cohort.cohort: Tally(
+            found.now, order, sum(stage.since is not None for stage in cohort.stages)
+        )
+        for cohort in found.cohorts
+        if cohort.superseded_by is None
+    }
+    seen: set[str] = set()
+    try:
+        with run.voice.progress("devices read") as progress:
+            for name in tallies:
+                for view in devices(run.session, cohort=name, progress=progress):
+                    # The server may list it elsewhere than where its own report says that it is.
+                    tally = tallies.get(view.cohort or name)
+                    mine = view.product in (None, order.said.product)
+                    if tally is None or not mine or _twice(seen, view):
+                        continue
+                    doubts.note(view)
+                    tally.add(view, why(view, order))
+    except InterlockError as e:
+        run.voice.warn(f"The devices could not be read, and are left out: {e}")
+        return {}
+    doubts.tell(run)
+    return tallies
+
+
+def _twice(seen: set[str], view: DeviceView) -> bool:
+    key = view.enrolment.id if view.enrolment is not None else view.device
+    again = key in seen
+    seen.add(key)
+    return again
 
 
 def _with_later(run: Run, dossier: Dossier) -> Status:
@@ -86,18 +148,30 @@ def _images(run: Run, dossier: Dossier) -> dict[str, Image]:
         return {}
 
 
-def _facts(found: Status) -> dict[str, Any]:
+def _facts(
+    found: Status, tallies: Mapping[str, Tally], steps: Mapping[str, Sequence[Step]]
+) -> dict[str, Any]:
     order = found.dossier.order
     return {
         "id": order.id,
         "order": json.loads(wire.encode(order.said)),
         "at": show_time(found.now),
-        "cohorts": {cohort.cohort: _cohort(cohort) for cohort in found.cohorts},
+        "cohorts": {
+            cohort.cohort: cohort_facts(cohort)
+            | {
+                "devices": (
+                    tally_facts(tallies[cohort.cohort]) if cohort.cohort in tallies else None
+                ),
+                "next": [step_facts(step) for step in steps[cohort.cohort]],
+            }
+            for cohort in found.cohorts
+        },
         "differences": list(found.differences),
     }
 
 
-def _cohort(cohort: CohortStatus) -> dict[str, Any]:
+def cohort_facts(cohort: CohortStatus) -> dict[str, Any]:
+    """How an order stands at one cohort, for machines."""
     return {
         "state": cohort.state,
         "accepted_at": _time(cohort.accepted_at),

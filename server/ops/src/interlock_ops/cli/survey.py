@@ -60,13 +60,14 @@ class Seen:
 def survey(
     run: Run,
     doubts: Doubts,
+    orders: Orders | None = None,
     *,
     cohort: str | None = None,
     site: str | None = None,
     state: str | None = None,
 ) -> Iterator[Seen]:
     """The devices that the server lists, in its order."""
-    orders = Orders(run.session, run.voice.warn)
+    orders = orders or Orders(run.session, run.voice.warn)
     with run.voice.progress("devices read") as progress:
         for view in devices(run.session, cohort=cohort, site=site, state=state, progress=progress):
             doubts.note(view)

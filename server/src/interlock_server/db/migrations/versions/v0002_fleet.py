@@ -15,7 +15,9 @@ time = sa.DateTime(timezone=True)
 
 def upgrade() -> None:
     # Whether every directive was published before the upgrade is not known: so each is due.
-    op.add_column("cohort", sa.Column("due", sa.Boolean(), server_default=sa.true(), nullable=False))
+    op.add_column(
+        "cohort", sa.Column("due", sa.Boolean(), server_default=sa.true(), nullable=False)
+    )
     op.create_table(
         "claim",
         sa.Column("number", counted, nullable=False),

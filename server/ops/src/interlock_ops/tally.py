@@ -1,0 +1,190 @@
+"""Counting what devices do about one order (pure).
+
+Rules:
+
+1. Only devices whose papers verify are counted. One that is quarantined, that waits for its
+   countersignature or that is forged stands beside the counts, by name.
+2. Who is done is counted; who is not is named, with the reason and since when.
+3. A device that has been silent for longer than the order's deadline is named: silence counts as a
+   failure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from rich.console import RenderableType
+
+from interlock_core.chain import first_stage
+from interlock_core.order import Order
+from interlock_core.placement import point
+from interlock_core.statement import Opened
+from interlock_ops.device_view import DeviceView
+from interlock_ops.show import fact, line
+from interlock_ops.units import show_age, show_time
+from interlock_ops.why import Why, age, why_facts
+
+SHOWN: Final = 5
+"""So many devices are named in one line; ``--json`` names all."""
+FIELDS: Final = (
+    "total, done, inside (the open stages), by_action, by_reason (of those not done), not_done "
+    "(device, site, outcome, reason, detail, since, age_seconds, failing), silent (device, "
+    "heard_at, age_seconds), quarantined (device, detail), waiting (device ids), faulty (device, "
+    "reason, detail)"
+)
+
+
+@dataclass(frozen=True)
+class Left:
+    """A device that is not done."""
+
+    device: str
+    site: str | None
+    why: Why
+
+
+@dataclass
+class Tally:
+    """The devices of one cohort or site under one order.
+
+    Args:
+        now: when they are counted.
+        order: the order that they are counted for; None where none is in force.
+        stages_open: how many of its stages are open here.
+    """
+
+    now: datetime
+    order: Opened[Order] | None
+    stages_open: int = 0
+    total: int = 0
+    inside: int = 0
+    by_action: Counter[str] = field(default_factory=Counter)
+    by_reason: Counter[str] = field(default_factory=Counter)
+    not_done: list[Left] = field(default_factory=list)
+    silent: list[tuple[str, datetime]] = field(default_factory=list)
+    quarantined: list[tuple[str, str]] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+    faulty: list[tuple[str, str, str]] = field(default_factory=list)
+
+    @property
+    def done(self) -> int:
+        """How many have nothing left to do."""
+        return self.total - len(self.not_done)
+
+    def add(self, view: DeviceView, found: Why) -> None:
+        """Count one device, or set it beside the counts (rule 1)."""
+        self.faulty += [(view.device, fault.reason, fault.detail) for fault in view.faults]
+        if view.state == "waiting":
+            self.waiting.append(view.device)
+        elif view.state == "quarantined":
+            self.quarantined.append((view.device, found.detail))
+        if not view.counted:
+            return
+        self.total += 1
+        self.inside += self._inside(view)
+        self.by_action[found.outcome] += 1
+        if not found.done:
+            self.by_reason[found.reason] += 1
+            self.not_done.append(Left(view.device, view.site, found))
+        heard = view.heard_at
+        if heard is None and view.countersigned is not None:
+            heard = view.countersigned.at
+        if self.order is not None and heard is not None:
+            deadline = timedelta(seconds=self.order.said.deadline_seconds)
+            if self.now - heard > deadline:
+                self.silent.append((view.device, heard))
+
+    def _inside(self, view: DeviceView) -> bool:
+        if self.order is None or view.cohort is None:
+            return False
+        said = self.order.said
+        stage = first_stage(said, view.cohort, point(said.targets[0].sha256, view.device))
+        return stage is not None and stage < self.stages_open
+
+
+def tally_facts(tally: Tally) -> dict[str, Any]:
+    """For machines; ``FIELDS`` says what stands where."""
+    return {
+        "total": tally.total,
+        "done": tally.done,
+        "inside": tally.inside,
+        "by_action": dict(sorted(tally.by_action.items())),
+        "by_reason": dict(sorted(tally.by_reason.items())),
+        "not_done": [
+            {"device": left.device, "site": left.site, **why_facts(left.why, tally.now)}
+            for left in tally.not_done
+        ],
+        "silent": [
+            {
+                "device": device,
+                "heard_at": show_time(heard),
+                "age_seconds": age(tally.now, heard),
+            }
+            for device, heard in tally.silent
+        ],
+        "quarantined": [
+            {"device": device, "detail": detail} for device, detail in tally.quarantined
+        ],
+        "waiting": list(tally.waiting),
+        "faulty": [
+            {"device": device, "reason": reason, "detail": detail}
+            for device, reason, detail in tally.faulty
+        ],
+    }
+
+
+def tally_lines(tally: Tally) -> list[RenderableType]:
+    """For people: the counts, and who is not done and why, the longest waiting first."""
+    counts = ", ".join(f"{count} {_words(name)}" for name, count in _ranked(tally.by_action))
+    inside = f" ({tally.inside} inside the open stages)" if tally.order is not None else ""
+    shown: list[RenderableType] = [
+        fact("devices", f"{tally.total}{inside}{': ' + counts if counts else ''}")
+    ]
+    groups: dict[tuple[str, str], list[Left]] = {}
+    for left in tally.not_done:
+        groups.setdefault((left.why.outcome, left.why.reason), []).append(left)
+    for (outcome, reason), lefts in sorted(groups.items(), key=lambda one: -len(one[1])):
+        shown.append(fact(_words(outcome), f"{len(lefts)} {_group(reason, lefts, tally.now)}"))
+    if tally.silent:
+        named = [f"{device} for {show_age(tally.now, at)}" for device, at in tally.silent]
+        shown.append(fact("silent", f"{len(named)} beyond the deadline: {_named(named)}"))
+    if tally.quarantined:
+        named = [f"{device} ({detail})" for device, detail in tally.quarantined]
+        shown.append(fact("quarantined", f"{len(named)}, not counted: {_named(named)}"))
+    if tally.waiting:
+        text = f"{len(tally.waiting)} wait for a countersignature: {_named(tally.waiting)}"
+        shown.append(fact("not let in", text))
+    if tally.faulty:
+        named = [f"{device} ({detail})" for device, _, detail in tally.faulty]
+        shown.append(line(f"  {'not believed':<12} {len(named)}: {_named(named)}", "red"))
+    return shown
+
+
+def _group(reason: str, lefts: Sequence[Left], now: datetime) -> str:
+    oldest = sorted(lefts, key=lambda left: (left.why.since or now, left.device))
+    named = []
+    for left in oldest:
+        since = f" since {show_age(now, left.why.since)}" if left.why.since is not None else ""
+        failing = f" ({', '.join(left.why.failing)})" if left.why.failing else ""
+        named.append(f"{left.device}{since}{failing}")
+    detail = lefts[0].why.detail
+    told = f" ({detail})" if len(lefts) == 1 and detail not in ("", _words(reason)) else ""
+    return f"{reason}: {_named(named)}{told}"
+
+
+def _named(named: Iterable[str]) -> str:
+    every = list(named)
+    more = f" and {len(every) - SHOWN} more" if len(every) > SHOWN else ""
+    return ", ".join(every[:SHOWN]) + more
+
+
+def _ranked(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

@@ -1,0 +1,158 @@
+"""Puts what was accepted on file (I/O).
+
+Rules:
+
+1. A statement stands in one table, by what it is about: rollouts in ``statement``, the fleet in
+   tables of its own. Its envelope is kept as it was signed.
+2. The same words under a key that the roster has since taken away give way to the same words under
+   a key that counts: the new signature lives.
+3. What must hold of the file as a whole (one number, one order; one secret, one claim) is looked at
+   again here, under the turn.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from interlock_core import wire
+from interlock_core.errors import ConflictError
+from interlock_core.order import Assignment, Authorisation, Order
+from interlock_core.report import Claim
+from interlock_core.roster import Judge
+from interlock_core.statement import Opened
+from interlock_server.admission import (
+    check_assignment_seq,
+    check_secret_is_new,
+    find_of_the_fleet,
+    find_subject,
+    is_of_the_fleet,
+)
+from interlock_server.db.fleet_tables import AssignmentRow, ClaimRow, WordRow
+from interlock_server.db.tables import StatementRow
+from interlock_server.onfile import find
+from interlock_server.standing import enrolment_row, restate
+
+
+def known(session: Session, opened: Opened[Any]) -> Opened[Any] | None:
+    """The same statement as it is on file, or None."""
+    if is_of_the_fleet(opened):
+        return find_of_the_fleet(session, opened)
+    return find(session, opened.id)
+
+
+def concerned(session: Session, opened: Opened[Any], order_id: str | None) -> set[str]:
+    """The cohorts whose directives may change with a statement."""
+    if order_id is not None:
+        order = opened if isinstance(opened.said, Order) else find(session, order_id)
+        assert order is not None
+        return set(order.said.cohorts())
+    said = opened.said
+    if isinstance(said, Authorisation) and said.authorises == "assignment":
+        subject = find_subject(session, said)
+        assert subject is not None
+        said = subject.said
+    return {said.from_cohort} if isinstance(said, Assignment) else set()
+
+
+def keep(session: Session, opened: Opened[Any], judge: Judge, order_id: str | None) -> bool:
+    """Put a statement on file; returns whether it is new. The session must hold the turn.
+
+    Args:
+        opened: accepted, with its author's signature alone.
+        order_id: the order that it concerns; None if it is about the fleet.
+
+    Raises:
+        ConflictError: ``seq_taken`` or ``secret_taken`` (rule 3).
+    """
+    kept = known(session, opened)
+    if kept is None:
+        session.add(_row(session, opened, judge, order_id))
+    elif judge.signer_key(kept) is None:
+        table = _table(opened, order_id)
+        envelope = wire.encode(opened.envelope)
+        session.execute(update(table).where(table.id == opened.id).values(envelope=envelope))
+    else:
+        return False
+    session.flush()
+    said = opened.said
+    if isinstance(said, Authorisation) and said.authorises == "enrolment":
+        row = enrolment_row(session, said.id)
+        assert row is not None
+        restate(session, judge.roster, judge.now, row.device)
+    return kept is None
+
+
+def _table(
+    opened: Opened[Any], order_id: str | None
+) -> type[StatementRow | ClaimRow | AssignmentRow | WordRow]:
+    if order_id is not None:
+        return StatementRow
+    if isinstance(opened.said, Claim):
+        return ClaimRow
+    return AssignmentRow if isinstance(opened.said, Assignment) else WordRow
+
+
+def _row(
+    session: Session, opened: Opened[Any], judge: Judge, order_id: str | None
+) -> StatementRow | ClaimRow | AssignmentRow | WordRow:
+    said, envelope = opened.said, wire.encode(opened.envelope)
+    if order_id is not None:
+        order = said if isinstance(said, Order) else None
+        if order is not None:
+            _check_order_seq(session, order)
+        return StatementRow(
+            id=opened.id,
+            type=said.PREDICATE,
+            author=said.author,
+            order_id=order_id,
+            product=order.product if order else None,
+            seq=order.seq if order else None,
+            received_at=judge.now,
+            envelope=envelope,
+        )
+    if isinstance(said, Claim):
+        check_secret_is_new(session, said)
+        return ClaimRow(
+            id=opened.id,
+            secret_sha256=said.secret_sha256,
+            author=said.author,
+            received_at=judge.now,
+            envelope=envelope,
+        )
+    if isinstance(said, Assignment):
+        enrolment = enrolment_row(session, said.enrolment)
+        assert enrolment is not None
+        check_assignment_seq(session, enrolment, said)
+        return AssignmentRow(
+            id=opened.id,
+            enrolment=enrolment.number,
+            seq=said.seq,
+            from_cohort=said.from_cohort,
+            to_cohort=said.to_cohort,
+            at=said.at,
+            expires=said.expires,
+            received_at=judge.now,
+            envelope=envelope,
+        )
+    return WordRow(
+        id=opened.id,
+        authorises=said.authorises,
+        subject=said.id,
+        author=said.author,
+        received_at=judge.now,
+        envelope=envelope,
+    )
+
+
+def _check_order_seq(session: Session, order: Order) -> None:
+    """One number, one order (rule 7 of the statements)."""
+    same = (StatementRow.product == order.product, StatementRow.seq == order.seq)
+    if session.scalar(select(StatementRow.id).where(*same)) is not None:
+        raise ConflictError(
+            f"Another order of {order.product} has seq {order.seq}: propose this one again with a "
+            "higher one.",
+            reason="seq_taken",
+        )

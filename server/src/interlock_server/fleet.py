@@ -1,0 +1,259 @@
+"""How the fleet reads: devices, cohorts, sites and claims, page by page (I/O, reading).
+
+Rules:
+
+1. A page is found by indexed columns, and holds the envelopes as they were signed: whoever reads
+   believes those. Nothing is opened here but claims, whose expiry is inside.
+2. Without a state, a list of devices holds one enrolment of each: the one in force, or else the
+   newest. With a state, it holds the enrolments in that state: a device that asks anew while an
+   older enrolment is in force stands under ``waiting`` too.
+3. The cohort of a device is that of its newest report; of its enrolment before there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar, get_args
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from interlock_core.api import (
+    PAGE,
+    ClaimPage,
+    Device,
+    DevicePage,
+    EnrolmentState,
+    OpenClaim,
+    Place,
+    PlacePage,
+)
+from interlock_core.clock import Clock
+from interlock_core.errors import NotFoundError, WireError
+from interlock_core.names import check_name
+from interlock_core.statement import Envelope, read_envelope
+from interlock_core.wire import format_time
+from interlock_server.db.fleet_tables import (
+    AssignmentRow,
+    ClaimRow,
+    EnrolmentRow,
+    ReportRefusalRow,
+    ReportRow,
+    WordRow,
+)
+from interlock_server.db.session import Database
+from interlock_server.db.tables import CohortRow
+from interlock_server.onfile import open_kept
+from interlock_server.standing import state_of
+
+STATES: Final = get_args(EnrolmentState)
+MAX_ASSIGNMENTS: Final = 32
+"""How many assignments of one device are shown: the newest."""
+
+K = TypeVar("K")
+
+
+class Fleet:
+    """What operators read about devices.
+
+    Args:
+        database: where it is kept.
+        clock: now.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def devices(
+        self, page: int, *, cohort: str | None, site: str | None, state: str | None
+    ) -> DevicePage:
+        """A page of devices, by device id (rules 2 and 3).
+
+        Raises:
+            WireError: ``bad_name`` or ``bad_state``.
+            TransientError: the database failed.
+        """
+        wanted = select(EnrolmentRow)
+        if cohort is not None:
+            wanted = wanted.where(EnrolmentRow.cohort == check_name(cohort, "cohort"))
+        if site is not None:
+            wanted = wanted.where(EnrolmentRow.site == check_name(site, "site"))
+        if state is None:
+            wanted = wanted.where(EnrolmentRow.shown.is_(True))
+        elif state in STATES:
+            wanted = wanted.where(EnrolmentRow.state == state)
+        else:
+            raise WireError(f"The state must be one of {', '.join(STATES)}.", reason="bad_state")
+        wanted = wanted.order_by(EnrolmentRow.device, EnrolmentRow.number)
+        with self._database.reading() as session:
+            rows = list(session.scalars(wanted.offset((page - 1) * PAGE).limit(PAGE + 1)))
+            items = _devices(session, rows[:PAGE])
+        return DevicePage(items=items, next=page + 1 if len(rows) > PAGE else None)
+
+    def device(self, device: str) -> Device:
+        """One device: its enrolment in force, or else the newest.
+
+        Raises:
+            NotFoundError: ``unknown_device``.
+            TransientError: the database failed.
+        """
+        wanted = select(EnrolmentRow).where(
+            EnrolmentRow.device == device, EnrolmentRow.shown.is_(True)
+        )
+        with self._database.reading() as session:
+            items = _devices(session, list(session.scalars(wanted)))
+        if not items:
+            raise NotFoundError(
+                f"No device {device[:127]} has asked to be enrolled.", reason="unknown_device"
+            )
+        return items[0]
+
+    def cohorts(self, page: int) -> PlacePage:
+        """A page of cohorts, by name: those with a director, and those that devices are in.
+
+        Raises:
+            TransientError: the database failed.
+        """
+        with self._database.reading() as session:
+            served = set(session.scalars(select(CohortRow.name)))
+            counts = _counts(session, EnrolmentRow.cohort)
+        return _places(page, {*served, *counts}, counts, lambda name: name in served)
+
+    def sites(self, page: int) -> PlacePage:
+        """A page of sites, by name.
+
+        Raises:
+            TransientError: the database failed.
+        """
+        with self._database.reading() as session:
+            counts = _counts(session, EnrolmentRow.site)
+        return _places(page, counts, counts, lambda _: True)
+
+    def claims(self, page: int) -> ClaimPage:
+        """A page of claims, newest first.
+
+        Raises:
+            TransientError: the database failed.
+        """
+        wanted = (
+            select(ClaimRow.envelope, EnrolmentRow.device)
+            .outerjoin(EnrolmentRow, EnrolmentRow.id == ClaimRow.used_by)
+            .order_by(ClaimRow.number.desc())
+            .offset((page - 1) * PAGE)
+            .limit(PAGE + 1)
+        )
+        now = self._clock()
+        with self._database.reading() as session:
+            rows = session.execute(wanted).all()
+        items = []
+        for envelope, device in rows[:PAGE]:
+            claim = open_kept(envelope)
+            expired = now >= claim.said.expires
+            items.append(OpenClaim(claim=claim.envelope, used_by=device, expired=expired))
+        return ClaimPage(items=tuple(items), next=page + 1 if len(rows) > PAGE else None)
+
+
+def _devices(session: Session, rows: Sequence[EnrolmentRow]) -> tuple[Device, ...]:
+    """The rows with all that belongs to them, by one question of each kind (rule 1)."""
+    numbers = [row.number for row in rows]
+    assignments: dict[int, list[tuple[str, bytes]]] = _grouped(
+        (enrolment, (id_, envelope))
+        for enrolment, id_, envelope in session.execute(
+            select(AssignmentRow.enrolment, AssignmentRow.id, AssignmentRow.envelope)
+            .where(AssignmentRow.enrolment.in_(numbers))
+            .order_by(AssignmentRow.number.desc())
+        )
+    )
+    moved = {row.number: assignments.get(row.number, [])[:MAX_ASSIGNMENTS] for row in rows}
+    subjects = [row.id for row in rows] + [id_ for of in moved.values() for id_, _ in of]
+    words: dict[str, list[bytes]] = _grouped(
+        (subject, envelope)
+        for subject, envelope in session.execute(
+            select(WordRow.subject, WordRow.envelope)
+            .where(WordRow.subject.in_(subjects))
+            .order_by(WordRow.number)
+        )
+    )
+    newest = (
+        select(ReportRow.enrolment, ReportRow.envelope)
+        .join(EnrolmentRow, EnrolmentRow.number == ReportRow.enrolment)
+        .where(ReportRow.enrolment.in_(numbers), ReportRow.number == EnrolmentRow.tip_number)
+    )
+    reports = {row.enrolment: row.envelope for row in session.execute(newest)}
+    refused: dict[str, list[tuple[str, int]]] = _grouped(
+        (enrolment, (reason, times))
+        for enrolment, reason, times in session.execute(
+            select(
+                ReportRefusalRow.enrolment, ReportRefusalRow.reason, ReportRefusalRow.times
+            ).where(ReportRefusalRow.enrolment.in_([row.id for row in rows]))
+        )
+    )
+    return tuple(
+        Device(
+            enrolment=read_envelope(row.envelope),
+            state=state_of(row),
+            words=_read(
+                envelope
+                for id_ in (row.id, *(id_ for id_, _ in moved[row.number]))
+                for envelope in words.get(id_, ())
+            ),
+            assignments=_read(envelope for _, envelope in moved[row.number]),
+            report=read_envelope(reports[row.number]) if row.number in reports else None,
+            received_at=row.tip_at,
+            quarantined=_quarantined(row),
+            refused=dict(refused.get(row.id, ())),
+        )
+        for row in rows
+    )
+
+
+def _quarantined(row: EnrolmentRow) -> str | None:
+    if row.quarantined_at is None:
+        return None
+    return f"since {format_time(row.quarantined_at)}: {row.quarantined_why}"
+
+
+def _read(envelopes: Iterable[bytes]) -> tuple[Envelope, ...]:
+    return tuple(read_envelope(envelope) for envelope in envelopes)
+
+
+def _grouped(pairs: Iterable[tuple[K, Any]]) -> dict[K, list[Any]]:
+    groups: dict[K, list[Any]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
+
+
+def _counts(session: Session, place: InstrumentedAttribute[str]) -> Mapping[str, Mapping[str, int]]:
+    """How many enrolments stand at each place in each state, but for those that are over."""
+    over: ColumnElement[bool] = EnrolmentRow.state != "superseded"
+    wanted = select(place, EnrolmentRow.state, func.count()).where(over)
+    counts: dict[str, dict[str, int]] = {}
+    for name, state, number in session.execute(wanted.group_by(place, EnrolmentRow.state)):
+        counts.setdefault(name, {})[state] = number
+    return counts
+
+
+def _places(
+    page: int,
+    names: Iterable[str],
+    counts: Mapping[str, Mapping[str, int]],
+    served: Callable[[str], bool],
+) -> PlacePage:
+    """A page of places; ``countersigned`` counts those that are quarantined too."""
+    ordered = sorted(names)[(page - 1) * PAGE :]
+    items = []
+    for name in ordered[:PAGE]:
+        of = counts.get(name, {})
+        quarantined = of.get("quarantined", 0)
+        items.append(
+            Place(
+                name=name,
+                served=served(name),
+                waiting=of.get("waiting", 0),
+                countersigned=of.get("countersigned", 0) + quarantined,
+                quarantined=quarantined,
+            )
+        )
+    return PlacePage(items=tuple(items), next=page + 1 if len(ordered) > PAGE else None)

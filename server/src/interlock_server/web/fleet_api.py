@@ -1,0 +1,50 @@
+"""What operators read about the fleet: devices, cohorts, sites, claims. All need a token."""
+
+from __future__ import annotations
+
+from flask import Blueprint, request
+from werkzeug.wrappers import Response
+
+from interlock_server.web.bodies import answer, page_number
+from interlock_server.web.tokens import bearer
+from interlock_server.wiring import Services
+
+
+def blueprint(services: Services) -> Blueprint:
+    """The reading calls of ``docs/interfaces.md``, but for rollouts."""
+    routes = Blueprint("fleet", __name__, url_prefix="/v1")
+    fleet = services.fleet_views
+
+    @routes.get("/devices")
+    def list_devices() -> Response:
+        bearer(services.sessions)
+        return answer(
+            fleet.devices(
+                page_number(),
+                cohort=request.args.get("cohort"),
+                site=request.args.get("site"),
+                state=request.args.get("state"),
+            )
+        )
+
+    @routes.get("/devices/<device>")
+    def get_device(device: str) -> Response:
+        bearer(services.sessions)
+        return answer(fleet.device(device))
+
+    @routes.get("/cohorts")
+    def list_cohorts() -> Response:
+        bearer(services.sessions)
+        return answer(fleet.cohorts(page_number()))
+
+    @routes.get("/sites")
+    def list_sites() -> Response:
+        bearer(services.sessions)
+        return answer(fleet.sites(page_number()))
+
+    @routes.get("/claims")
+    def list_claims() -> Response:
+        bearer(services.sessions)
+        return answer(fleet.claims(page_number()))
+
+    return routes

@@ -1,0 +1,249 @@
+"""``interlock-server``: what its commands read, and how each must end when that is bad."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+from unittest import mock
+
+from interlock_core.clock import system_clock
+from interlock_core.keys import MAX_KEY_FILE
+from interlock_server.cli import main
+from interlock_server.config import MAX_SETTINGS
+from interlock_server.founding import MAX_FLEET_FILE
+from tests.server.world import V1, Bench, Fleet
+from tests.sweep.commands import (
+    BAD,
+    GIVEN,
+    REFUSED,
+    SECRET,
+    TRANSIENT,
+    USAGE,
+    WRITTEN,
+    Entry,
+    Input,
+    Kind,
+    Place,
+    Program,
+    Rule,
+    Slip,
+    prepared,
+)
+
+
+def _no_listening(*_: object) -> None:
+    raise AssertionError("serve must have refused before it listened")
+
+
+def _start(words: list[str], _given: Any) -> None:
+    with mock.patch("interlock_server.cli.serve.run", _no_listening):
+        main.main(args=words, prog_name="interlock-server")
+
+
+PROGRAM: Final = Program("interlock-server", main, _start, ("interlock-server: ",))
+
+
+TLS: Final = """tls_certificate_file = "tls.crt"
+tls_key_file = "tls.key"
+[storage]"""
+
+
+def place(beside: Path) -> Place:
+    """A founded server with one release, and in ``blank`` one before its ``init``."""
+    home = beside / "fleet"
+    fleet = Fleet(home, system_clock())
+    fleet.copy(home / "blank")
+    bench = Bench(fleet)
+    bench.found()
+    bench.delegate()
+    bench.publish_roster()
+    bench.release(1, V1)
+    bench.back.database.close()
+    (home / "fresh.pass").write_text("correct horse battery\n")
+    (home / "fresh.pass").chmod(0o600)
+    (home / "tls.toml").write_text(fleet.config.read_text().replace("[storage]", TLS))
+    (home / "tls.crt").write_text("no certificate\n")
+    (home / "tls.key").write_text("no key\n")
+    return prepared(home, {})
+
+
+SETTINGS: Final = Input("server.toml", Kind.TOML, WRITTEN, MAX_SETTINGS)
+# A wrong passphrase does not open a key; a damaged one may look like a wrong one.
+PASSPHRASE: Final = Input("passphrase", Kind.TEXT, SECRET, 4096, says=("passphrase", ".key.json"))
+PRIVATE: Final = Input("online/director-online.key.json", Kind.JSON, GIVEN, MAX_KEY_FILE)
+PUBLIC: Final = Input("online/director-targets.pub.json", Kind.JSON, GIVEN, MAX_KEY_FILE)
+KEYS: Final = (SETTINGS, PASSPHRASE, PRIVATE, PUBLIC)
+
+FILED: Final[Rule] = {"absent": BAD, "content": BAD, "access": TRANSIENT}
+"""What the server keeps for itself."""
+DATABASE: Final = Input("server.sqlite3", Kind.BYTES, FILED, 1, says=("database", "initialised"))
+STORED: Final = {"absent": BAD, "content": BAD, "access": BAD}
+STORE: Final = Input("store", Kind.DIRECTORY, STORED, says=("store", "root"))
+ROOT: Final = Input("store/image/metadata/1.root.json", Kind.JSON, STORED, 512_000, ("root",))
+
+
+def _founded(before: str) -> str:
+    return f"blank/{before}"
+
+
+def _blank(*inputs: Input) -> tuple[Input, ...]:
+    return tuple(replace(one, path=_founded(one.path)) for one in inputs)
+
+
+INIT: Final = ("{home}/blank/ceremony", "--config", "{home}/blank/server.toml")
+CEREMONY: Final = (
+    Input("blank/ceremony/fleet.json", Kind.JSON, GIVEN, MAX_FLEET_FILE),
+    *(
+        Input(f"blank/ceremony/{name}.json", Kind.JSON, GIVEN, limit, says=(name, role, "root"))
+        for name, role, limit in (
+            ("image/1.root", "image root", 512_000),
+            ("image/1.targets", "image targets", 5_000_000),
+            ("director/1.root", "director root", 512_000),
+        )
+    ),
+)
+
+BASE: Final = ("--config", "{home}/server.toml")
+
+
+def _setting(name: str, value: str, says: str = "") -> Slip:
+    def prepare(home: Path) -> None:
+        config = home / "server.toml"
+        lines = config.read_text().splitlines()
+        changed = [f"{name} = {value}" if line.startswith(f"{name} =") else line for line in lines]
+        config.write_text("\n".join(changed) + "\n")
+
+    return Slip(f"{name} = {value}", USAGE, (says or name,), prepare=prepare)
+
+
+def _loop(home: Path) -> None:
+    (home / "store").rename(home / "tmp" / "store")
+    (home / "store").symlink_to("store")
+
+
+def _mode(name: str, mode: int) -> Callable[[Path], None]:
+    return lambda home: (home / name).chmod(mode)
+
+
+SLIPS: Final = (
+    Slip("settings whose name is no UTF-8", USAGE, (".toml",), ("--config", "{home}/\udcff.toml")),
+    Slip("a word too many", USAGE, ("more",), (*BASE, "more")),
+    Slip("an option that nobody knows", USAGE, ("--force-it",), (*BASE, "--force-it")),
+    Slip("a store that leads to itself", USAGE | TRANSIENT, ("store",), prepare=_loop),
+    Slip("a passphrase that others may read", USAGE, ("chmod 600",),
+         prepare=_mode("passphrase", 0o644)),
+    _setting("listen", '"300.1.1.1:80"'),
+    _setting("listen", '"127.0.0.1:99999999"'),
+    _setting("listen", '"0.0.0.0:8080"'),
+    _setting("health_listen", '"10.0.0.1:1"'),
+    _setting("workers", "0"),
+    _setting("workers", "2.5"),
+    _setting("workers", "99999999999999999999"),
+    _setting("store_directory", "[]"),
+    _setting("store_directory", '"\\u0000"', "store_directory"),
+    _setting("pending_directory", '"store/../store/inside"'),
+    _setting("database", '"store/x.sqlite3"'),
+    _setting("database", '"sqlite:///x"'),
+    _setting("database", '"nosuch://x"'),
+    _setting("database", '"\\u0000"', "database"),
+    _setting("largest_target_bytes", "-1"),
+    _setting("image_online", '"hsm:1"', "hsm"),
+    _setting("image_online", '"../online/image-online.key.json"', "image-online"),
+    _setting("passphrase_file", '"\\u0000"', "passphrase_file"),
+)  # fmt: skip
+
+READ_ONLY: Final = (
+    Slip("a store that may not be written", TRANSIENT, ("store",),
+         prepare=_mode("store/image/metadata", 0o555), bound=True),
+    Slip("a database that may not be written", TRANSIENT, ("database",),
+         prepare=_mode("server.sqlite3", 0o400), bound=True),
+)  # fmt: skip
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def _other_passphrase(home: Path) -> None:
+    (home / "online" / "image-online.pub.json").unlink()
+    _write(home / "other.pass", "another good one\n")
+    (home / "other.pass").chmod(0o600)
+
+
+TABLE: Final[dict[str, tuple[Entry, ...]]] = {
+    "sample": (Entry(),),
+    "keys new": (
+        Entry(
+            ("{home}/made", "--passphrase-file", "{home}/fresh.pass"),
+            makes=("made*",),
+            inputs=(Input("fresh.pass", Kind.TEXT, {**SECRET, "oversized": USAGE}, 4096),),
+            slips=(
+                Slip("they are there", REFUSED, ("online",),
+                     ("{home}/online", "--passphrase-file", "{home}/passphrase")),
+                Slip("one is there, under another passphrase", USAGE | REFUSED, ("key.json",),
+                     ("{home}/online", "--passphrase-file", "{home}/other.pass"),
+                     _other_passphrase),
+                Slip("a file stands there", USAGE, ("server.toml",),
+                     ("{home}/server.toml", "--passphrase-file", "{home}/fresh.pass")),
+                Slip("a file stands above", REFUSED | USAGE | TRANSIENT, ("server.toml",),
+                     ("{home}/server.toml/x", "--passphrase-file", "{home}/fresh.pass")),
+                Slip("a place that may not be written", TRANSIENT, ("made",),
+                     prepare=_mode("", 0o555), bound=True),
+                Slip("nobody to ask", USAGE, ("--passphrase-file",), ("{home}/made",)),
+                Slip("a scheme that nobody knows", USAGE, ("--scheme",),
+                     ("{home}/made", "--scheme", "rot13")),
+                Slip("a short passphrase", USAGE, ("short",),
+                     prepare=lambda home: _write(home / "fresh.pass", "short\n")),
+            ),
+        ),
+    ),
+    "migrate": (
+        Entry(BASE, inputs=(SETTINGS, DATABASE), slips=(*SLIPS[:3], READ_ONLY[1])),
+    ),
+    "check": (
+        Entry(BASE, inputs=(*KEYS, DATABASE), slips=SLIPS),
+        Entry((*BASE, "--hashes"), inputs=(STORE, ROOT), slips=()),
+    ),
+    "refresh": (
+        Entry(
+            BASE,
+            makes=("server.sqlite3*",),
+            inputs=(*KEYS, DATABASE, STORE, ROOT),
+            slips=(*SLIPS, READ_ONLY[1]),
+        ),
+        Entry((*BASE, "--force"), makes=("server.sqlite3*", "store/*"), slips=READ_ONLY),
+    ),
+    "serve": (
+        Entry(
+            BASE,
+            good=1,
+            inputs=(*KEYS, DATABASE, STORE, ROOT),
+            slips=(
+                *SLIPS,
+                Slip("no certificate", USAGE, ("tls.crt",), ("--config", "{home}/tls.toml")),
+                Slip("a missing certificate", USAGE, ("tls.crt",), ("--config", "{home}/tls.toml"),
+                     lambda home: (home / "tls.crt").unlink()),
+            ),
+        ),
+    ),
+    "init": (
+        Entry(
+            (*INIT, "--cohort", "canary"),
+            makes=("blank/*",),
+            inputs=(*CEREMONY, *_blank(*KEYS)),
+            slips=(
+                *(
+                    Slip(f"the cohort {name!r}", REFUSED | USAGE, ("cohort", name),
+                         (*INIT, "--cohort", name))
+                    for name in ("../../outside", "a/b", "A", "", "x" * 64, "\udcff")
+                ),
+                Slip("no cohort", USAGE, ("--cohort",), INIT),
+                Slip("no ceremony there", USAGE, ("fleet.json",),
+                     ("{home}/nothing", "--config", "{home}/blank/server.toml", "--cohort", "a")),
+                Slip("a place that may not be written", TRANSIENT, ("blank",),
+                     prepare=_mode("blank", 0o555), bound=True),
+            ),
+        ),
+    ),
+}
