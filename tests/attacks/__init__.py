@@ -1,29 +1,36 @@
 """Attacks: what an attacker may hold, what he tries, and the name by which he is refused.
 
-One test for each row of the threat model that exists yet, through the real client over real HTTP,
-against a server that the attacker controls. ``simulator`` is the fleet, its gateway and that
-server; an attack is a few lines.
+One test or more for each row of the threat model that exists yet (``docs/threat-model.md`` names
+them row by row), through the real client over real HTTP, against a server that the attacker
+controls; or over real HTTP against the real server, with a real gateway beside it. Each asserts
+the refusal's name and that nothing changed, and ends with an honest check that succeeds. Ten lines
+or fewer each: ``simulator`` (with ``people``, ``online``, ``lies``) and ``siege`` make it possible.
 
 - ``test_network``: whoever holds the network, a mirror or a cache;
-- ``test_online``: whoever holds the server and every online key, alone or with one person's key;
+- ``test_online``: whoever holds the server and every online key;
+- ``test_people``: the same with one person's key, or the monitor's, and rosters that changed;
 - ``test_offline``: whoever holds keys of roots, targets or products below, or at, their threshold;
 - ``test_place``: the gateway's own surroundings: power, clock, interlock, slots;
-- ``test_server``: what is sent to the server itself.
+- ``test_server``: what is sent to the server itself;
+- ``test_review``: what a review found;
+- ``test_suite``: what is asked of this suite.
 
 Rows that are shown where their builders are: a publisher killed between any two writes
 (``tests/server/test_crash.py``), two publishers at once (``tests/server/test_concurrency.py``),
 power cuts at every write of the client (``tests/client/test_power.py``), faults of the disk
 (``tests/client/test_kept.py``).
 
-Rows that wait for what they attack:
+Rows that wait for what they attack, by the subject of the work that brings it:
 
-- hybrid roles, where one family of keys is broken, and keys in an HSM;
-- online keys replaced by a ceremony, with its transcript (a rotated root is here);
-- permits: expired, another device's, spent;
-- resume by Range and deltas: splices, a delta of another base;
-- every crash point enumerated across zones; dropped databases and buckets;
-- publishers on several hosts;
-- devices: reports replayed, re-ordered, forged; quarantine; assignments to another cohort;
-- RAUC, SWUpdate, external commands and USB bundles;
-- the log: entries edited, deleted, re-ordered; a log with two faces.
+- *the fleet*: devices (reports for another device, replayed, re-ordered, forged; a claim used
+  twice; a fork), assignments to another cohort: ``test_devices``, ``test_assignments``;
+- *ceremonies and offline signing*: hybrid roles, where one family of keys is broken; keys in an
+  HSM; online keys replaced by a ceremony, with its transcript (a rotated root is here); permits:
+  expired, another device's, spent; a ceremony killed between any two writes;
+- *rollouts, monitor and log*: the log: entries edited, deleted, re-ordered, truncated; a log with
+  two faces; publishers on several hosts; dropped databases;
+- *the gateway, part one*: resume by Range, and deltas: splices, a delta of another base; every
+  crash point enumerated; a secure clock whose jumps are bounded; installers beside A/B slots (RAUC,
+  SWUpdate, external commands) called directly;
+- *the gateway, part two*: USB bundles and what comes in archives.
 """

@@ -5,18 +5,19 @@ that he attacks and a gateway that polls it. Both end each test with an honest c
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from securesystemslib.signer import Signer
 
-from tests.attacks.siege import Siege
+from tests.attacks.siege import ON_FILE, Siege
 from tests.attacks.simulator import Simulator
 from tests.attacks.tally import ATTACK
-from tests.server.conftest import bench, fleet, signers, template
-from tests.server.world import Bench
+from tests.server.conftest import signers, template
+from tests.server.world import Bench, Fleet
 
-__all__ = ["bench", "fleet", "siege", "signers", "sim", "template"]
+__all__ = ["almost", "siege", "signers", "sim", "template"]
 
 
 @pytest.fixture(autouse=True)
@@ -32,13 +33,30 @@ def sim(tmp_path: Path, record_property: Callable[[str, object], None]) -> Itera
         yield simulator
 
 
+@pytest.fixture(scope="session")
+def almost(
+    template: Fleet, signers: Mapping[str, Signer], tmp_path_factory: pytest.TempPathFactory
+) -> Fleet:
+    """A founded fleet in which an honest rollout lacks one word; tests work on copies."""
+    fleet = template.copy(tmp_path_factory.mktemp("almost") / "fleet")
+    bench = Bench(fleet, signers)
+    bench.restart()
+    bench.say_all(*ON_FILE)
+    bench.back.database.close()
+    return fleet
+
+
 @pytest.fixture
 def siege(
-    bench: Bench,
+    almost: Fleet,
+    signers: Mapping[str, Signer],
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     record_property: Callable[[str, object], None],
 ) -> Iterator[Siege]:
     record_property(ATTACK, True)
+    bench = Bench(almost.copy(tmp_path / "fleet"), signers)
+    bench.restart()
     with Siege(bench, tmp_path / "gateway", caplog) as made:
         yield made
+    bench.back.database.close()

@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
@@ -29,7 +29,7 @@ from tests.attacks.online import Online
 from tests.attacks.people import DAY, IMAGE, People, stage
 from tests.client.bed import Bed
 from tests.client.web import Answer, Web
-from tests.client.world import CANARY, OPERATOR, WARDS, World
+from tests.client.world import CANARY, OPERATOR, WARDS, Release, Rollout, World
 
 
 class Simulator(People, Online):
@@ -99,6 +99,13 @@ class Simulator(People, Online):
         """Nothing that the attacker did keeps what is wanted from the gateway."""
         outcome = self.bed.check()
         assert outcome.outcome == "update_available", outcome
+
+    def installs(self, release: Release, **changes: Any) -> Rollout:
+        """An honest rollout that goes all the way here."""
+        rollout = self.world.roll_out(release, **changes)
+        outcome = self.bed.install()
+        assert outcome.outcome == "confirmed", outcome
+        return rollout
 
     def says(self, reason: str, exit_code: Exit = Exit.REFUSED) -> Outcome:
         """A check, of which only the name is looked at: a step on the way."""

@@ -1,8 +1,8 @@
 """Says at the end of a run how many attacks were tried, and whether any came through.
 
-An attack is a test that asked for ``sim`` or ``siege``. It is refused when the test passed: by name,
-with nothing changed, and with an honest check after it. ``tests/conftest.py`` registers this, so
-that it speaks whatever was asked to run, and also when several processes ran it.
+An attack is a test that asked for ``sim`` or ``siege``. It is refused when the test passed: by
+name, with nothing changed, and with an honest check after it. ``tests/conftest.py`` registers this,
+so that it speaks whatever was asked to run, and also when several processes ran it.
 """
 
 from __future__ import annotations
@@ -32,5 +32,7 @@ def _attacks(terminalreporter: pytest.TerminalReporter, *outcomes: str) -> list[
         report for outcome in outcomes for report in terminalreporter.stats.get(outcome, ())
     ]
     return [
-        report.nodeid for report in reports if (ATTACK, True) in getattr(report, "user_properties", ())
+        report.nodeid
+        for report in reports
+        if (ATTACK, True) in getattr(report, "user_properties", ())
     ]

@@ -21,10 +21,15 @@ from interlock_core.placement import point
 from interlock_core.statement import open_as
 from tests.attacks.online import edited
 from tests.attacks.simulator import CANARY, DAY, IMAGE, OPERATOR, WARDS, Simulator, stage
-from tests.client.world import MONITOR, PRODUCT
+from tests.client.world import MONITOR, NOW, PRODUCT
 
 CENTURY = timedelta(days=36_500)
-TRAVERSING = ("../../../etc/passwd", "/etc/passwd", "ward-gateway/../x", "ward-gateway/1.0.0/%2e%2e")
+TRAVERSING = (
+    "../../../etc/passwd",
+    "/etc/passwd",
+    "ward-gateway/../x",
+    "ward-gateway/1.0.0/%2e%2e",
+)
 
 
 def outside(sim: Simulator, share: int) -> bytes:
@@ -130,17 +135,24 @@ class TestRollouts:
         sim.show(rollout)
         sim.refuses("stage_not_open", online=True)
 
-    @pytest.mark.parametrize("what", ["share", "cohorts", "soak", "expires", "seq", "kind"])
-    def test_one_that_was_edited(self, sim: Simulator, what: str) -> None:
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"stages": (stage(CANARY, soak=DAY), stage(WARDS))},
+            {"stages": (stage(CANARY, WARDS),)},
+            {"stages": (stage(CANARY), stage(WARDS, share=100))},
+            {"expires": NOW + CENTURY},
+            {"not_before": NOW - CENTURY / 10},
+            {"seq": 9},
+            {"kind": "recall"},
+            {"at": NOW - timedelta(days=1)},
+        ],
+        ids=["share", "cohorts", "soak", "expires", "not-before", "seq", "kind", "at"],
+    )
+    def test_one_that_was_edited(self, sim: Simulator, change: dict[str, Any]) -> None:
         """More gateways, earlier, for longer, before another, or downwards."""
         rollout = sim.started(stage(CANARY, soak=DAY), stage(WARDS, share=100))
-        changes: dict[str, Any] = {
-            "share": {"stages": (stage(CANARY, soak=DAY), stage(WARDS))},
-            "cohorts": {"stages": (stage(CANARY, WARDS),)},
-            "soak": {"stages": (stage(CANARY), stage(WARDS, share=100))},
-            "expires": {"expires": sim.world.clock() + CENTURY},
-        }
-        sim.forge(rollout, **changes.get(what, {"kind": "recall"} if what == "kind" else {"seq": 9}))
+        sim.forge(rollout, **change)
         sim.refuses("unauthorised_rollout", online=True)
 
     def test_one_for_another_image(self, sim: Simulator) -> None:
@@ -166,9 +178,7 @@ class TestRollouts:
         sim.defers("not_in_stage")
 
     @pytest.mark.parametrize("change", [{"stage": 1}, {"stage": 1, "seq": 2}])
-    def test_and_an_opening_of_his_own_making(
-        self, sim: Simulator, change: dict[str, int]
-    ) -> None:
+    def test_and_an_opening_of_his_own_making(self, sim: Simulator, change: dict[str, int]) -> None:
         """Withheld likewise, and the second opening is the first with another number."""
         rollout = sim.order(stage(CANARY, soak=DAY), stage(WARDS))
         opening = sim.world.open_stage(rollout, days=30)
@@ -261,18 +271,16 @@ class TestRollouts:
     def test_an_older_release(self, sim: Simulator) -> None:
         """Signed, ordered and authorised once; below the floor now, and no permit covers it."""
         first = sim.release("1.0.0", b"first")
-        for release in (first, sim.release("2.0.0", b"second", raises_floor_to=2)):
-            sim.world.roll_out(release)
-            assert sim.bed.install().outcome == "confirmed"
+        sim.installs(first)
+        sim.installs(sim.release("2.0.0", b"second", raises_floor_to=2))
         sim.world.roll_out(first, kind="recall")
         sim.refuses("below_floor", online=True)
 
     def test_an_older_release_by_an_update(self, sim: Simulator) -> None:
         """At the floor, but only a recall goes down."""
         first = sim.release("1.0.0", b"first")
-        for release in (first, sim.release("2.0.0", b"second")):
-            sim.world.roll_out(release)
-            assert sim.bed.install().outcome == "confirmed"
+        sim.installs(first)
+        sim.installs(sim.release("2.0.0", b"second"))
         sim.world.roll_out(first)
         sim.refuses("below_floor", online=True)
 
@@ -462,9 +470,7 @@ class TestEvicted:
     def prefix(self, request: pytest.FixtureRequest) -> str:
         return str(request.param)
 
-    def test_a_stolen_key_signs_nothing_after_a_rotation(
-        self, sim: Simulator, prefix: str
-    ) -> None:
+    def test_a_stolen_key_signs_nothing_after_a_rotation(self, sim: Simulator, prefix: str) -> None:
         sim.fast_forward(prefix)
         stolen = dict(sim.web.lies)
         sim.web.lies.clear()

@@ -150,7 +150,9 @@ class TestOnePersonToo:
         sim.show(rollout)
         sim.defers("not_in_stage")
 
-    @pytest.mark.parametrize("change", [{"opened_at": NOW + timedelta(days=1)}, {"renews": "0" * 64}])
+    @pytest.mark.parametrize(
+        "change", [{"opened_at": NOW + timedelta(days=1)}, {"renews": "0" * 64}]
+    )
     def test_a_renewal_of_nothing(self, sim: Simulator, change: dict[str, Any]) -> None:
         """Only beside its opening does a renewal count."""
         rollout = sim.order()
@@ -281,9 +283,8 @@ class TestFloods:
 
     def test_a_recall_is_not_blocked(self, sim: Simulator) -> None:
         first, second = sim.release("1.0.0", b"first"), sim.release("2.0.0", b"second")
-        for release in (first, second):
-            bad = sim.world.roll_out(release)
-            assert sim.bed.install().outcome == "confirmed"
+        sim.installs(first)
+        bad = sim.installs(second)
         recall = sim.world.roll_out(first, kind="recall")
         recall.stops = sim.stops(MONITOR, bad.order.id, 64)
         sim.show(recall)
@@ -304,9 +305,7 @@ class TestFloods:
         sim.refuses("stopped", online=True)
 
     @pytest.mark.parametrize("scope", [{"cohort": CANARY}, {"site": "ward-8"}])
-    def test_stops_elsewhere_stop_nothing_here(
-        self, sim: Simulator, scope: dict[str, str]
-    ) -> None:
+    def test_stops_elsewhere_stop_nothing_here(self, sim: Simulator, scope: dict[str, str]) -> None:
         sim.bed.change(site="ward-7")
         rollout = sim.world.roll_out(sim.release())
         rollout.stops = sim.stops(MONITOR, rollout.order.id, 64, **scope)

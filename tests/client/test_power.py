@@ -22,7 +22,7 @@ class PowerCut(BaseException):
     """The power goes."""
 
 
-def cut(act: Callable[[], Outcome | str], step: int) -> bool:
+def cut(act: Callable[[], Outcome | str | None], step: int) -> bool:
     """Run ``act``, and let the power go before its change number ``step``; False if it ended."""
     seen = 0
 

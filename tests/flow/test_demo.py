@@ -51,20 +51,31 @@ def test_demo_tells_the_whole_story(tmp_path: Path) -> None:
     assert process.returncode == 0, out + err
     result = json.loads(out.strip().splitlines()[-1])
     assert result["demo"] == "ok"
-    assert result["gateways"] == result["confirmed"] == 2
-    assert result["refused"] == {"stage_not_open": 1}
-    assert result["deferred"] >= 1
-    assert result["rolled_back"] == 0
+    assert result["gateways"] == 8
+    # All eight took release 1; one of them gave release 2 back.
+    assert (result["confirmed"], result["rolled_back"]) == (8 + 7, 1)
+    assert (result["deferred"], result["paused_by"]) == (1, "operator")
+    assert result["refused"] == {
+        "repositories_disagree": 1,
+        "rollback": 1,
+        "stage_not_open": 1,
+        "unauthorised_rollout": 1,
+        "wrong_cohort": 1,
+    }
     assert (tmp_path / "kept" / "server" / "store" / "image" / "metadata").is_dir()
     assert _processes_of(tmp_path) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_demo_ends_its_processes_when_interrupted(tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "moment"),
+    [(signal.SIGINT, "the server runs at"), (signal.SIGTERM, "all eight run")],
+    ids=["the server runs", "all gateways run"],
+)
+def test_demo_ends_its_processes_when_interrupted(tmp_path: Path, number: int, moment: str) -> None:
     process = _demo(tmp_path)
     assert process.stdout is not None
     for line in process.stdout:
-        if "the server runs at" in line:
+        if moment in line:
             break
     assert _processes_of(tmp_path)
 

@@ -219,6 +219,12 @@ class _Stream(io.TextIOWrapper):
         return self.buffer.getvalue().decode()
 
 
+def _environment(place: Place) -> dict[str, str]:
+    """What a command may see of this process's environment, and homes within the place."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
+    return {**kept, "HOME": str(place.home / "tmp"), "TMPDIR": str(place.home / "tmp")}
+
+
 def run(program: Program, words: Sequence[str], place: Place, *, bound: bool = False) -> Said:
     """Run ``program`` with these words, in the place, without a terminal.
 
@@ -229,6 +235,7 @@ def run(program: Program, words: Sequence[str], place: Place, *, bound: bool = F
     code: object = None
     with (
         contextlib.chdir(place.home),
+        mock.patch.dict(os.environ, _environment(place), clear=True),
         mock.patch.object(tempfile, "tempdir", str(place.home / "tmp")),
         mock.patch.object(sys, "stdin", _Stream("strict")),
         redirect_stdout(out),

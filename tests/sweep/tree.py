@@ -32,7 +32,7 @@ class Eye:
 
     def look(self, home: Path) -> Snapshot:
         """Everything under ``home``, by path."""
-        found: Snapshot = {}
+        found: Snapshot = {".": (stat.filemode(home.stat().st_mode),)}
         stack = [str(home)]
         while stack:
             with os.scandir(stack.pop()) as entries:

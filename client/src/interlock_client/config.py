@@ -29,7 +29,7 @@ from interlock_core.names import (
     Name,
     check_product,
 )
-from interlock_core.urls import check_url
+from interlock_core.urls import check_proxy, check_url
 from interlock_core.wire import sha256_hex
 
 DEFAULT_PATH: Final = Path("/etc/interlock/gateway.toml")
@@ -172,7 +172,7 @@ def load(path: Path) -> Settings:
         check_product(settings.product)
         servers = tuple(check_url(url) for url in settings.servers)
         if settings.proxy is not None:
-            _check_proxy(settings.proxy)
+            check_proxy(settings.proxy)
     except InterlockError as e:
         raise ConfigurationError(f"{path}: {e}") from e
     if not settings.reboot_command[0]:
@@ -221,15 +221,3 @@ def _convert(tree: Any, type_: type[T], path: Path) -> T:
         raise ConfigurationError(
             f"{path}: {str(e).rstrip('.')}. 'interlock-client sample' prints a configuration."
         ) from e
-
-
-def _check_proxy(url: str) -> None:
-    from urllib.parse import urlsplit  # noqa: PLC0415  # most gateways have no proxy
-
-    try:
-        parts = urlsplit(url)
-        wrong = parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0
-    except ValueError as e:
-        raise ConfigurationError(f"the proxy {url!r} is no URL: {e}.") from e
-    if wrong:
-        raise ConfigurationError(f"the proxy {url!r} is no URL: write http://host:port.")

@@ -120,17 +120,13 @@ class FileStore:
     """A ``Store`` in a directory that nginx, or any static file server, can serve as it is.
 
     Args:
-        root: the directory; made if it is missing. Files are 0644, directories 0755.
+        root: the directory; made with the first object. Files are 0644, directories 0755.
         clock: now; modification times of heads start from it.
-
-    Raises:
-        TransientError: the directory cannot be made.
     """
 
     def __init__(self, root: Path, clock: Clock = system_clock) -> None:
         self.root = root
         self._clock = clock
-        durable.mkdir(root)
 
     def path(self, key: str) -> Path:
         """Where the object of a key lies, for those who serve it.

@@ -44,6 +44,22 @@ def check_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def check_proxy(url: str) -> str:
+    """Return ``url`` if it may name an HTTP proxy: a scheme, a host, perhaps a port.
+
+    Raises:
+        ConfigurationError: it may not.
+    """
+    try:
+        parts = urlsplit(url)
+        wrong = parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0
+    except ValueError as e:
+        raise ConfigurationError(f"The proxy {url!r} is no URL: {e}.") from e
+    if wrong or _PLAIN.match(url) is None:
+        raise ConfigurationError(f"The proxy {url!r} is no proxy: write http://host:port.")
+    return url
+
+
 def _loopback(host: str) -> bool:
     if host == "localhost":
         return True

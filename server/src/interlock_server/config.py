@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import ipaddress
+import os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -28,7 +29,7 @@ MAX_SETTINGS: Final = 64 * 1024
 CREDENTIAL: Final = "interlock-online"
 """The systemd credential that holds the passphrase of the online keys."""
 
-Text = Annotated[str, Meta(min_length=1, max_length=4096)]
+Text = Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 
 
 @dataclass(frozen=True)
@@ -154,8 +155,13 @@ def load_settings(path: Path) -> Settings:
         file = msgspec.toml.decode(data, type=_File)
     except NotFoundError as e:
         raise NotFoundError(f"{e} 'interlock-server sample' prints one to begin with.") from e
-    except (WireError, msgspec.DecodeError, UnicodeDecodeError) as e:
-        raise ConfigurationError(f"The settings in {path} are not usable: {e}.") from e
+    except RecursionError as e:
+        raise ConfigurationError(f"The settings in {path} are nested too deeply.") from e
+    except (WireError, ValueError) as e:
+        # msgspec's errors, or an integer of more digits than Python reads.
+        raise ConfigurationError(
+            f"The settings in {path} are not usable: {str(e).rstrip('.')}."
+        ) from e
     return _checked(path, file)
 
 
@@ -175,7 +181,7 @@ def _checked(path: Path, file: _File) -> Settings:
         ("pending_directory", base / file.storage.pending_directory),
         ("database", database_file),
     ):
-        if private is not None and private.resolve().is_relative_to(store.resolve()):
+        if private is not None and _real(private).is_relative_to(_real(store)):
             raise ConfigurationError(
                 f"storage.{name} lies inside storage.store_directory, which everybody may read: "
                 "move it elsewhere."
@@ -216,6 +222,11 @@ def _tls(base: Path, server: ServerSection, listen: Address) -> tuple[Path, Path
             )
         return None
     return base / certificate, base / key
+
+
+def _real(path: Path) -> Path:
+    # Of links that lead nowhere, ``Path.resolve`` makes an error of Python's own.
+    return Path(os.path.realpath(path))
 
 
 def _key(base: Path, text: str) -> str:

@@ -37,7 +37,12 @@ from interlock_core.genesis import (
 from interlock_core.keybytes import public_key_bytes
 from interlock_core.names import check_name
 from interlock_core.store import Store
-from interlock_core.tuf_metadata import MAX_LENGTH, verify_new_offline, verify_root
+from interlock_core.tuf_metadata import (
+    MAX_LENGTH,
+    parse_metadata,
+    verify_new_offline,
+    verify_root,
+)
 from interlock_core.tuf_stored import StoredRepository, metadata_key
 from interlock_core.wire import sha256_hex
 from interlock_server.db.session import Database
@@ -120,7 +125,13 @@ def read_ceremony(directory: Path, signers: Mapping[str, Signer], now: datetime)
 
 def _read(directory: Path, repository: str, role: str) -> bytes:
     path = directory / repository / f"1.{role}.json"
-    return durable.read(path, limit=MAX_LENGTH[role], what=f"first {repository} {role}")
+    data = durable.read(path, limit=MAX_LENGTH[role], what=f"first {repository} {role}")
+    # What verifies it later knows no path to name.
+    if role == Root.type:
+        parse_metadata(data, Root, what=f"metadata {path}")
+    else:
+        parse_metadata(data, Targets, what=f"metadata {path}")
+    return data
 
 
 def _check_apart(image: Root, director: Root) -> None:
@@ -195,7 +206,7 @@ def found(
             _check_not_lost(store, known)
         added = sorted(set(cohorts) - set(known))
         if not known and not added:
-            raise ConfigurationError("Name at least one cohort: --cohort NAME.")
+            raise no_cohort()
         session.add_all(CohortRow(name=cohort, added_at=clock()) for cohort in added)
         session.flush()
         _put_first(store, IMAGE, Root.type, ceremony.image_root)
@@ -243,6 +254,11 @@ def add_cohorts(
             _put_roots(store, cohort, first, known)
         publisher.direct_cohorts(session, sorted(set(cohorts)))
     return Added(fleet.name, tuple(added), tuple(sorted({*known, *added})))
+
+
+def no_cohort() -> ConfigurationError:
+    """What to say to whoever names no cohort where there is none yet."""
+    return ConfigurationError("Name at least one cohort: --cohort NAME.")
 
 
 def _claim(session: Session, ceremony: Ceremony, now: datetime) -> bool:

@@ -118,7 +118,6 @@ def backstage(
 
     Raises:
         ConfigurationError: the settings name no usable database.
-        TransientError: the store's directory cannot be made.
     """
     store = FileStore(settings.store_directory, clock)
     writes = writes or store

@@ -19,7 +19,8 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import click
 
-from interlock_core.errors import ConfigurationError, Exit, InterlockError
+from interlock_core import urls
+from interlock_core.errors import Exit, InterlockError
 from interlock_repo.review import printable
 
 PROGRAM: Final = "interlock-repo"
@@ -123,9 +124,7 @@ def check_proxy(
 ) -> str | None:
     """A proxy's URL, or a usage error."""
     del context, parameter
-    if value is not None and not value.startswith(("http://", "https://")):
-        raise ConfigurationError(f"{value!r} is no proxy: write http://host:port.")
-    return value
+    return value if value is None else urls.check_proxy(value)
 
 
 def is_terminal() -> bool:

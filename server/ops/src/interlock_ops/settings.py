@@ -22,15 +22,16 @@ import msgspec
 from msgspec import Meta
 
 from interlock_core import durable
-from interlock_core.errors import ConfigurationError, NotFoundError
+from interlock_core.errors import ConfigurationError, NotFoundError, WireError
 from interlock_core.names import NAME_PATTERN
+from interlock_core.urls import check_proxy
 from interlock_core.wire import sha256_hex
 from interlock_ops.order_file import read_toml
 
 CONFIG_VARIABLE: Final = "INTERLOCK_OPS_CONFIG"
 MAX_CONFIG: Final = 64 * 1024
 
-_Text = Annotated[str, Meta(min_length=1, max_length=4096)]
+_Text = Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 _Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 _KEY_URI: Final = re.compile(r"[a-z][a-z0-9+.-]+:")
 
@@ -102,7 +103,7 @@ class Settings:
         if self.state_directory is not None:
             return self.state_directory
         home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-        return Path(home).expanduser() / "interlock-ops" / sha256_hex(image_root)[:16]
+        return _expanded(home, "state_directory") / "interlock-ops" / sha256_hex(image_root)[:16]
 
 
 def load(config: Path | None, flags: Mapping[str, str | None]) -> Settings:
@@ -126,10 +127,8 @@ def load(config: Path | None, flags: Mapping[str, str | None]) -> Settings:
     settings = Settings(**{f.name: _typed(f.name, texts[f.name]) for f in fields(Settings)})
     if settings.ca_file is not None and not settings.ca_file.is_file():
         raise NotFoundError(f"There is no CA file at {settings.ca_file}: mend 'ca_file'.")
-    if settings.proxy is not None and not settings.proxy.startswith(("http://", "https://")):
-        raise ConfigurationError(
-            f"{settings.proxy!r} is no proxy: write http://host:port.", reason="bad_settings"
-        )
+    if settings.proxy is not None:
+        check_proxy(settings.proxy)
     if settings.person is not None and re.match(NAME_PATTERN, settings.person) is None:
         raise ConfigurationError(
             f"{settings.person[:80]!r} cannot name a person of the roster.", reason="bad_settings"
@@ -145,9 +144,11 @@ def _typed(name: str, text: str | None) -> Any:
 
 
 def _read(path: Path) -> dict[str, str | None]:
-    data = durable.read(path, limit=MAX_CONFIG, what="settings file")
     try:
+        data = durable.read(path, limit=MAX_CONFIG, what="settings file")
         file = msgspec.convert(read_toml(data), _File)
+    except WireError as e:
+        raise ConfigurationError(str(e), reason="bad_settings") from e
     except ValueError as e:
         raise ConfigurationError(
             f"{path} holds no settings for interlock-ops: {' '.join(str(e).split())}. "
@@ -158,5 +159,15 @@ def _read(path: Path) -> dict[str, str | None]:
     for name in (*_PATHS, "key"):
         text = texts[name]
         if text is not None and not (name == "key" and _KEY_URI.match(text)):
-            texts[name] = str(path.parent / Path(text).expanduser())
+            texts[name] = str(path.parent / _expanded(text, name))
     return texts
+
+
+def _expanded(text: str, name: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as e:
+        raise ConfigurationError(
+            f"{text!r} begins with a home directory that is not known: write all of {name!r}.",
+            reason="bad_settings",
+        ) from e

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
+from interlock_core.clock import system_clock
+from interlock_core.names import check_name
 from interlock_server.cli.common import Command, config_option, json_option, say
 from interlock_server.config import load_settings
 from interlock_server.db import schema
-from interlock_server.founding import found, read_ceremony
+from interlock_server.founding import found, no_cohort, read_ceremony
 from interlock_server.wiring import backstage, open_signers
 
 
@@ -30,10 +32,14 @@ def init(ceremony_dir: Path, config: Path, cohorts: tuple[str, ...], as_json: bo
     after a failure, or to add a cohort; another ceremony is refused.
     """
     settings = load_settings(config)
+    for cohort in cohorts:
+        check_name(cohort, "cohort")
     signers = open_signers(settings)
+    ceremony = read_ceremony(ceremony_dir, signers, system_clock())
     back = backstage(settings, signers)
     try:
-        ceremony = read_ceremony(ceremony_dir, signers, back.clock())
+        if not cohorts and not back.database.is_there():
+            raise no_cohort()
         schema.upgrade(back.database)
         founded = found(
             ceremony,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from interlock_server.cli.common import Command
+from interlock_server.cli.common import Command, json_option, say
 from interlock_server.config import sample as sample_text
 
 
@@ -12,6 +12,8 @@ from interlock_server.config import sample as sample_text
     cls=Command,
     examples=("interlock-server sample > server.toml",),
 )
-def sample() -> None:
+@json_option
+def sample(as_json: bool) -> None:
     """Print a settings file to begin with."""
-    click.echo(sample_text(), nl=False)
+    text = sample_text()
+    say(as_json, text.rstrip("\n"), sample=text)

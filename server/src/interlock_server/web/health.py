@@ -124,7 +124,7 @@ class Facts(Collector):
             for type_, number in sorted(_statements(session).items()):
                 statements.add_metric([type_], number)
             states = select(EnrolmentRow.state, func.count()).group_by(EnrolmentRow.state)
-            known = dict(session.execute(states).tuples().all())
+            known = dict(session.execute(states).all())
             for state in STATES:
                 devices.add_metric([state], known.get(state, 0))
             # They are numbered without a gap, so the newest numbers count them.
@@ -144,7 +144,7 @@ class Facts(Collector):
 def _statements(session: Session) -> Counter[str]:
     """How many statements of each type were accepted."""
     rollouts = select(StatementRow.type, func.count()).group_by(StatementRow.type)
-    found = Counter(dict(session.execute(rollouts).tuples().all()))
+    found = Counter(dict(session.execute(rollouts).all()))
     for type_, table in (
         (Claim.PREDICATE, ClaimRow),
         (Enrolment.PREDICATE, EnrolmentRow),

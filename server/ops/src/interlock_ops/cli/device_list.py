@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 import click
 from rich.console import RenderableType
@@ -24,6 +24,7 @@ EXAMPLES: Final = (
     "interlock-ops device list --state waiting --site st-anna",
     "interlock-ops device list --reason interlock_not_clear --json",
 )
+Row = tuple[str, str, str, str, str, str, str, str]
 ANSWERS: Final = {"devices": "one object each, with:", **FIELDS}
 
 
@@ -42,44 +43,45 @@ def device_list(
     """
     doubts = Doubts()
     asked = state if state in get_args(EnrolmentState) else None
-    found = [
-        seen
-        for seen in survey(run, doubts, cohort=cohort, site=site, state=asked)
-        if reason in (None, seen.why.reason)
-        # One in another state than the server says is what somebody who looks wants to see.
-        and (state is None or seen.view.state == state or (asked and _odd(seen)))
-    ]
-    doubts.tell(run)
     now = run.session.clock()
-    return Answer(
-        doubts.reason("listed"),
-        table(found, now),
-        {"devices": [device_facts(one.view, one.why, one.order, now) for one in found]},
-    )
+    rows: list[Row] = []
+    facts: list[dict[str, Any]] = []
+    for seen in survey(run, doubts, cohort=cohort, site=site, state=asked):
+        # One in another state than the server says is what somebody who looks wants to see.
+        fits = state is None or seen.view.state == state or (asked is not None and _odd(seen))
+        if not fits or reason not in (None, seen.why.reason):
+            continue
+        # Of a large fleet nothing is kept but what will be said.
+        if run.voice.as_json:
+            facts.append(device_facts(seen.view, seen.why, seen.order, now))
+        else:
+            rows.append(row(seen, now))
+    doubts.tell(run)
+    return Answer(doubts.reason("listed"), table(rows), {"devices": facts})
 
 
 def _odd(seen: Seen) -> bool:
     return bool(seen.view.differences or seen.view.faults)
 
 
-def table(found: Sequence[Seen], now: datetime) -> list[RenderableType]:
-    """Devices, one a line: where, what they run and do, and why."""
-    if not found:
+def row(seen: Seen, now: datetime) -> Row:
+    """A device in one line: where, what it runs and does, and why."""
+    view, report = seen.view, seen.view.report
+    running = report.said.running if report is not None else None
+    return (
+        view.device,
+        view.site or "-",
+        view.cohort or "-",
+        view.state,
+        running.version if running is not None else "-",
+        show_age(now, view.heard_at),
+        "-" if seen.why.outcome == view.state else seen.why.outcome.replace("_", " "),
+        "-" if seen.why.done else in_words(seen.why, now),
+    )
+
+
+def table(rows: Sequence[Row]) -> list[RenderableType]:
+    """Devices, one a line."""
+    if not rows:
         return [line("The server lists no such devices.")]
-    rows = [("device", "site", "cohort", "state", "runs", "heard", "does", "why")]
-    for seen in found:
-        view, report = seen.view, seen.view.report
-        running = report.said.running if report is not None else None
-        rows.append(
-            (
-                view.device,
-                view.site or "-",
-                view.cohort or "-",
-                view.state,
-                running.version if running is not None else "-",
-                show_age(now, view.heard_at),
-                "-" if seen.why.outcome == view.state else seen.why.outcome.replace("_", " "),
-                "-" if seen.why.done else in_words(seen.why, now),
-            )
-        )
-    return columns(rows)
+    return columns([("device", "site", "cohort", "state", "runs", "heard", "does", "why"), *rows])

@@ -86,8 +86,11 @@ def _me(run: Run, *, offline: bool) -> str:
 
 
 def _dossier(run: Run, order_id: str) -> Dossier | None:
+    session = run.session
+    # Opened first: a key file that is missing is not an order that is.
+    _ = session.signer
     try:
-        return run.session.dossier(order_id)
+        return session.dossier(order_id)
     except NotFoundError as e:
         raise NotFoundError(
             f"The server knows no order {order_id}: check the id. With --output the stop is signed "

@@ -8,9 +8,16 @@ from typing import Final
 import click
 
 from interlock_core import durable
+from interlock_core.errors import WireError
 from interlock_core.order import ROLLOUT_STATEMENTS
 from interlock_core.report import Claim
-from interlock_core.statement import MAX_ENVELOPE, open_statement, read_envelope
+from interlock_core.statement import (
+    MAX_ENVELOPE,
+    Opened,
+    Said,
+    open_statement,
+    read_envelope,
+)
 from interlock_ops.cli.edge import Answer, Operation, Run
 from interlock_ops.show import fact, heading, statement
 
@@ -29,12 +36,17 @@ def rollout_post(run: Run, files: tuple[Path, ...]) -> Answer:
 
     No key is needed. Sending one again does no harm.
     """
-    opened = []
-    for file in files:
-        data = durable.read(file, limit=MAX_ENVELOPE + 1, what="statement file")
-        opened.append(open_statement(read_envelope(data), POSTED))
+    opened = [_opened(file) for file in files]
     for one in opened:
         run.voice.show(statement(one.said, id_=one.id))
         run.session.post(one.envelope, one.id)
     ids = [one.id for one in opened]
     return Answer("posted", [heading("Sent:"), *(fact("id", id_) for id_ in ids)], {"ids": ids})
+
+
+def _opened(file: Path) -> Opened[Said]:
+    data = durable.read(file, limit=MAX_ENVELOPE + 1, what="statement file")
+    try:
+        return open_statement(read_envelope(data), POSTED)
+    except WireError as e:
+        raise WireError(f"{file}: {e}", reason=e.reason) from e

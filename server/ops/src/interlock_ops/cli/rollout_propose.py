@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from interlock_core import durable
+from interlock_core.errors import ConfigurationError, WireError
 from interlock_core.wire import MAX_INTEGER
 from interlock_ops.cli.acting import Act, How, carry_out
 from interlock_ops.cli.edge import Answer, Run, settle
@@ -40,7 +41,10 @@ def rollout_propose(run: Run, order_file: Path, seq: int | None, how: How) -> An
     """
     session = run.session
     now = session.clock()
-    data = durable.read(order_file, limit=MAX_ORDER_FILE, what="order file")
+    try:
+        data = durable.read(order_file, limit=MAX_ORDER_FILE, what="order file")
+    except WireError as e:
+        raise ConfigurationError(str(e), reason="bad_order") from e
     plan = read_order_file(data, now, name=str(order_file))
     me = session.me
     found = [session.image.find(wanted.path) for wanted in plan.wanted]

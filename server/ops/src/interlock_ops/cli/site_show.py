@@ -13,7 +13,7 @@ from interlock_core.chain import applies, read_chain
 from interlock_core.order import Order
 from interlock_core.roster import Judge
 from interlock_core.statement import Opened
-from interlock_ops.cli.device_list import table
+from interlock_ops.cli.device_list import row, table
 from interlock_ops.cli.edge import Answer, Operation, Run
 from interlock_ops.cli.options import name
 from interlock_ops.cli.survey import Doubts, Seen, survey
@@ -70,7 +70,7 @@ def site_show(run: Run, site: str) -> Answer:
         shown.append(
             line(f"  interlock-ops device countersign --waiting --site {site} --role ROLE ...")
         )
-    shown += [line(""), *table(found, judge.now)]
+    shown += [line(""), *table([row(one, judge.now) for one in found])]
     return Answer(
         doubts.reason("shown"),
         shown,

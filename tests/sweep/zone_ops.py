@@ -1,0 +1,297 @@
+"""``interlock-ops``: what its commands read, and how each must end when that is bad."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from interlock_core import wire
+from interlock_core.keys import MAX_KEY_FILE
+from interlock_core.order import Target
+from interlock_core.statement import MAX_ENVELOPE
+from interlock_ops.cli import main
+from interlock_ops.cli.edge import Edge
+from interlock_ops.order_file import MAX_ORDER_FILE
+from interlock_ops.settings import MAX_CONFIG
+from tests.ops import world
+from tests.ops.world import IMAGE, OPS_ROSTER, ORDER, PATH, SHA256, Served, StandIn, Ticking, build
+from tests.support import papers
+from tests.support.papers import authorise, opening, started, stop
+from tests.sweep.commands import (
+    BAD,
+    GIVEN,
+    REFUSED,
+    SECRET,
+    TRANSIENT,
+    USAGE,
+    WRITTEN,
+    Codes,
+    Entry,
+    Input,
+    Kind,
+    Place,
+    Program,
+    Rule,
+    Slip,
+    prepared,
+    run,
+)
+
+
+def _start(words: list[str], given: Any) -> None:
+    main.main(args=words, prog_name="interlock-ops", obj=given)
+
+
+PROGRAM: Final = Program("interlock-ops", main, _start, ("interlock-ops: ", "Error: "))
+WANTED: Final = Target(path=PATH, length=len(IMAGE), sha256=SHA256)
+
+
+def place(beside: Path) -> Place:
+    """An operator's workstation, a server with rollouts in every state, metadata that was seen."""
+    original = build(beside / "original", OPS_ROSTER)
+    home = beside / "home"
+    shutil.copytree(original.home, home)
+    clock = Ticking()
+    server = StandIn(OPS_ROSTER, clock, original.store)
+    served = Served(server)
+    new, ready, running, paused = (
+        papers.order(targets=(WANTED,), seq=seq, by="omar" if seq == 1 else "olga")
+        for seq in range(1, 5)
+    )
+    go = opening(running)
+    halt = stop(paused)
+    consents = [
+        authorise(order, by, role=role)
+        for order in (ready, running, paused)
+        for by, role in (("ada", "approver"), ("hanna", "hospital"))
+    ]
+    server.post(new, ready, running, paused, *consents)
+    server.post(go, authorise(go), *started(paused), halt)
+    clock.now += timedelta(days=2)
+    made = world.Place(home, clock, server, served.url)
+    made.order_file()
+    config = made.config("olga")
+    (home / "envelope.json").write_bytes(wire.encode(new.envelope))
+    (home / "ca.pem").write_text("no certificate\n")
+    (home / "other.pass").write_text("correct horse battery\n")
+    (home / "other.pass").chmod(0o600)
+    values = {
+        "config": str(config),
+        "new": new.id,
+        "ready": ready.id,
+        "running": running.id,
+        "paused": paused.id,
+        "go": go.id,
+        "url": served.url,
+    }
+    edge = Edge(clock, at_terminal=lambda: False)
+    ready_made = prepared(home, values, edge, served.close)
+    seen = run(PROGRAM, ["rollout", "status", "--config", str(config)], ready_made)
+    assert seen.code == 0, seen
+    ready_made.keep()
+    return ready_made
+
+
+MENDED: Final[Codes] = frozenset({0}) | TRANSIENT | REFUSED
+SEEN: Final[Rule] = {"absent": MENDED, "content": MENDED, "access": MENDED}
+"""Metadata that is remembered: verified again whatever it says."""
+STATE: Final = ("state", "state/*")
+
+CONFIG: Final = Input("olga.toml", Kind.TOML, WRITTEN, MAX_CONFIG)
+KEY: Final = Input("olga.key.json", Kind.JSON, GIVEN, MAX_KEY_FILE, leaves=STATE)
+PUBLIC: Final = Input("olga.pub.json", Kind.JSON, GIVEN, MAX_KEY_FILE, leaves=STATE)
+PASSPHRASE: Final = Input(
+    "passphrase", Kind.TEXT, SECRET, 4096, says=("passphrase", "key.json"), leaves=STATE
+)
+ROOT: Final = Input(
+    "1.root.json", Kind.JSON, GIVEN, 512_000, says=("root",), leaves=STATE
+)
+MEMORY: Final = tuple(
+    Input(f"state/metadata/{name}.json", Kind.JSON, SEEN, limit, says=("",), leaves=STATE)
+    for name, limit in (("timestamp", 16_384), ("snapshot", 2_000_000), ("interlock", 5_000_000))
+)
+PLACES: Final = tuple(
+    Input(path, Kind.DIRECTORY, SEEN, says=("state",), leaves=STATE)
+    for path in ("state", "state/metadata")
+)
+
+BASE: Final = ("--config", "{config}")
+ACT: Final = (*BASE, "--reason", "a good one", "--yes", "--output", "{home}/out.json")
+MADE: Final = ("out.json", *STATE)
+
+
+def _mode(name: str, mode: int) -> Callable[[Path], None]:
+    return lambda home: (home / name).chmod(mode)
+
+
+def _there(home: Path) -> None:
+    (home / "out.json").write_text("something else\n")
+
+
+def _setting(name: str, value: str, codes: Codes = USAGE, says: str = "") -> Slip:
+    def prepare(home: Path) -> None:
+        config = home / "olga.toml"
+        lines = [line for line in config.read_text().splitlines() if not line.startswith(name)]
+        config.write_text("\n".join([f"{name} = {value}", *lines]) + "\n")
+
+    return Slip(f"{name} = {value}", codes, (says or name,), prepare=prepare, leaves=STATE)
+
+
+SETTINGS: Final = (
+    Slip("settings whose name is no UTF-8", USAGE, (".toml",), ("--config", "{home}/\udcff.toml")),
+    Slip("no settings", USAGE, ("image_root", "key", "server", "fleet"), ()),
+    _setting("server", '"ftp://x"'),
+    _setting("server", '"http://updates.example.org"'),
+    _setting("server", '""'),
+    _setting("server", "7"),
+    _setting("server", '"http://127.0.0.1:9"', TRANSIENT, "127.0.0.1:9"),
+    _setting("server", '"http://[::1"'),
+    _setting("server", '"http://127.0.0.1\\u0000"', USAGE, "127.0.0.1"),
+    _setting("proxy", '"socks5://x"'),
+    _setting("proxy", '"http://"', USAGE, "proxy"),
+    _setting("fleet", '"../../x"'),
+    _setting("person", '"../../x"'),
+    _setting("key", '"~nobody-here/x.key.json"'),
+    _setting("key", '"x\\u0000.key.json"'),
+    _setting("key", '"hsm:1"', USAGE, "hsm"),
+    _setting("key", '"file:olga.key.json"', USAGE, "file"),
+    _setting("image_root", '"../../../nothing"', USAGE, "nothing"),
+    _setting("image_root", '"x\\u0000"'),
+    _setting("ca_file", '"nothing.pem"', USAGE, "nothing.pem"),
+    _setting("ca_file", '"x\\u0000"'),
+    _setting("passphrase_file", '"x\\u0000"'),
+    _setting("state_directory", '"olga.toml/x"', BAD, "olga.toml"),
+    _setting("state_directory", '"x\\u0000"'),
+)  # fmt: skip
+TLS: Final = tuple(
+    Slip(f"a CA file that {what}", USAGE | TRANSIENT, ("ca.pem", "CA"),
+         (*BASE, "--server", "https://127.0.0.1:9", "--ca-file", "{home}/ca.pem"), prepare,
+         bound=True, leaves=STATE)
+    for what, prepare in (
+        ("is missing", lambda home: (home / "ca.pem").unlink()),
+        ("may not be read", _mode("ca.pem", 0)),
+        ("is a directory", lambda home: ((home / "ca.pem").unlink(), (home / "ca.pem").mkdir())),
+    )
+)  # fmt: skip
+ACTING: Final = (
+    Slip("something else stands at the output", REFUSED, ("out.json",), prepare=_there,
+         leaves=STATE),
+    Slip("the output is a directory", USAGE, ("out.json", "output"),
+         prepare=lambda home: (home / "out.json").mkdir(), leaves=STATE),
+    Slip("the output may not be written", TRANSIENT, ("out.json",), prepare=_mode("", 0o555),
+         bound=True, leaves=STATE),
+)  # fmt: skip
+
+
+def ids(*words: str) -> tuple[Slip, ...]:
+    """Ids that are none."""
+    return tuple(
+        Slip(f"the id {wrong!r}", USAGE, ("is not an id", "no UTF-8", "not UTF-8"),
+             (*words, wrong, *ACT))
+        for wrong in ("../../x", "", "A" * 64, "0" * 63, "0" * 5000, "\udcff", "0" * 64 + "\n")
+    )  # fmt: skip
+
+
+def names(*words: str) -> tuple[Slip, ...]:
+    """Names that are none, after an option that takes one."""
+    return tuple(
+        Slip(f"{words[-1]} {wrong!r}", USAGE, ("is no name",), (*words, wrong, *ACT))
+        for wrong in ("../../x", "a/b", "", "X", "a" * 64, "\udcff")
+    )
+
+
+def act(*words: str, slips: tuple[Slip, ...] = (), inputs: tuple[Input, ...] = ()) -> Entry:
+    """A command that signs, into a file."""
+    return Entry(
+        (*words, *ACT), makes=MADE, inputs=(CONFIG, KEY, *inputs), slips=(*ACTING[:1], *slips)
+    )
+
+
+TABLE: Final[dict[str, tuple[Entry, ...]]] = {
+    "sample": (
+        Entry(("ops",), slips=(Slip("one that is none", USAGE, ("x",), ("../x",)),)),
+    ),
+    "key new": (
+        Entry(
+            ("kim", "--directory", "{home}/made", "--passphrase-file", "{home}/other.pass"),
+            makes=("made*",),
+            inputs=(
+                Input("other.pass", Kind.TEXT, SECRET, 4096, says=("pass",),
+                      without={"truncated": "a passphrase too", "NUL": "a passphrase too"}),
+            ),
+            slips=(
+                *(
+                    Slip(f"the name {name!r}", REFUSED, ("key",),
+                         (name, "--directory", "{home}/made", "--passphrase-file",
+                          "{home}/other.pass"))
+                    for name in ("../kim", "a/b", "", "Kim", "k" * 64, "\udcff")
+                ),
+                Slip("it is there", REFUSED, ("olga.pub.json",),
+                     ("olga", "--directory", "{home}", "--passphrase-file", "{home}/other.pass")),
+                Slip("a file stands there", USAGE, ("olga.toml",),
+                     ("kim", "--directory", "{config}", "--passphrase-file", "{home}/other.pass")),
+                Slip("a file stands above", BAD, ("olga.toml",),
+                     ("kim", "--directory", "{config}/x", "--passphrase-file",
+                      "{home}/other.pass")),
+                Slip("it may not be written", TRANSIENT, ("made",), prepare=_mode("", 0o555),
+                     bound=True),
+                Slip("nobody to ask", USAGE, ("--passphrase-file",),
+                     ("kim", "--directory", "{home}/made")),
+            ),
+        ),
+    ),
+    "key show": (
+        Entry(("{home}/olga.pub.json",), inputs=(PUBLIC,)),
+        Entry(("{home}/olga.key.json",), inputs=(PUBLIC,)),
+    ),
+    "rollout propose": (
+        Entry(
+            ("{home}/order.toml", *ACT),
+            makes=MADE,
+            inputs=(
+                CONFIG,
+                KEY,
+                PUBLIC,
+                PASSPHRASE,
+                ROOT,
+                *MEMORY,
+                *PLACES,
+                Input("order.toml", Kind.TOML, WRITTEN, MAX_ORDER_FILE),
+            ),
+            slips=(*ACTING, Slip("a number that is none", USAGE, ("--seq",),
+                                 ("{home}/order.toml", "--seq", "0", *ACT))),
+        ),
+    ),
+    "rollout authorise": (
+        act("{new}", "--role", "approver", slips=(*ids("--role", "approver"),
+                                                  *names("{new}", "--role"))),
+        act("--go", "{go}", "--role", "approver", slips=ids("--role", "approver", "--go")),
+    ),
+    "rollout start": (act("{ready}", slips=(*ids(), *(
+        Slip(f"{option} {wrong!r}", USAGE, (option, "opened"), ("{ready}", option, wrong, *ACT))
+        for option in ("--valid-for", "--opened-at")
+        for wrong in ("soon", "", "9" * 400 + "d", "-1h", "\udcff")
+    ))),),
+    "rollout advance": (act("{running}", slips=(*ids(), Slip(
+        "a stage that is none", USAGE, ("stage",), ("{running}", "--stage", "99", *ACT))),),),
+    "rollout renew": (act("{running}", slips=ids()),),
+    "rollout pause": (act("{running}", slips=(*ids(), *names("{running}", "--cohort"),
+                                              *names("{running}", "--site"))),),
+    "rollout resume": (act("{paused}", slips=(*ids(), *ids("{paused}", "--clears"))),),
+    "rollout status": (
+        Entry(BASE, makes=STATE, inputs=(CONFIG, KEY, PUBLIC, PASSPHRASE, ROOT),
+              slips=(*SETTINGS, *TLS)),
+        Entry(("{running}", *BASE), makes=STATE),
+    ),
+    "rollout post": (
+        Entry(
+            ("{home}/envelope.json", *BASE),
+            inputs=(CONFIG, Input("envelope.json", Kind.JSON, GIVEN, MAX_ENVELOPE)),
+        ),
+    ),
+}  # fmt: skip
+__all__ = ["PROGRAM", "TABLE", "place", "replace"]
