@@ -415,3 +415,16 @@ class TestActions:
 
     def test_silence_is_said(self) -> None:
         assert action(ORDER, None).reason == "no_report"
+
+
+def test_a_key_that_is_none_has_signed_nothing() -> None:
+    broken = msgspec.structs.replace(
+        ENROLMENT.said.key, keyval=msgspec.structs.replace(ENROLMENT.said.key.keyval, public="00")
+    )
+    said = msgspec.structs.replace(ENROLMENT.said, key=broken)
+    opened = Opened(
+        said=said, id=ENROLMENT.id, payload=ENROLMENT.payload, envelope=ENROLMENT.envelope
+    )
+    assert not signed_by_device(opened)
+    assert not report_counts(opened, FIRST)
+    assert countersigned(judge(), opened, [authorise(opened, "olga", role="operator")]) is None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -146,3 +148,28 @@ def test_errors_name_the_thing_and_the_field() -> None:
 def test_times_are_written_in_utc() -> None:
     east = NOON.astimezone(timezone(timedelta(hours=9)))
     assert wire.format_time(east.replace(microsecond=7)) == "2027-03-01T12:00:00Z"
+
+
+def test_types_are_made_ready_before_threads_decode_them() -> None:
+    """What is ready needs no name of its module any more; what is not is worked out from them."""
+    code = """
+import msgspec
+from interlock_core import keybytes, keys, statement, wire
+
+def ready(type_):
+    try:
+        msgspec.convert({}, type_)
+    except msgspec.ValidationError:
+        return True
+    except NameError:
+        return False
+
+del keybytes.KeyValue, statement.Signature
+print(ready(keys.PublicKeyFile), ready(statement.Envelope))
+statement.Signature = dict
+wire.make_ready()
+del statement.Signature
+print(ready(statement.Envelope))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False", "True"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
@@ -12,58 +11,13 @@ from click.testing import CliRunner
 
 from interlock_core import durable
 from interlock_core.errors import TransientError
-from interlock_core.order import Order
 from interlock_core.roster import Judge
-from interlock_core.statement import Opened
 from interlock_ops.cli import main
 from interlock_ops.cli.edge import Voice
-from interlock_ops.dossier import Dossier, open_rollout
 from interlock_ops.entitled import over_cohort, rule_words
-from interlock_ops.order_in_force import choose
 from interlock_ops.units import show_age
-from tests.ops.world import OPS_ROSTER, Place, told
-from tests.support.papers import authorise, days, order
-from tests.support.people import CANARY, DAY0, ROSTER, ST_ANNA, grant, person, roster, rules
-
-# Which order is in force
-
-
-def dossier(paper: Opened[Order], *, signed: bool = True) -> Dossier:
-    words = [authorise(paper)] if signed else []
-    return open_rollout(told(paper, words, DAY0), paper.id)
-
-
-def chosen(
-    *dossiers: Dossier, cohort: str = CANARY, at: Any = DAY0, by: Any = ROSTER
-) -> int | None:
-    found = choose(Judge(by, at), dossiers, cohort)
-    return found.order.said.seq if found is not None else None
-
-
-def test_the_highest_that_is_accepted_here() -> None:
-    first, second = dossier(order(seq=1)), dossier(order(seq=2))
-    third = dossier(order(seq=3), signed=False)
-    assert chosen(first, third, second) == 2
-    assert chosen(third) is None
-    assert chosen(first, second, cohort=ST_ANNA) is None
-
-
-def test_the_roster_ends_orders() -> None:
-    first, second = dossier(order(seq=1)), dossier(order(seq=2))
-    assert chosen(first, second, by=roster(min_order_seq={"gateway": 2})) == 2
-    assert chosen(first, by=roster(min_order_seq={"gateway": 2})) is None
-
-
-def test_a_baseline_waits_for_an_update_to_expire() -> None:
-    update = dossier(order(seq=1, expires=DAY0 + days(1)))
-    below = dossier(order(seq=1, kind="baseline"))
-    above = dossier(order(seq=2, kind="baseline"))
-    assert chosen(update, above) == 1
-    assert chosen(update, above, at=DAY0 + days(1)) == 2
-    assert chosen(below) == 1
-    newer = dossier(order(seq=3, expires=DAY0 + days(1)))
-    assert chosen(newer, above, at=DAY0 + days(1)) == 3
-
+from tests.ops.world import OPS_ROSTER, Place
+from tests.support.people import CANARY, DAY0, ST_ANNA, grant, person, roster, rules
 
 # Ages
 

@@ -9,7 +9,12 @@ import pytest
 
 from interlock_core import wire
 from interlock_core.api import Device
-from interlock_core.directive import MAX_DIRECTIVE, ProductDirective
+from interlock_core.directive import (
+    MAX_DIRECTIVE,
+    Directive,
+    ProductDirective,
+    read_directive,
+)
 from interlock_core.fleet import Place, move
 from interlock_core.order import Assignment, Authorisation
 from interlock_core.roster import Judge
@@ -46,6 +51,12 @@ def moving(**fields: Any) -> Opened[Assignment]:
 
 def shown(bench: Bench, cohort: str = ST_ANNA) -> ProductDirective | None:
     return bench.directive(cohort).products.get(PRODUCT)
+
+
+def wanted(bench: Bench, cohort: str = ST_ANNA) -> Directive:
+    """What ``check`` holds the published directive against."""
+    with bench.back.database.reading() as db:
+        return read_directive(bench.back.publisher.directed(db, cohort).directive)
 
 
 def obeyed(bench: Bench, seq: int = 0) -> str | None:
@@ -117,8 +128,10 @@ def test_it_leaves_when_the_device_says_that_it_has_gone(moved: Bench) -> None:
     moved.tell_all(report(HERE, stale, cohort=CANARY, at=NOW))
     # A report publishes nothing by itself; the next publication leaves it out.
     assert obeyed(moved) == CANARY
+    assert wanted(moved) == moved.directive(ST_ANNA)
     moved.back.publisher.refresh()
     assert shown(moved) is None
+    assert wanted(moved) == moved.directive(ST_ANNA)
 
 
 def test_a_device_that_was_moved_back_is_not_moved_again_by_the_old_one(moved: Bench) -> None:
@@ -281,14 +294,7 @@ def directed(*papers: Opened[Any], cohort: str = ST_ANNA) -> Directed:
 
 
 def entry_of(found: Directed) -> ProductDirective:
-    return wire.decode(found.directive, _Whole, limit=MAX_DIRECTIVE, what="d").products[PRODUCT]
-
-
-class _Whole(wire.Record, frozen=True, kw_only=True):
-    type: str
-    fleet: str
-    cohort: str
-    products: dict[str, ProductDirective]
+    return read_directive(found.directive).products[PRODUCT]
 
 
 def flood(number: int, **fields: Any) -> list[Opened[Any]]:
@@ -335,10 +341,10 @@ def test_bulky_assignments_are_cut_to_fit() -> None:
 def test_an_assignment_of_an_enrolment_that_is_not_on_file_is_left_out() -> None:
     said = moving()
     found = directed(said, authorise(said))
-    assert wire.decode(found.directive, _Whole, limit=MAX_DIRECTIVE, what="d").products == {}
+    assert read_directive(found.directive).products == {}
 
 
 def test_the_statements_that_move_devices_take_effect_with_time() -> None:
     said = moving(at=NOW + days(1), expires=NOW + days(2))
     found = directed(HERE, said, authorise(said))
-    assert wire.decode(found.directive, _Whole, limit=MAX_DIRECTIVE, what="d").products == {}
+    assert read_directive(found.directive).products == {}

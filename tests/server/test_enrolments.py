@@ -14,6 +14,7 @@ from securesystemslib.signer import Signer
 
 from interlock_core import wire
 from interlock_core.api import ClaimPage, Device, DevicePage, EnrolmentRequest
+from interlock_core.errors import InterlockError
 from interlock_core.report import Enrolment
 from interlock_core.roster import Grant, Person
 from interlock_core.statement import Envelope, Opened, Signature
@@ -329,6 +330,19 @@ def test_a_countersignature_counts_no_more_when_its_authors_grant_runs_out(bench
     longer = people.person("omar", people.grant("operator"))
     renewed(bench, people.OLGA, longer, seq=3)
     assert shown(bench).state == "countersigned"
+
+
+def test_a_cohort_that_cannot_be_published_keeps_nobody_entitled(bench: Bench) -> None:
+    brief = people.person("omar", people.grant("operator", expires=NOW + days(1)))
+    renewed(bench, people.OLGA, brief)
+    bench.let_in(enrolment(), by="omar")
+    bench.clock.now = NOW + days(2)
+    broken = bench.settings.store_directory / "director/st-bert/metadata"
+    moved = broken.rename(broken.with_name("elsewhere"))
+    with pytest.raises(InterlockError):
+        bench.back.publisher.refresh()
+    moved.rename(broken)
+    assert shown(bench).state == "waiting"
 
 
 # A device that asks anew

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import select, text
@@ -14,7 +15,7 @@ from sqlalchemy import select, text
 from interlock_core.errors import ConfigurationError, TransientError
 from interlock_server.db import schema
 from interlock_server.db.session import Database
-from interlock_server.db.tables import Base, PublisherRow
+from interlock_server.db.tables import Base, CohortRow, PublisherRow
 from tests.server.world import Fleet, call
 
 
@@ -32,6 +33,23 @@ def test_the_migrations_make_the_tables(database: Database) -> None:
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection)
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_a_database_of_the_first_release_is_brought_along(database: Database) -> None:
+    """What it holds stays, and every cohort is due: nobody knows what was published last."""
+    database.make_file()
+    config = schema._config()
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(text("INSERT INTO cohort VALUES ('canary', '2027-03-01 08:00:00')"))
+    with pytest.raises(ConfigurationError, match="run 'interlock-server migrate'"):
+        schema.check(database)
+    assert schema.upgrade(database)
+    schema.check(database)
+    with database.reading() as session:
+        (row,) = session.scalars(select(CohortRow))
+        assert (row.name, row.due) == ("canary", True)
 
 
 def test_the_file_is_for_its_owner_alone(database: Database) -> None:

@@ -25,8 +25,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
+from interlock_core.errors import WireError
+from interlock_core.keybytes import PublicKey
 from interlock_core.names import CohortPattern, covers
 from interlock_core.order import Assignment, Authorisation, Order
 from interlock_core.report import Claim, Enrolment, Outcome, Report
@@ -64,7 +66,16 @@ def claim_refuses(claim: Claim, enrolment: Enrolment) -> str | None:
 
 def signed_by_device(enrolment: Opened[Enrolment]) -> bool:
     """Whether the key that the enrolment names signed it (b)."""
-    return enrolment.verified_by((enrolment.said.key.sslib(),)) is not None
+    return _signed(enrolment, enrolment.said.key)
+
+
+def _signed(opened: Opened[Any], by: PublicKey) -> bool:
+    try:
+        key = by.sslib()
+    except WireError:
+        # What is no key has signed nothing.
+        return False
+    return opened.verified_by((key,)) is not None
 
 
 @dataclass(frozen=True)
@@ -210,7 +221,7 @@ def report_counts(enrolment: Opened[Enrolment], report: Opened[Report]) -> bool:
     return (
         said.enrolment == enrolment.id
         and (said.fleet, said.author) == (of.fleet, of.device)
-        and report.verified_by((of.key.sslib(),)) is not None
+        and _signed(report, of.key)
     )
 
 

@@ -100,6 +100,10 @@ class PublicKeyFile(wire.Record, frozen=True, kw_only=True):
     proof: Annotated[str, Meta(pattern=r"^(?:[0-9a-f]{2}){1,8192}\Z")]
 
 
+# Whoever has several keys opens them at once, each in a thread.
+wire.make_ready(EncryptedKey, PublicKeyFile)
+
+
 @dataclass(frozen=True)
 class NamedKey:
     """A public key whose holder proved possession, under the name that it was made for."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -82,6 +83,26 @@ def _check_tree(tree: object, room: int) -> None:
         if isinstance(tree, dict):
             for item in tree.values():
                 _check_tree(item, room - 1)
+
+
+def make_ready(*types: type[Record]) -> None:
+    """Work out how record types are decoded, while no other thread does.
+
+    msgspec does it at a type's first use, and two threads whose first uses met have ended the
+    process: one found what the other had not finished (msgspec 0.22, a null pointer).
+
+    Args:
+        types: what is about to be decoded by several threads; every record type that was imported,
+            by default.
+    """
+    for type_ in types or tuple(_records(Record)):
+        msgspec.json.Decoder(type_)
+
+
+def _records(base: type[Record]) -> Iterator[type[Record]]:
+    for type_ in base.__subclasses__():
+        yield type_
+        yield from _records(type_)
 
 
 def parse(data: bytes, *, limit: int, what: str) -> Any:

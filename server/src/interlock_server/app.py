@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
+from interlock_core import wire
 from interlock_core.api import MAX_BODY
 from interlock_server.web import (
     fleet_api,
@@ -23,6 +24,8 @@ def create_app(services: Services) -> Flask:
     Args:
         services: what it acts through; made in this process, after any fork.
     """
+    # Two first requests may come together, each in a thread.
+    wire.make_ready()
     app = Flask("interlock_server", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.url_map.merge_slashes = False

@@ -30,7 +30,8 @@ from typing import Final
 from tuf.api.metadata import TargetFile
 
 from interlock_core import wire
-from interlock_core.chain import Chain, accepted_at, cleared, goes_in_force, read_chain, stop_counts
+from interlock_core.chain import Chain, cleared, goes_in_force, read_chain, stop_counts
+from interlock_core.current import in_force
 from interlock_core.directive import MAX_DIRECTIVE, MAX_STOPS, Directive, ProductDirective
 from interlock_core.errors import RefusedError
 from interlock_core.fleet import assigned_at
@@ -63,35 +64,6 @@ class Directed:
     cut: tuple[str, ...]
 
 
-def in_force(judge: Judge, on_file: OnFile, product: str, cohort: str) -> Opened[Order] | None:
-    """The order in force for a product at a cohort (rules 1 and 2)."""
-    least = judge.roster.min_order_seq.get(product, 0)
-    # From the highest number down, so that the many orders of the past are not judged each time.
-    candidates = sorted(
-        (o for o in on_file.orders if o.said.product == product and o.said.seq >= least),
-        key=lambda order: -order.said.seq,
-    )
-
-    def first(*, baseline: bool) -> Opened[Order] | None:
-        return next(
-            (
-                order
-                for order in candidates
-                if (order.said.kind == "baseline") == baseline
-                and accepted_at(judge, on_file.papers(order), cohort) is not None
-            ),
-            None,
-        )
-
-    top = first(baseline=False)
-    if top is not None and top.said.expires > judge.now:
-        return top
-    baseline = first(baseline=True)
-    if top is None or baseline is None:
-        return top or baseline
-    return baseline if baseline.said.seq > top.said.seq else top
-
-
 def direct(
     judge: Judge | None, on_file: OnFile, released: Released, fleet: str, cohort: str
 ) -> Directed:
@@ -109,7 +81,7 @@ def direct(
         moves = moves_from(judge, on_file, cohort)
         ordered = {order.said.product for order in on_file.orders}
         for product in [*sorted(ordered), *sorted(set(moves) - ordered)]:
-            order = in_force(judge, on_file, product, cohort)
+            order = in_force(judge, on_file.orders_of(product), on_file.papers, cohort)
             stops = _stops(judge, on_file, product, cohort, order)
             if order is not None:
                 orders.append(order)

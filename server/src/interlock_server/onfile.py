@@ -60,6 +60,10 @@ class OnFile:
     enrolments: tuple[Opened[Enrolment], ...] = ()
 
     @cached_property
+    def _orders(self) -> Mapping[str, Sequence[Opened[Order]]]:
+        return _grouped(self.orders, lambda order: order.product)
+
+    @cached_property
     def _goes(self) -> Mapping[str, Sequence[Opened[Go]]]:
         return _grouped(self.goes, lambda go: go.order)
 
@@ -70,6 +74,10 @@ class OnFile:
     @cached_property
     def _words(self) -> Mapping[str, Sequence[Opened[Authorisation]]]:
         return _grouped(self.authorisations, lambda word: word.id)
+
+    def orders_of(self, product: str) -> Sequence[Opened[Order]]:
+        """The orders of one product."""
+        return self._orders.get(product, ())
 
     def papers(self, order: Opened[Order]) -> Papers:
         """All that was said about one order, as ``chain`` takes it."""
@@ -145,6 +153,8 @@ def trimmed(opened: Opened[S], counts: Callable[[Opened[S]], bool]) -> Opened[S]
     Args:
         counts: whether the author signed; true of ``opened``.
     """
+    if len(opened.envelope.signatures) == 1:
+        return opened
     for signature in opened.envelope.signatures:
         alone = Envelope(
             payload=opened.envelope.payload,

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 
 from interlock_core.api import CohortView, Rollout, RolloutState, RolloutSummary
 from interlock_core.chain import Papers, accepted_at, cleared, read_chain, stop_counts
+from interlock_core.current import in_force
 from interlock_core.order import Order
 from interlock_core.roster import OPERATOR, Judge
 from interlock_core.statement import Opened
-from interlock_server.director import in_force
 from interlock_server.onfile import OnFile
 
 
@@ -83,7 +83,8 @@ class Views:
         """The id of the order in force; found once for all the orders that it supersedes."""
         key = (product, cohort)
         if key not in self._in_force:
-            order = in_force(self._judge, self._on_file, product, cohort)
+            orders, papers = self._on_file.orders_of(product), self._on_file.papers
+            order = in_force(self._judge, orders, papers, cohort)
             self._in_force[key] = order.id if order else None
         return self._in_force[key]
 

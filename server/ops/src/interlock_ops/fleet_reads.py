@@ -17,11 +17,11 @@ from urllib.parse import quote
 
 from interlock_core.api import ClaimPage, Device, DevicePage, Info, OpenClaim, PlacePage
 from interlock_core.api import Place as ApiPlace
+from interlock_core.current import in_force
 from interlock_core.errors import InterlockError, RefusedError
 from interlock_core.wire import sha256_hex
 from interlock_ops.device_view import DeviceView, read_device
 from interlock_ops.dossier import Dossier
-from interlock_ops.order_in_force import choose
 from interlock_ops.session import Session
 
 
@@ -112,7 +112,14 @@ class Orders:
         if key not in self._chosen:
             if product not in self._shown:
                 self._shown[product] = list(self._candidates(product))
-            self._chosen[key] = choose(self._session.judge, self._shown[product], cohort)
+            by_id = {one.order.id: one for one in self._shown[product]}
+            order = in_force(
+                self._session.judge,
+                [one.order for one in by_id.values()],
+                lambda order: by_id[order.id].papers,
+                cohort,
+            )
+            self._chosen[key] = by_id[order.id] if order is not None else None
         return self._chosen[key]
 
     def of(self, view: DeviceView) -> Dossier | None:
