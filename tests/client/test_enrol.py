@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from interlock_core.statement import open_as
 from interlock_core.wire import decode
 from tests.client.bed import Bed
 from tests.client.fleet import SECRET, Fleet
+from tests.client.test_cli import CLIENT, client
 from tests.client.test_power import cut, every_step
 from tests.client.web import Web
 from tests.client.world import World
@@ -254,55 +255,42 @@ class TestRenewal:
 
 
 class TestCommandLine:
-    """Through the group, in this process."""
-
     @pytest.fixture
     def config(self, bed: Bed, fleet: Fleet) -> Path:
         return bed.write_config()
 
-    def run(
-        self, capsys: pytest.CaptureFixture[str], *words: str | Path
-    ) -> tuple[int, dict[str, str]]:
-        from interlock_client.cli import edge, group  # noqa: PLC0415
-
-        with pytest.raises(SystemExit) as caught:
-            edge.run(group, [*map(str, words), "--json"])
-        return int(str(caught.value.code)), json.loads(capsys.readouterr().out)
-
-    def test_the_claim_comes_from_a_file_that_nobody_else_reads(
-        self, config: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_the_claim_comes_from_a_file_that_nobody_else_reads(self, config: Path) -> None:
         claim = config.with_name("claim")
         claim.write_text(f"{SECRET}\n")
         claim.chmod(0o644)
-        code, said = self.run(capsys, "enrol", "--config", config, "--claim-file", claim)
-        assert (code, said["reason"]) == (2, "open_secret")
+        said = client("enrol", "--config", config, "--claim-file", claim, "--json")
+        assert (said.code, said.json()["reason"]) == (2, "open_secret")
         claim.chmod(0o600)
-        code, said = self.run(capsys, "enrol", "--config", config, "--claim-file", claim)
-        assert (code, said["outcome"]) == (0, "enrolled")
-        assert SECRET not in json.dumps(said)
+        said = client("enrol", "--config", config, "--claim-file", claim, "--json")
+        assert (said.code, said.json()["outcome"]) == (0, "enrolled")
+        assert SECRET not in said.out + said.err
+        reported = client("report", "--config", config, "--json")
+        assert (reported.code, reported.json()["outcome"]) == (0, "reported")
+        shown = client("status", "--config", config)
+        assert "enrolment  countersigned: " in shown.out
+        assert "0 wait, the last acknowledged is 1" in shown.out
 
-    def test_or_from_standard_input(
-        self, config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        read, write = os.pipe()
-        os.write(write, f"{SECRET}\n".encode())
-        os.close(write)
-        with os.fdopen(read) as stdin:
-            monkeypatch.setattr("sys.stdin", stdin)
-            code, said = self.run(capsys, "enrol", "--config", config, "--claim-stdin")
-        assert (code, said["reason"]) == (0, "countersigned")
+    def test_or_from_standard_input(self, config: Path) -> None:
+        done = subprocess.run(
+            [CLIENT, "enrol", "--config", config, "--claim-stdin", "--json"],
+            input=f"{SECRET}\n",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, json.loads(done.stdout)["reason"]) == (0, "countersigned")
 
-    def test_words_that_do_not_go_together(
-        self, config: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        for words in (["--renew"], ["--claim-stdin", "--claim-file", "x"]):
-            code, said = self.run(capsys, "enrol", "--config", config, *words)
-            assert (code, said["reason"]) == (2, "usage")
+    @pytest.mark.parametrize("words", [["--renew"], ["--claim-stdin", "--claim-file", "x"]])
+    def test_words_that_do_not_go_together(self, config: Path, words: list[str]) -> None:
+        said = client("enrol", "--config", config, *words, "--json")
+        assert (said.code, said.json()["reason"]) == (2, "usage")
 
-    def test_a_claim_file_that_is_not_there(
-        self, config: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_a_claim_file_that_is_not_there(self, config: Path) -> None:
         missing = config.with_name("none")
-        code, said = self.run(capsys, "enrol", "--config", config, "--claim-file", missing)
-        assert (code, said["reason"]) == (2, "not_found")
+        said = client("enrol", "--config", config, "--claim-file", missing, "--json")
+        assert (said.code, said.json()["reason"]) == (2, "not_found")

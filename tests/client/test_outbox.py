@@ -376,37 +376,48 @@ class TestRefused:
 class TestPower:
     """The power goes before any change of the disk: told is told, once, and never forked."""
 
-    def test_from_the_update_to_the_acknowledgement(
-        self, world: World, enrolled: Bed, fleet: Fleet
-    ) -> None:
+    def test_during_an_update(self, world: World, enrolled: Bed, fleet: Fleet) -> None:
         enrolled.change(interlock="none", health="none")
-        enrolled.check()
         enrolled.report()
         world.roll_out(world.release("1.0.0", NEW))
         chain = dict(fleet.chains)
 
-        def whole(bed: Bed) -> str:
-            bed.update()
+        def explore(bed: Bed, step: int) -> bool:
+            fleet.chains = {name: list(reports) for name, reports in chain.items()}
+            was_cut = cut(bed.update, step)
             bed.power_on()
+            assert bed.report().exit_code is Exit.DONE
+            assert fleet.quarantined == set()
+            return was_cut
+
+        assert every_step(enrolled, explore) > 60
+
+    def test_from_the_confirmation_to_the_acknowledgement(
+        self, world: World, enrolled: Bed, fleet: Fleet
+    ) -> None:
+        enrolled.change(interlock="none", health="none")
+        enrolled.report()
+        world.roll_out(world.release("1.0.0", NEW))
+        enrolled.update()
+        enrolled.power_on()
+        chain = dict(fleet.chains)
+
+        def both(bed: Bed) -> None:
             bed.confirm()
-            return bed.report().outcome
+            bed.report()
 
         def explore(bed: Bed, step: int) -> bool:
             fleet.chains = {name: list(reports) for name, reports in chain.items()}
-            was_cut = cut(lambda: whole(bed), step)
+            was_cut = cut(lambda: both(bed), step)
             bed.power_on()
-            for _ in range(3):
-                bed.confirm()
-                if bed.update().outcome == "rebooting":
-                    bed.power_on()
+            bed.confirm()
             assert bed.report().exit_code is Exit.DONE
-            ends = [one for one in fleet.told() if one[0] == "confirmed"]
-            assert ends[:1] == [("confirmed", "healthy")]
+            assert fleet.told()[-1] == ("confirmed", "healthy")
             assert len(told_ends(fleet)) == 1
             assert fleet.quarantined == set()
             return was_cut
 
-        assert every_step(enrolled, explore) > 80
+        assert every_step(enrolled, explore) > 30
 
     def test_a_confirmation_and_then_the_next_update(
         self, world: World, enrolled: Bed, fleet: Fleet

@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from interlock_client.servers import HttpStatusError, Limits, Servers, connect
 from interlock_client.transfer import Pace
-from interlock_core.errors import Exit, RefusedError, TransientError
+from interlock_core.errors import ConfigurationError, Exit, RefusedError, TransientError
 from tests.client.bed import Bed
 from tests.client.web import Handler, Web
 from tests.client.world import World
@@ -368,4 +368,10 @@ def self_signed(directory: Path) -> Path:
 
 def test_a_ca_file_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(TransientError, match="CA file"):
+        connect(("https://gateway.invalid",), ca_file=tmp_path / "none.pem")
+
+
+def test_a_ca_file_that_holds_no_certificate_is_named(tmp_path: Path) -> None:
+    (tmp_path / "none.pem").write_text("no certificate\n")
+    with pytest.raises(ConfigurationError, match=r"none\.pem holds no certificates"):
         connect(("https://gateway.invalid",), ca_file=tmp_path / "none.pem")

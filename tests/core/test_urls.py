@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from interlock_core.errors import ConfigurationError
-from interlock_core.urls import check_url
+from interlock_core.urls import check_proxy, check_url
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,26 @@ def test_may_be_called(url: str, base: str) -> None:
 def test_may_not_be_called(url: str) -> None:
     with pytest.raises(ConfigurationError):
         check_url(url)
+
+
+@pytest.mark.parametrize("url", ["http://proxy.hospital.example:3128", "https://[::1]:8080"])
+def test_may_be_a_proxy(url: str) -> None:
+    assert check_proxy(url) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "proxy:3128",
+        "socks5://proxy",
+        "http://",
+        "http://:80",
+        "http://a:0",
+        "http://[::1",
+        "http://a b",
+    ],
+)
+def test_may_be_no_proxy(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="proxy"):
+        check_proxy(url)

@@ -86,7 +86,7 @@ def place(beside: Path) -> Place:
         "running": running.id,
         "paused": paused.id,
         "go": go.id,
-        "url": served.url,
+        "secure": served.url.replace("http:", "https:"),
     }
     edge = Edge(clock, at_terminal=lambda: False)
     ready_made = prepared(home, values, edge, served.close)
@@ -100,8 +100,9 @@ MENDED: Final[Codes] = frozenset({0}) | TRANSIENT | REFUSED
 SEEN: Final[Rule] = {"absent": MENDED, "content": MENDED, "access": MENDED}
 """Metadata that is remembered: verified again whatever it says."""
 STATE: Final = ("state", "state/*")
+MADE: Final = ("out.json", *STATE)
 
-CONFIG: Final = Input("olga.toml", Kind.TOML, WRITTEN, MAX_CONFIG)
+CONFIG: Final = Input("olga.toml", Kind.TOML, WRITTEN, MAX_CONFIG, ("olga.toml", "is needed"))
 KEY: Final = Input("olga.key.json", Kind.JSON, GIVEN, MAX_KEY_FILE, leaves=STATE)
 PUBLIC: Final = Input("olga.pub.json", Kind.JSON, GIVEN, MAX_KEY_FILE, leaves=STATE)
 PASSPHRASE: Final = Input(
@@ -111,17 +112,16 @@ ROOT: Final = Input(
     "1.root.json", Kind.JSON, GIVEN, 512_000, says=("root",), leaves=STATE
 )
 MEMORY: Final = tuple(
-    Input(f"state/metadata/{name}.json", Kind.JSON, SEEN, limit, says=("",), leaves=STATE)
+    Input(f"state/metadata/{name}.json", Kind.JSON, SEEN, limit, says=("",), leaves=MADE)
     for name, limit in (("timestamp", 16_384), ("snapshot", 2_000_000), ("interlock", 5_000_000))
 )
 PLACES: Final = tuple(
-    Input(path, Kind.DIRECTORY, SEEN, says=("state",), leaves=STATE)
+    Input(path, Kind.DIRECTORY, SEEN, says=("state",), leaves=MADE)
     for path in ("state", "state/metadata")
 )
 
 BASE: Final = ("--config", "{config}")
 ACT: Final = (*BASE, "--reason", "a good one", "--yes", "--output", "{home}/out.json")
-MADE: Final = ("out.json", *STATE)
 
 
 def _mode(name: str, mode: int) -> Callable[[Path], None]:
@@ -145,12 +145,12 @@ SETTINGS: Final = (
     Slip("settings whose name is no UTF-8", USAGE, (".toml",), ("--config", "{home}/\udcff.toml")),
     Slip("no settings", USAGE, ("image_root", "key", "server", "fleet"), ()),
     _setting("server", '"ftp://x"'),
-    _setting("server", '"http://updates.example.org"'),
+    _setting("server", '"http://updates.example.org"', USAGE, "updates.example.org"),
     _setting("server", '""'),
     _setting("server", "7"),
     _setting("server", '"http://127.0.0.1:9"', TRANSIENT, "127.0.0.1:9"),
-    _setting("server", '"http://[::1"'),
-    _setting("server", '"http://127.0.0.1\\u0000"', USAGE, "127.0.0.1"),
+    _setting("server", '"http://[::1"', USAGE, "[::1"),
+    _setting("server", '"http://127.0.0.1\\u0000"'),
     _setting("proxy", '"socks5://x"'),
     _setting("proxy", '"http://"', USAGE, "proxy"),
     _setting("fleet", '"../../x"'),
@@ -169,9 +169,10 @@ SETTINGS: Final = (
 )  # fmt: skip
 TLS: Final = tuple(
     Slip(f"a CA file that {what}", USAGE | TRANSIENT, ("ca.pem", "CA"),
-         (*BASE, "--server", "https://127.0.0.1:9", "--ca-file", "{home}/ca.pem"), prepare,
+         (*BASE, "--server", "{secure}", "--ca-file", "{home}/ca.pem"), prepare,
          bound=True, leaves=STATE)
     for what, prepare in (
+        ("holds no certificate", lambda _: None),
         ("is missing", lambda home: (home / "ca.pem").unlink()),
         ("may not be read", _mode("ca.pem", 0)),
         ("is a directory", lambda home: ((home / "ca.pem").unlink(), (home / "ca.pem").mkdir())),

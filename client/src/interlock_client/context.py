@@ -80,7 +80,8 @@ class Context:
         """Where updates come from.
 
         Raises:
-            TransientError: the CA file cannot be read.
+            ConfigurationError: the CA file holds no certificates.
+            TransientError: it cannot be read.
         """
         # Half of what a command costs that does not need it.
         from interlock_client.servers import connect  # noqa: PLC0415

@@ -13,6 +13,7 @@ Rules:
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -224,6 +225,7 @@ def _add(box: Outbox, home: Home, mine: Identity, item: Due, last: Sent, now: da
     return entry.sent()
 
 
+@cache
 def _versions() -> dict[str, str]:
     import platform  # noqa: PLC0415  # rule 4
     from importlib.metadata import version  # noqa: PLC0415  # as above

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from interlock_client import __version__, question
 from interlock_client.line import Line
+from interlock_core.certificates import check_ca_file
 from interlock_core.errors import RefusedError, TransientError
 
 if TYPE_CHECKING:
@@ -333,15 +334,16 @@ def connect(
         rate_limit: what images are slowed down to, in bytes per second: no deadline may forbid it.
 
     Raises:
-        TransientError: the CA file cannot be read.
+        ConfigurationError: the CA file holds no certificates.
+        TransientError: it cannot be read.
     """
     line = Line()
     limits = limits or Limits()
     if rate_limit is not None:
         least = min(limits.image_bytes_per_second, max(1, rate_limit // 2))
         limits = replace(limits, image_bytes_per_second=least)
-    if ca_file is not None and not ca_file.is_file():
-        raise TransientError(f"The CA file {ca_file} cannot be read: mend `ca_file`.")
+    if ca_file is not None:
+        check_ca_file(ca_file)
     each = tuple(
         Server(url, limits=limits, line=line, proxy=proxy, ca_file=ca_file) for url in urls
     )

@@ -20,6 +20,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from interlock_core import wire
 from interlock_core.answers import BoundedResponse
 from interlock_core.api import MAX_ANSWER, Problem
+from interlock_core.certificates import check_ca_file
 from interlock_core.errors import (
     ConfigurationError,
     ConflictError,
@@ -60,8 +61,11 @@ def make_pool(*, ca_file: Path | None = None, proxy: str | None = None) -> urlli
     """Connections as rules 1 and 3 ask for, also for those who fetch TUF metadata.
 
     Raises:
-        ConfigurationError: ``proxy`` is no proxy URL.
+        ConfigurationError: ``proxy`` is no proxy URL, or ``ca_file`` holds no certificates.
+        TransientError: ``ca_file`` cannot be read.
     """
+    if ca_file is not None:
+        check_ca_file(ca_file)
     settings: dict[str, Any] = {
         "timeout": urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
         "retries": urllib3.Retry(connect=2, read=0, redirect=0, status=0, other=0),

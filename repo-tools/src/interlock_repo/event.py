@@ -214,11 +214,14 @@ def event_files(directory: Path) -> set[str]:
     Raises:
         NotFoundError: there is no such directory.
         RefusedError: ``event_damaged``: something is neither a file nor a directory.
+        TransientError: a directory cannot be read; it must not look like an empty one.
     """
     if not directory.is_dir():
         raise NotFoundError(f"There is no signing event at {directory}.")
-    found = set()
-    for parent, directories, files in os.walk(directory):
+    found: set[str] = set()
+    with durable.translated("read", directory):
+        walked = list(os.walk(directory, onerror=_raise))
+    for parent, directories, files in walked:
         for name in (*directories, *files):
             path = Path(parent, name)
             if path.is_symlink() or not (path.is_dir() or path.is_file()):
@@ -232,6 +235,10 @@ def event_files(directory: Path) -> set[str]:
             if not disk.is_temporary(name)
         }
     return found
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _put(path: Path, content: bytes | SourceFile) -> None:

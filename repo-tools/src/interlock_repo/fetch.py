@@ -6,6 +6,7 @@ Rules:
 2. A directory is laid out as the Store is (``docs/interfaces.md``), so a mirror, a USB copy and
    the server's own store all serve.
 3. TLS is verified and plain HTTP stays on loopback, as ``interlock_core.http`` rules.
+4. Metadata passes Interlock's bounded JSON check before python-tuf reads it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import urllib3
 from tuf.api.exceptions import DownloadError, DownloadHTTPError
 from tuf.ngclient.fetcher import FetcherInterface
 
+from interlock_core import wire
 from interlock_core.errors import NotFoundError
 from interlock_core.http import check_url, make_pool
 from interlock_core.store import FileStore
@@ -27,7 +29,17 @@ BASE: Final = "interlock:"
 """What URLs given to ``ngclient`` begin with; the rest is a Store key."""
 
 
-class DirectoryFetcher(FetcherInterface):
+class _Checking(FetcherInterface):
+    """Fetches metadata as rule 4 asks."""
+
+    def download_bytes(self, url: str, max_length: int) -> bytes:
+        """Fetch metadata, and check its form."""
+        data = super().download_bytes(url, max_length)
+        wire.parse(data, limit=max_length, what=url.removeprefix(BASE))
+        return data
+
+
+class DirectoryFetcher(_Checking):
     """Reads a directory with the Store's layout (rule 2)."""
 
     def __init__(self, directory: Path) -> None:
@@ -45,7 +57,7 @@ class DirectoryFetcher(FetcherInterface):
                 yield chunk
 
 
-class ServerFetcher(FetcherInterface):
+class ServerFetcher(_Checking):
     """Reads a server's public files (rule 3)."""
 
     def __init__(self, url: str, *, ca_file: Path | None, proxy: str | None) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from interlock_ceremony import __version__
+from interlock_ceremony.cli.common import Program
 from interlock_ceremony.cli.rehearse import rehearse
 from interlock_ceremony.cli.run import run
 from interlock_ceremony.cli.sample import sample
@@ -22,6 +23,7 @@ Examples:
 
 
 @click.group(
+    cls=Program,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=EXAMPLES,
 )

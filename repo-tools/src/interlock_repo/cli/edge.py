@@ -82,6 +82,9 @@ class Edge(click.Group):
             code = _failed(Exit.USAGE, "usage", e.format_message(), as_json=as_json)
         except click.Abort:
             code = _failed(Exit.OTHER, "aborted", "Stopped: nothing was changed.", as_json=as_json)
+        except OSError as e:
+            message = f"{e}: mend that and run this again."
+            code = _failed(Exit.TRANSIENT, "disk", message, as_json=as_json)
         except Exception as e:  # noqa: BLE001  # the outermost edge: what nobody foresaw ends here
             message = f"Unexpected {type(e).__name__}: {e}. Please report it with the command."
             code = _failed(Exit.OTHER, "unexpected", message, as_json=as_json)

@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -111,6 +112,10 @@ class Commands(click.Group):
         """Run, and map every error to a line and an exit code."""
         kwargs["standalone_mode"] = False
         words = list(kwargs.get("args") or (args[0] if args else None) or sys.argv[1:])
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                # A file name that the terminal cannot spell must not end the command.
+                stream.reconfigure(errors="backslashreplace")
         try:
             result = super().main(*args, **kwargs)
         except click.exceptions.Abort:
@@ -122,6 +127,8 @@ class Commands(click.Group):
             fail(_one_line(e.format_message()), "usage", Exit.USAGE, words)
         except InterlockError as e:
             fail(str(e), e.reason, e.exit_code, words)
+        except OSError as e:
+            fail(f"{e}: mend that and run this again.", "disk", Exit.TRANSIENT, words)
         except Exception as e:
             # The outermost edge: a bug must not print its insides at somebody who can do nothing
             # about them.

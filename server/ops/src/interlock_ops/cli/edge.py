@@ -271,6 +271,9 @@ class Main(click.Group):
         except click.Abort:
             voice.fail("error", "interrupted", "Interrupted: nothing more was done.")
             code = Exit.OTHER
+        except OSError as e:
+            voice.fail("transient", "disk", f"{e}: mend that and run this again.")
+            code = Exit.TRANSIENT
         except Exception as e:  # noqa: BLE001  # the outermost edge: nobody sees a traceback
             voice.fail(
                 "error", "internal", f"This is a fault of interlock-ops, please report it: {e!r}"

@@ -1,0 +1,458 @@
+"""What ``decide`` asks before it grants anything, one removal for each condition."""
+
+from __future__ import annotations
+
+from infra.removals.removal import CORE, Removal
+
+ONLINE = "tests/attacks/test_online.py"
+PEOPLE = "tests/attacks/test_people.py"
+PLACE = "tests/attacks/test_place.py"
+NETWORK = "tests/attacks/test_network.py"
+UNITS = ("tests/core/test_decide.py", "tests/core/test_fleet.py")
+
+
+def _decide(what: str, within: str, old: str, new: str, *tests: str) -> Removal:
+    return Removal(what, f"{CORE}decide.py", within, old, new, (*tests, *UNITS))
+
+
+def _target(what: str, within: str, old: str, new: str, *tests: str) -> Removal:
+    return Removal(what, f"{CORE}decide_target.py", within, old, new, (*tests, *UNITS))
+
+
+def _here(what: str, within: str, old: str, new: str, *tests: str) -> Removal:
+    return Removal(what, f"{CORE}decide_here.py", within, old, new, (*tests, *UNITS))
+
+
+DECIDING: tuple[Removal, ...] = (
+    # To believe anything.
+    _decide(
+        "decide: metadata is unexpired at this clock",
+        "_metadata",
+        "item.expires <= c.now",
+        "False",
+        f"{PLACE}::TestClock",
+    ),
+    _decide("decide: there is metadata at all", "_metadata", "not c.trusted.expiries", "False"),
+    _decide(
+        "decide: the roster is of this fleet",
+        "_roster",
+        "roster.fleet != c.gateway.fleet",
+        "False",
+    ),
+    _decide(
+        "decide: the roster is not older than the last",
+        "_roster",
+        "roster.seq < c.floor_was.roster_seq",
+        "False",
+    ),
+    _decide(
+        "decide: the roster is young enough",
+        "_roster",
+        "c.now >= roster.issued + MAX_ROSTER_AGE",
+        "False",
+        f"{PEOPLE}::TestRosters",
+    ),
+    _decide(
+        "decide: the director's heads are for this cohort",
+        "_cohort",
+        "[*c.trusted.director_cohorts, c.trusted.directive.cohort]",
+        "[c.trusted.directive.cohort]",
+    ),
+    _decide(
+        "decide: the directive is for this cohort",
+        "_cohort",
+        "[*c.trusted.director_cohorts, c.trusted.directive.cohort]",
+        "[*c.trusted.director_cohorts]",
+    ),
+    _decide(
+        "decide: the director names a cohort at all",
+        "_cohort",
+        "not c.trusted.director_cohorts or any",
+        "any",
+    ),
+    _decide(
+        "decide: the directive is of this fleet",
+        "_cohort",
+        "c.trusted.directive.fleet != c.gateway.fleet",
+        "False",
+    ),
+    _decide(
+        "decide: a pattern of the roster covers this cohort",
+        "_cohort",
+        "c.judge.roster.rules_for(mine) is None",
+        "False",
+        f"{ONLINE}::TestElsewhere",
+    ),
+    # To download.
+    _decide(
+        "decide: no assignment moves this gateway elsewhere",
+        "",
+        '    ("no assignment moves this gateway to another cohort", _not_moved),\n',
+        "",
+    ),
+    _decide(
+        "decide: the director does not delegate",
+        "_director",
+        "if c.trusted.director_delegates:",
+        "if False:",
+        f"{ONLINE}::TestImages",
+    ),
+    _decide(
+        "decide: the director lists only the orders' images",
+        "_director",
+        "if extra:",
+        "if False:",
+        f"{ONLINE}::TestImages",
+    ),
+    _decide(
+        "decide: an order that cannot be read is refused as such",
+        "_read",
+        "return Refusal(Reason.MALFORMED, str(e))",
+        'return Refusal(Reason.NOTHING_WANTED, "")',
+        f"{ONLINE}::TestNames",
+    ),
+    _decide(
+        "decide: the order is of this fleet",
+        "_wanted",
+        "c.order.said.fleet != c.gateway.fleet",
+        "False",
+        f"{ONLINE}::TestElsewhere",
+    ),
+    _decide(
+        "decide: the order is for this product",
+        "_wanted",
+        "c.order.said.product != c.gateway.product",
+        "False",
+        f"{ONLINE}::TestElsewhere",
+    ),
+    _decide(
+        "decide: the order names this cohort",
+        "_authorised",
+        "c.gateway.cohort not in c.order.said.cohorts()",
+        "False",
+        f"{ONLINE}::TestElsewhere",
+    ),
+    _decide(
+        "decide: the order is authorised",
+        "_authorised",
+        "accepted_at(c.judge, c.papers, c.gateway.cohort) is None",
+        "False",
+        f"{ONLINE}::TestRollouts",
+    ),
+    _decide(
+        "decide: the roster did not end the order",
+        "_superseded",
+        "seq < least",
+        "False",
+        f"{ONLINE}::TestRollouts",
+    ),
+    _decide(
+        "decide: no newer order was accepted",
+        "_superseded",
+        "seq < floor.order_seq",
+        "False",
+        f"{ONLINE}::TestRollouts",
+    ),
+    _decide(
+        "decide: no other order of this number was accepted",
+        "_superseded",
+        "floor.order_id not in (None, c.order.id)",
+        "False",
+        f"{ONLINE}::TestRollouts",
+    ),
+    _decide(
+        "decide: an accepted order raises the order floor",
+        "_superseded",
+        "c.floors = replace(c.floors, order_seq=seq, order_id=c.order.id)",
+        "pass",
+        f"{ONLINE}::TestRollouts",
+    ),
+    _decide(
+        "decide: what runs already is not installed again",
+        "_not_installed",
+        "c.wanted.sha256 == c.gateway.running_sha256",
+        "False",
+    ),
+    _decide(
+        "decide: the order has not expired",
+        "_in_time",
+        "c.now >= c.order.said.expires",
+        "False",
+        f"{ONLINE}::TestRollouts",
+    ),
+    _decide(
+        "decide: the order has begun",
+        "_in_time",
+        "c.now < c.order.said.not_before",
+        "False",
+        f"{ONLINE}::TestRollouts",
+    ),
+    _decide(
+        "decide: no stop stands",
+        "",
+        '    ("no stop stands", _not_stopped),\n',
+        "",
+        f"{ONLINE}::TestStops",
+    ),
+    _decide(
+        "decide: a recorded stop stands though it is not shown",
+        "_not_stopped",
+        "(*c.floors.stops, *c.stops)",
+        "c.stops",
+        f"{ONLINE}::TestStops",
+    ),
+    _decide(
+        "decide: a stop that is shown stands though the record is full",
+        "_not_stopped",
+        "(*c.floors.stops, *c.stops)",
+        "c.floors.stops",
+    ),
+    _decide(
+        "decide: a stop covers its own order alone",
+        "_not_stopped",
+        "stop.order == c.order.id",
+        "True",
+        f"{PEOPLE}::TestFloods",
+    ),
+    _decide(
+        "decide: stops are learned, and made durable",
+        "_learn_stops",
+        "stops=tuple(ranked[:MAX_STOPS])",
+        "stops=c.floor_was.stops",
+        f"{ONLINE}::TestStops",
+    ),
+    _decide(
+        "decide: stops are learned before the order is looked at",
+        "decide",
+        "        _learn_stops(c)\n        refusal = _first_objection(c, _TO_DOWNLOAD, checks)\n",
+        "        c.read, c.chain = _read(c), Chain((), -1, None, (), (), (), ())\n"
+        "        refusal = _first_objection(c, _TO_DOWNLOAD[:4], checks)\n"
+        "        if refusal is None:\n"
+        "            _learn_stops(c)\n"
+        "            refusal = _first_objection(c, _TO_DOWNLOAD[4:], checks)\n",
+        f"{ONLINE}::TestStops",
+    ),
+    _decide(
+        "decide: stops learned before are kept",
+        "_learn_stops",
+        "(*c.floors.stops, *c.stops)",
+        "c.stops",
+        f"{ONLINE}::TestStops",
+    ),
+    _decide(
+        "decide: at most 64 stops are recorded",
+        "_learn_stops",
+        "ranked[:MAX_STOPS]",
+        "ranked",
+        f"{PEOPLE}::TestFloods",
+    ),
+    _decide(
+        "decide: only stops by people entitled are learned",
+        "_learn_stops",
+        "if stop_counts(c.judge, stop, c.gateway.cohort)",
+        "",
+        f"{PEOPLE}::TestFloods",
+    ),
+    _decide(
+        "decide: nobody's flood drives out what another has stopped",
+        "_shared",
+        "by[stop.author] += 1",
+        "pass",
+        f"{PEOPLE}::TestFloods",
+    ),
+    _decide(
+        "decide: of one person, no flood drives out the last stop of an order",
+        "_shared",
+        "about[stop.author, stop.order] += stop.id not in over",
+        "pass",
+    ),
+    _decide(
+        "decide: stops that a resume has ended make room first",
+        "_shared",
+        "turns.append((stop.id in over,",
+        "turns.append((False,",
+    ),
+    _decide(
+        "decide: the roster floor rises",
+        "_learn_stops",
+        "roster_seq=c.trusted.roster.seq, ",
+        "",
+    ),
+    _target(
+        "decide: the image repository has the target",
+        "choose",
+        "if image is None or target.path not in trusted.image_targets:\n"
+        "            return Refusal(",
+        "if image is None or target.path not in trusted.image_targets:\n"
+        "            continue\n            return Refusal(",
+        "tests/attacks/test_offline.py::TestRosterHolders",
+    ),
+    _target(
+        "decide: the image is for this hardware",
+        "choose",
+        "gateway.hardware not in image.hardware_ids",
+        "False",
+        f"{ONLINE}::TestElsewhere",
+    ),
+    _target(
+        "decide: the barrier is met",
+        "choose",
+        "image.min_counter_installed <= gateway.highest_confirmed_counter",
+        "True",
+        f"{ONLINE}::TestElsewhere",
+    ),
+    _decide(
+        "decide: this device is inside some stage",
+        "_go",
+        "if stage is None:\n        return Refusal",
+        "if stage is None:\n        stage = 0\n    if stage < 0:\n        return Refusal",
+        f"{ONLINE}::TestRollouts",
+    ),
+    _decide(
+        "decide: this device's stage is open",
+        "_go",
+        "if stage >= len(chain.stages):",
+        "stage = min(stage, len(chain.stages) - 1)\n    if not chain.stages:",
+        f"{ONLINE}::TestRollouts",
+    ),
+    _decide(
+        "decide: the stage has not lapsed",
+        "_go",
+        "until <= c.now",
+        "False",
+        f"{ONLINE}::TestRollouts",
+    ),
+    _target(
+        "decide: the image is what the order names by digest",
+        "disagreement",
+        '(image.length, image.hashes.get("sha256")) != (wanted.length, wanted.sha256)',
+        "False",
+    ),
+    _target(
+        "decide: both repositories agree on length and hashes",
+        "disagreement",
+        "if director is None or (director.length, dict(director.hashes)) != (\n"
+        "        image.length,\n        dict(image.hashes),\n    ):",
+        "if director is None:",
+        f"{ONLINE}::TestImages",
+    ),
+    _target(
+        "decide: the director lists the image",
+        "disagreement",
+        "if director is None or (director.length, dict(director.hashes)) != (",
+        "if director is not None and (director.length, dict(director.hashes)) != (",
+        f"{ONLINE}::TestImages",
+    ),
+    _target(
+        "decide: the image is of this product",
+        "permit_needed",
+        "image.product != gateway.product",
+        "False",
+    ),
+    _target(
+        "decide: the image is cleared for this market",
+        "permit_needed",
+        "gateway.market not in image.markets",
+        "False",
+        f"{ONLINE}::TestElsewhere",
+    ),
+    _target(
+        "decide: only a recall lowers the release counter",
+        "permit_needed",
+        "counter < gateway.running_counter",
+        "False",
+        f"{ONLINE}::TestRollouts",
+    ),
+    _target(
+        "decide: the counter is at or above the floor",
+        "permit_needed",
+        "counter >= gateway.release_floor",
+        "True",
+        f"{ONLINE}::TestRollouts",
+    ),
+    _target(
+        "decide: a permit is of this fleet", "_permit", "permit.fleet == gateway.fleet", "True"
+    ),
+    _target(
+        "decide: a permit is of this product",
+        "_permit",
+        "permit.product == gateway.product",
+        "True",
+    ),
+    _target(
+        "decide: a permit is from what runs",
+        "_permit",
+        "permit.from_sha256 == gateway.running_sha256",
+        "True",
+    ),
+    _target(
+        "decide: a permit is to what is wanted",
+        "_permit",
+        "permit.to_sha256 == wanted.sha256",
+        "True",
+    ),
+    _target(
+        "decide: a permit is for this device or cohort",
+        "_permit",
+        "(gateway.device in permit.devices or gateway.cohort in permit.cohorts)",
+        "True",
+    ),
+    _target("decide: a permit is for this order", "_permit", "permit.order == order.id", "True"),
+    _target("decide: a permit has not expired", "_permit", "permit.expires > now", "True"),
+    _target(
+        "decide: a permit is spent once",
+        "_permit",
+        "digest not in gateway.spent_permits",
+        "True",
+    ),
+    _target(
+        "decide: it did not roll back here",
+        "rolled_back_here",
+        "(order.id, wanted.sha256) in gateway.rolled_back",
+        "False",
+        f"{ONLINE}::TestRollouts::test_one_that_rolled_back_here",
+    ),
+    _here("decide: space is enough", "no_space", "local.free_bytes < needed", "False"),
+    # To install and to reboot.
+    _here(
+        "decide: the hospital does not hold it back",
+        "held",
+        "local.hold is not None",
+        "False",
+        f"{PLACE}::TestInterlock::test_a_hold_of_the_hospital",
+    ),
+    _here(
+        "decide: the windows are open",
+        "outside_window",
+        "_since(window, second) >= _length(window)",
+        "False",
+    ),
+    _here("decide: this device's turn has come", "not_my_turn", "elapsed < turn", "False"),
+    _here(
+        "decide: the slot holds the wanted image",
+        "slot_differs",
+        "local.slot_sha256 != wanted.sha256",
+        "False",
+        f"{PLACE}::TestSlots",
+    ),
+    _here(
+        "decide: the clinical interlock was asked",
+        "not_safe",
+        "if answer is None:\n",
+        "if answer is None:\n        return None\n    if answer is None:\n",
+    ),
+    _here(
+        "decide: the clinical interlock said yes",
+        "not_safe",
+        "None if answer.clear else",
+        "None if True else",
+        f"{PLACE}::TestInterlock",
+    ),
+    _decide(
+        "decide: what only a change needs is asked before a change",
+        "decide",
+        "phase is not Phase.DOWNLOAD",
+        "False",
+        f"{PLACE}::TestInterlock",
+    ),
+)

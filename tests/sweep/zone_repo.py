@@ -1,0 +1,312 @@
+"""``interlock-repo``: what its commands read, and how each must end when that is bad."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from interlock_core.keys import MAX_KEY_FILE
+from interlock_repo.cli import main
+from interlock_repo.event import MAX_EVENT
+from interlock_repo.signatures import MAX_SIGNATURE
+from interlock_repo.specs import MAX_SPEC
+from tests.repo_tools.standin import StandIn, standing_in
+from tests.repo_tools.world import World, make_people
+from tests.sweep.commands import (
+    BAD,
+    GIVEN,
+    REFUSED,
+    SECRET,
+    TRANSIENT,
+    USAGE,
+    WRITTEN,
+    Codes,
+    Entry,
+    Input,
+    Kind,
+    Place,
+    Program,
+    Rule,
+    Slip,
+    prepared,
+)
+
+
+def _start(words: list[str], _given: Any) -> None:
+    main.main(args=words, prog_name="interlock-repo")
+
+
+PROGRAM: Final = Program("interlock-repo", main, _start, ("interlock-repo: ",))
+
+
+def place(beside: Path) -> Place:
+    """A repository with a delegation and one release; a second release, staged and half signed."""
+    people = beside / "people"
+    people.mkdir()
+    make_people(people)
+    home = beside / "world"
+    world = World(home, people)
+    world.delegate()
+    world.in_force("stage", world.release(), ("rosa", "raul"))
+    event = home / "event"
+    assert world.make("stage", event, world.release("2.0.0", 2)).code == 0
+    signed = home / "signed"
+    shutil.copytree(event, signed)
+    assert world.sign(signed, "rosa").code == 0
+    complete = home / "complete"
+    shutil.copytree(signed, complete)
+    assert world.sign(complete, "raul").code == 0
+    world.delegations()
+    world.roster()
+    spec = world.release("3.0.0", 3)
+    (home / "other.pass").write_text("correct horse battery\n")
+    (home / "other.pass").chmod(0o600)
+    (home / "ca.pem").write_text("no certificate\n")
+    stack = ExitStack()
+    server = stack.enter_context(standing_in(StandIn(world.image(), world.store)))
+    values = {
+        "spec": str(spec),
+        "store": str(world.store.root),
+        "root": str(world.root_file),
+        "url": server.url,
+        "secure": server.url.replace("http:", "https:"),
+    }
+    return prepared(home, values, close=stack.close)
+
+
+SPEC_FOLDER: Final = "release-3.0.0"
+EVENT: Final[Rule] = {"absent": USAGE | REFUSED, "content": REFUSED, "access": TRANSIENT | REFUSED}
+REPOSITORY: Final[Rule] = {"absent": BAD, "content": BAD, "access": BAD}
+
+NAMED: Final = {"a loop": USAGE | TRANSIENT}
+"""click itself says that a file which must exist does not."""
+ROOT: Final = Input(
+    "ceremony/image/1.root.json", Kind.JSON, {**GIVEN, **NAMED}, 512_000, says=("root",)
+)
+STORED: Final = tuple(
+    Input(f"store/image/metadata/{name}.json", Kind.JSON, REPOSITORY, limit,
+          says=("store", "repository", "metadata", name.rpartition(".")[2]))
+    for name, limit in (
+        ("timestamp", 16_384), ("3.snapshot", 2_000_000), ("2.targets", 5_000_000),
+        ("1.ward-gateway", 5_000_000),
+    )
+)  # fmt: skip
+
+
+def spec(path: str) -> Input:
+    """A TOML file that a person wrote."""
+    return Input(path, Kind.TOML, {**WRITTEN, **NAMED}, MAX_SPEC)
+
+
+def _mode(name: str, mode: int) -> Callable[[Path], None]:
+    return lambda home: (home / name).chmod(mode)
+
+
+def _append(name: str, text: str) -> Callable[[Path], None]:
+    return lambda home: (home / name).write_text((home / name).read_text() + text)
+
+
+def _swap(name: str, old: str, new: str) -> Callable[[Path], None]:
+    def prepare(home: Path) -> None:
+        text = (home / name).read_text()
+        assert old in text
+        (home / name).write_text(text.replace(old, new, 1))
+
+    return prepare
+
+
+def making(act: str, spec_path: str, *, slips: tuple[Slip, ...] = (), inputs: tuple[Input, ...]) -> Entry:
+    """``delegate``, ``stage`` or ``roster``: a new event from the store."""
+    words = ("--event", "{home}/made", "--repository", "{store}", "--root", "{root}", spec_path)
+    name = Path(spec_path).name
+    return Entry(
+        words,
+        makes=("made*",),
+        inputs=inputs,
+        slips=(
+            Slip("the event is there", REFUSED, ("event",),
+                 ("--event", "{home}/event", *words[2:])),
+            Slip("a file stands at the event", USAGE | REFUSED, (name, "event"),
+                 ("--event", spec_path, *words[2:])),
+            Slip("a file stands above the event", BAD, (name,),
+                 ("--event", f"{spec_path}/x", *words[2:])),
+            Slip("the event may not be written", TRANSIENT, ("made",), prepare=_mode("", 0o555),
+                 bound=True),
+            Slip("an event in a directory that may not be looked at", TRANSIENT, ("event", "keys"),
+                 ("--event", "{home}/keys/made", *words[2:]), _mode("keys", 0), bound=True),
+            Slip("a repository that is none", BAD, ("nothing",),
+                 (*words[:2], "--repository", "{home}/nothing", *words[4:])),
+            Slip("a repository at a URL that is none", USAGE, ("ftp://x",),
+                 (*words[:2], "--repository", "ftp://x", *words[4:])),
+            Slip("a repository that nobody serves", TRANSIENT, ("127.0.0.1:9",),
+                 (*words[:2], "--repository", "http://127.0.0.1:9", *words[4:])),
+            Slip("a proxy that is none", USAGE, ("proxy",), (*words, "--proxy", "http://")),
+            Slip("a CA file that is none", BAD, ("ca.pem",),
+                 (*words[:2], "--repository", "{secure}", *words[4:], "--ca-file",
+                  "{home}/ca.pem")),
+            Slip("a lifetime that is none", USAGE, ("--lifetime-days",),
+                 (*words, "--lifetime-days", "0")),
+            Slip("a specification whose name is no UTF-8", USAGE, (".toml",),
+                 (*words[:-1], "{home}/\udcff.toml")),
+            *slips,
+        ),
+    )  # fmt: skip
+
+
+def reading(words: tuple[str, ...], directory: str, *, good: int = 0, makes: tuple[str, ...] = (), more: tuple[Input, ...] = (), slips: tuple[Slip, ...] = ()) -> Entry:
+    """A command that opens an event."""
+    parts = (
+        Input(f"{directory}/event.json", Kind.JSON, EVENT, MAX_EVENT),
+        Input(f"{directory}/metadata/2.ward-gateway.json", Kind.JSON, EVENT, 5_000_000),
+        Input(f"{directory}/base/1.root.json", Kind.JSON, EVENT, 512_000),
+        Input(f"{directory}/base/2.targets.json", Kind.JSON, EVENT, 5_000_000),
+        Input(f"{directory}/targets/ward-gateway/2.0.0/fw.img", Kind.BYTES, EVENT),
+        Input(directory, Kind.DIRECTORY, EVENT),
+        Input(f"{directory}/base", Kind.DIRECTORY, EVENT, says=("base",)),
+    )
+    return Entry(
+        words,
+        good=good,
+        makes=makes,
+        inputs=(*parts, *more),
+        slips=(
+            Slip("a file too many", REFUSED, ("extra",),
+                 prepare=lambda home: _write(home / directory / "extra", "x")),
+            Slip("a link out of the event", REFUSED, ("out",),
+                 prepare=lambda home: (home / directory / "targets" / "out").symlink_to("/etc")),
+            Slip("a pipe in the event", REFUSED, ("pipe",),
+                 prepare=lambda home: os.mkfifo(home / directory / "base" / "pipe")),
+            Slip("a name that is no UTF-8", REFUSED, ("event",),
+                 prepare=lambda home: _write(home / directory / "\udcff", "x")),
+            *(
+                Slip(f"a base file called {name!r}", REFUSED, ("event.json",),
+                     prepare=_swap(f"{directory}/event.json", '"1.root.json"', f'"{name}"'))
+                for name in ("../../1.root.json", "/etc/passwd", "1.root.json\\u0000", "..")
+            ),
+            *(
+                Slip(f"the role {name!r}", REFUSED, ("event.json",),
+                     prepare=_swap(f"{directory}/event.json", '"ward-gateway"', f'"{name}"'))
+                for name in ("../../x", "root", "")
+            ),
+            *slips,
+        ),
+    )  # fmt: skip
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+SIGNATURE: Final = "signed/signatures"
+KEYS: Final = (
+    Input("keys/raul.key.json", Kind.JSON, GIVEN, MAX_KEY_FILE),
+    Input("keys/raul.pub.json", Kind.JSON, GIVEN, MAX_KEY_FILE),
+    Input("keys/passphrase", Kind.TEXT, SECRET, 4096, says=("passphrase", "key.json")),
+)
+SIGN: Final = ("{home}/signed", "--key", "{home}/keys/raul.key.json", "--passphrase-file",
+               "{home}/keys/passphrase", "--yes")  # fmt: skip
+
+TABLE: Final[dict[str, tuple[Entry, ...]]] = {
+    "sample": (Entry(("release",), slips=(Slip("one that is none", USAGE, ("x",), ("../x",)),)),),
+    "key new": (
+        Entry(
+            ("kim", "--directory", "{home}/made", "--passphrase-file", "{home}/other.pass"),
+            makes=("made*",),
+            inputs=(
+                Input("other.pass", Kind.TEXT, SECRET, 4096, says=("pass",),
+                      without={"truncated": "a passphrase too", "NUL": "a passphrase too"}),
+            ),
+            slips=(
+                *(
+                    Slip(f"the name {name!r}", REFUSED, ("key",),
+                         (name, "--directory", "{home}/made", "--passphrase-file",
+                          "{home}/other.pass"))
+                    for name in ("../kim", "a/b", "", "Kim", "k" * 64, "\udcff")
+                ),
+                Slip("it is there", REFUSED, ("rosa.pub.json",),
+                     ("rosa", "--directory", "{home}/keys", "--passphrase-file",
+                      "{home}/other.pass")),
+                Slip("a file stands there", USAGE, ("ca.pem",),
+                     ("kim", "--directory", "{home}/ca.pem", "--passphrase-file",
+                      "{home}/other.pass")),
+                Slip("it may not be written", TRANSIENT, ("made",), prepare=_mode("", 0o555),
+                     bound=True),
+                Slip("it may not be looked at", TRANSIENT, ("keys",),
+                     ("kim", "--directory", "{home}/keys", "--passphrase-file",
+                      "{home}/other.pass"), _mode("keys", 0), bound=True),
+            ),
+        ),
+    ),
+    "key show": (Entry(("{home}/keys/raul.pub.json",), inputs=(KEYS[1],)),),
+    "delegate": (
+        making("delegate", "{home}/delegations.toml", inputs=(
+            replace(spec("delegations.toml"), without={"empty": "one that only renews"}), ROOT, *STORED[:3],
+            Input("keys/rosa.pub.json", Kind.JSON, GIVEN, MAX_KEY_FILE),
+        ), slips=(
+            Slip("a key file beyond the folder", USAGE, ("outside",),
+                 prepare=_swap("delegations.toml", "keys/rosa.pub.json", "../../outside.pub.json")),
+            Slip("a product that is none", REFUSED | USAGE, ("product",),
+                 prepare=_swap("delegations.toml", "[products.ward-gateway]",
+                               '[products."../x"]')),
+        )),
+    ),
+    "roster": (
+        making("roster", "{home}/roster.toml", inputs=(
+            spec("roster.toml"), Input("keys/olivia.pub.json", Kind.JSON, GIVEN, MAX_KEY_FILE),
+        ), slips=(
+            Slip("a cohort pattern that is none", USAGE | REFUSED, ("pattern", "cohorts"),
+                 prepare=_swap("roster.toml", 'cohorts = ["*"]', 'cohorts = ["../*"]')),
+        )),
+    ),
+    "stage": (
+        making("stage", "{spec}", inputs=(
+            spec(f"{SPEC_FOLDER}/release.toml"),
+            Input(f"{SPEC_FOLDER}/sbom.cdx.json", Kind.JSON, GIVEN, 64 * 2**20,
+                  without={"an unknown field": "an SBOM has many", "a key twice": "read leniently"}),
+            Input(f"{SPEC_FOLDER}/fw.img", Kind.BYTES,
+                  {"absent": USAGE, "content": REFUSED, "access": TRANSIENT | USAGE},
+                  without={n: "any bytes are an image" for n in ("truncated", "oversized", "NUL")}),
+            *STORED[3:],
+        ), slips=(
+            Slip("an image name that leaves its place", REFUSED | USAGE, ("path", "name"),
+                 prepare=_swap(f"{SPEC_FOLDER}/release.toml", '{ file = "fw.img" }',
+                               '{ file = "fw.img", name = "../../x.img" }')),
+            Slip("a version that leaves its place", USAGE | REFUSED, ("version",),
+                 prepare=_swap(f"{SPEC_FOLDER}/release.toml", '"3.0.0"', '"../3.0.0"')),
+            Slip("an image beyond the folder", USAGE, ("outside",),
+                 prepare=_swap(f"{SPEC_FOLDER}/release.toml", "fw.img", "../../outside.img")),
+            Slip("an image that never ends", USAGE, ("zero",),
+                 prepare=_swap(f"{SPEC_FOLDER}/release.toml", '"fw.img"', '"/dev/zero"')),
+        )),
+    ),
+    "review": (
+        reading(("{home}/event", "--root", "{root}"), "event", more=(ROOT,)),
+        reading(("{home}/event",), "event"),
+    ),
+    "status": (
+        reading(("{home}/signed",), "signed", good=10),
+        Entry(("{home}/signed", "{home}/complete", "--merge"), good=0, makes=("signed/signatures/*",),
+              slips=(Slip("signatures that may not be written", TRANSIENT, ("signatures",),
+                          prepare=_mode("signed/signatures", 0o555), bound=True),)),
+    ),
+    "sign": (
+        Entry(SIGN, makes=("signed/signatures/*",), inputs=KEYS, slips=(
+            Slip("signatures that may not be written", TRANSIENT, ("signatures",),
+                 prepare=_mode("signed/signatures", 0o555), bound=True),
+            Slip("a reason of two lines", BAD, ("reason",), (*SIGN, "--reason", "a\nb")),
+            Slip("a reason that is no UTF-8", BAD, ("reason",), (*SIGN, "--reason", "\udcff")),
+            Slip("a reason of 5,000 letters", BAD, ("reason",), (*SIGN, "--reason", "x" * 5000)),
+            Slip("a key that is none", USAGE, ("hsm:1",),
+                 (*SIGN[:2], "hsm:1", *SIGN[3:])),
+            Slip("nobody to ask", USAGE, ("--yes",), SIGN[:-1]),
+        )),
+    ),
+    "publish": (
+        reading(("{home}/complete", "--server", "{url}"), "complete", makes=("store/*",)),
+    ),
+}  # fmt: skip
