@@ -42,4 +42,6 @@ def test_quickstart_of_the_readme_updates_a_gateway(tmp_path: Path) -> None:
             shell.wait()
 
     assert shell.returncode == 0, output
+    assert "GW-000001: countersigned" in output, output
+    assert "(1 inside the open stages): 1 confirmed" in output, output
     assert output.rstrip().endswith("updated"), output

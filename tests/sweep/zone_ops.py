@@ -74,13 +74,22 @@ def place(beside: Path) -> Place:
     clock.now += timedelta(days=2)
     made = world.Place(home, clock, server, served.url)
     made.order_file()
-    config = made.config("olga")
+    waits, belongs = (server.fleet.add(papers.enrolment(f"GW-000{n}")) for n in (1, 2))
+    moved = papers.assignment(
+        belongs.id, device="GW-0002", from_cohort="canary", to_cohort="st-anna"
+    )
+    server.post(papers.countersign(belongs), moved)
+    config, ada = made.config("olga"), made.config("ada")
     (home / "envelope.json").write_bytes(wire.encode(new.envelope))
     (home / "ca.pem").write_text("no certificate\n")
     (home / "other.pass").write_text("correct horse battery\n")
     (home / "other.pass").chmod(0o600)
     values = {
         "config": str(config),
+        "ada": str(ada),
+        "move": moved.id,
+        "waits": waits.said.device,
+        "belongs": belongs.said.device,
         "new": new.id,
         "ready": ready.id,
         "running": running.id,
@@ -205,12 +214,38 @@ def names(*words: str) -> tuple[Slip, ...]:
     )
 
 
-def act(*words: str, slips: tuple[Slip, ...] = (), inputs: tuple[Input, ...] = ()) -> Entry:
+def act(
+    *words: str,
+    by: str = "{config}",
+    slips: tuple[Slip, ...] = (),
+    inputs: tuple[Input, ...] = (CONFIG, KEY),
+) -> Entry:
     """A command that signs, into a file."""
+    given = tuple(by if word == "{config}" else word for word in ACT)
     return Entry(
-        (*words, *ACT), makes=MADE, inputs=(CONFIG, KEY, *inputs), slips=(*ACTING[:1], *slips)
+        (*words, *given),
+        makes=MADE,
+        inputs=inputs if by == "{config}" else (),
+        slips=(*ACTING[:1], *slips),
     )
 
+
+def devices(*words: str) -> tuple[Slip, ...]:
+    """Devices that are none, after these words."""
+    return tuple(
+        Slip(f"the device {wrong!r}", USAGE, ("device", "DEVICE", "UTF-8"),
+             (*words, wrong, *ACT))
+        for wrong in ("../../x", "a/b", "", "d" * 200, "\udcff")
+    )  # fmt: skip
+
+
+def listing(*words: str, slips: tuple[Slip, ...] = ()) -> Entry:
+    """A command that reads what the server knows."""
+    return Entry((*words, *BASE), makes=STATE, inputs=(CONFIG,), slips=slips)
+
+
+CLAIM: Final = ("--product", "gateway", "--site", "ward-7", "--cohort", "canary")
+CLAIMED: Final = ("--secret-dir", "{home}/secrets", *ACT)
 
 TABLE: Final[dict[str, tuple[Entry, ...]]] = {
     "sample": (
@@ -268,9 +303,9 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
         ),
     ),
     "rollout authorise": (
-        act("{new}", "--role", "approver", slips=(*ids("--role", "approver"),
+        act("{new}", "--role", "approver", by="{ada}", slips=(*ids("--role", "approver"),
                                                   *names("{new}", "--role"))),
-        act("--go", "{go}", "--role", "approver", slips=ids("--role", "approver", "--go")),
+        act("--go", "{go}", "--role", "approver", by="{ada}", slips=ids("--role", "approver", "--go")),
     ),
     "rollout start": (act("{ready}", slips=(*ids(), *(
         Slip(f"{option} {wrong!r}", USAGE, (option, "opened"), ("{ready}", option, wrong, *ACT))
@@ -294,5 +329,66 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
             inputs=(CONFIG, Input("envelope.json", Kind.JSON, GIVEN, MAX_ENVELOPE)),
         ),
     ),
+    "post": (Entry(("{home}/envelope.json", *BASE), inputs=(CONFIG,)),),
+    "device claim": (
+        Entry(
+            (*CLAIM, *CLAIMED),
+            makes=(*MADE, "secrets", "secrets/*"),
+            inputs=(CONFIG, KEY),
+            slips=(
+                ACTING[0],
+                Slip("a secret is there", REFUSED, ("passphrase",),
+                     (*CLAIM, "--secret-file", "{home}/passphrase", *ACT), leaves=STATE),
+                Slip("a file stands where the secrets go", USAGE, ("passphrase",),
+                     (*CLAIM, "--secret-dir", "{home}/passphrase", *ACT), leaves=STATE),
+                Slip("the secrets may not be written", TRANSIENT, ("secrets",),
+                     prepare=_mode("", 0o555), bound=True, leaves=STATE),
+                Slip("nowhere for the secrets", USAGE, ("--secret-dir",), (*CLAIM, *ACT),
+                     leaves=STATE),
+                Slip("a count that is none", USAGE, ("--count",),
+                     (*CLAIM, "--count", "0", *CLAIMED)),
+                Slip("a time that is none", USAGE, ("valid",),
+                     (*CLAIM, "--valid", "999d", *CLAIMED)),
+                *(
+                    Slip(f"{option} {wrong!r}", USAGE, ("name", "product", "hardware", "device"),
+                         (*CLAIM, option, wrong, *CLAIMED))
+                    for option in ("--site", "--cohort", "--product", "--hardware", "--device")
+                    for wrong in ("../../x", "", "\udcff")
+                ),
+            ),
+        ),
+    ),
+    "device countersign": (act("{waits}", "--role", "operator", slips=(
+        *devices("--role", "operator"),
+        Slip("a fingerprint that is none", USAGE, ("fingerprint",),
+             ("{waits}", "--role", "operator", "--fingerprint", "../x", *ACT)),
+    )),),
+    "device assign": (act("{belongs}", "--to", "st-bert", slips=(
+        *devices("--to", "st-bert"), *names("{belongs}", "--to"),
+        Slip("a time that is none", USAGE, ("expires",),
+             ("{belongs}", "--to", "st-bert", "--expires", "soon", *ACT)),
+    )),),
+    "device authorise": (act("{move}", "--role", "approver", by="{ada}", slips=(
+        *ids("--role", "approver"),
+        *(replace(slip, name=f"--device: {slip.name}")
+          for slip in devices("{move}", "--role", "approver", "--device")),
+    )),),
+    "device list": (listing(slips=(
+        Slip("a state that is none", USAGE, ("--state",), ("--state", "../x", *BASE)),
+    )),),
+    "device show": (listing("{belongs}", slips=tuple(
+        replace(slip, words=(slip.words or ("",))[:1] + BASE) for slip in devices()
+    )),),
+    "device claims": (listing(slips=(
+        Slip("a state that is none", USAGE, ("--state",), ("--state", "../x", *BASE)),
+    )),),
+    "cohort list": (listing(),),
+    "cohort show": (listing("canary", slips=(
+        Slip("a cohort that is none", USAGE, ("is no name",), ("../x", *BASE)),
+    )),),
+    "site list": (listing(),),
+    "site show": (listing("ward-7", slips=(
+        Slip("a site that is none", USAGE, ("is no name",), ("../x", *BASE)),
+    )),),
 }  # fmt: skip
 __all__ = ["PROGRAM", "TABLE", "place", "replace"]

@@ -80,7 +80,12 @@ def place(beside: Path) -> Place:
 
 
 SPEC_FOLDER: Final = "release-3.0.0"
-EVENT: Final[Rule] = {"absent": USAGE | REFUSED, "content": REFUSED, "access": TRANSIENT | REFUSED}
+EVENT: Final[Rule] = {
+    "absent": USAGE | REFUSED,
+    "content": REFUSED,
+    "denied": TRANSIENT,
+    "a loop": USAGE | REFUSED,
+}
 REPOSITORY: Final[Rule] = {"absent": BAD, "content": BAD, "access": BAD}
 
 NAMED: Final = {"a loop": USAGE | TRANSIENT}
@@ -90,7 +95,8 @@ ROOT: Final = Input(
 )
 STORED: Final = tuple(
     Input(f"store/image/metadata/{name}.json", Kind.JSON, REPOSITORY, limit,
-          says=("store", "repository", "metadata", name.rpartition(".")[2]))
+          says=("store", "repository", "metadata", name.rpartition(".")[2]),
+          without={"an unknown field": "one beside what is signed, which nobody reads"})
     for name, limit in (
         ("timestamp", 16_384), ("3.snapshot", 2_000_000), ("2.targets", 5_000_000),
         ("1.ward-gateway", 5_000_000),
@@ -123,7 +129,7 @@ def _swap(name: str, old: str, new: str) -> Callable[[Path], None]:
 def making(act: str, spec_path: str, *, slips: tuple[Slip, ...] = (), inputs: tuple[Input, ...]) -> Entry:
     """``delegate``, ``stage`` or ``roster``: a new event from the store."""
     words = ("--event", "{home}/made", "--repository", "{store}", "--root", "{root}", spec_path)
-    name = Path(spec_path).name
+    name = "release.toml" if spec_path == "{spec}" else Path(spec_path).name
     return Entry(
         words,
         makes=("made*",),
@@ -167,7 +173,7 @@ def reading(words: tuple[str, ...], directory: str, *, good: int = 0, makes: tup
         Input(f"{directory}/base/2.targets.json", Kind.JSON, EVENT, 5_000_000),
         Input(f"{directory}/targets/ward-gateway/2.0.0/fw.img", Kind.BYTES, EVENT),
         Input(directory, Kind.DIRECTORY, EVENT),
-        Input(f"{directory}/base", Kind.DIRECTORY, EVENT, says=("base",)),
+        Input(f"{directory}/base", Kind.DIRECTORY, EVENT, says=(directory,)),
     )
     return Entry(
         words,
@@ -266,7 +272,7 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
     "stage": (
         making("stage", "{spec}", inputs=(
             spec(f"{SPEC_FOLDER}/release.toml"),
-            Input(f"{SPEC_FOLDER}/sbom.cdx.json", Kind.JSON, GIVEN, 64 * 2**20,
+            Input(f"{SPEC_FOLDER}/sbom.cdx.json", Kind.JSON, {**GIVEN, "oversized": USAGE}, 64 * 2**20,
                   without={"an unknown field": "an SBOM has many", "a key twice": "read leniently"}),
             Input(f"{SPEC_FOLDER}/fw.img", Kind.BYTES,
                   {"absent": USAGE, "content": REFUSED, "access": TRANSIENT | USAGE},

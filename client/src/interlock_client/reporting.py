@@ -37,18 +37,30 @@ from interlock_core.errors import (
 REPORTED: Final = "reported"
 NOT_COUNTERSIGNED: Final = "not_countersigned"
 
+_RENEW: Final = "enrol it anew with 'interlock-client enrol --renew' and a new claim"
 _ADVICE: Final = {
     "report_fork": (
         "another holder of this device's key has reported, or this gateway was restored from an "
-        "old copy: nothing that it says is counted until it is enrolled anew, with "
-        "'interlock-client enrol --renew' and a new claim"
+        f"old copy. Nothing that it says is counted until then: {_RENEW}"
+    ),
+    "quarantined": f"nothing that it says is counted until then: {_RENEW}",
+    "superseded": f"another enrolment of this device is in force: {_RENEW} if this is the device",
+    "unknown_enrolment": (
+        "the server has lost the enrolment (restored from a backup?). Restore its newest backup, "
+        f"or {_RENEW}"
     ),
     "report_gap": (
-        "the server has lost reports that it acknowledged (restored from a backup?): nothing was "
-        "removed here. Restore its newest backup, or enrol anew with 'interlock-client enrol "
-        "--renew' and a new claim"
+        "the server has lost reports that it acknowledged (restored from a backup?); nothing was "
+        f"removed here. Restore its newest backup, or {_RENEW}"
     ),
 }
+_STATES: Final = {
+    NOT_COUNTERSIGNED: "waiting",
+    "report_fork": "quarantined",
+    "quarantined": "quarantined",
+    "superseded": "superseded",
+}
+"""What a refusal says about the enrolment."""
 
 
 def make_due(context: Context, *, only_ends: bool = False) -> int:
@@ -149,17 +161,17 @@ def _send(context: Context, home: Home, entry: Entry) -> None:
 
 
 def _refused(home: Home, entry: Entry, error: RefusedError) -> InterlockError:
+    state = _STATES.get(error.reason)
+    if state is not None:
+        _note_state(home, state)
     if error.reason == NOT_COUNTERSIGNED:
-        _note_state(home, "waiting")
         return TransientError(
             f"Nobody has countersigned this gateway's enrolment yet: an operator or an engineer "
             f"of the site does that. Report {entry.number} waits.",
             reason=NOT_COUNTERSIGNED,
         )
-    if error.reason == "report_fork":
-        _note_state(home, "quarantined")
     advice = _ADVICE.get(error.reason)
-    detail = f"{error} That means that {advice}." if advice else str(error)
+    detail = f"{error} {advice[:1].upper()}{advice[1:]}." if advice else str(error)
     return RefusedError(f"Report {entry.number} was refused: {detail}", reason=error.reason)
 
 

@@ -128,7 +128,10 @@ def load(config: Path | None, flags: Mapping[str, str | None]) -> Settings:
     if settings.ca_file is not None and not settings.ca_file.is_file():
         raise NotFoundError(f"There is no CA file at {settings.ca_file}: mend 'ca_file'.")
     if settings.proxy is not None:
-        check_proxy(settings.proxy)
+        try:
+            check_proxy(settings.proxy)
+        except ConfigurationError as e:
+            raise ConfigurationError(str(e), reason="bad_settings") from e
     if settings.person is not None and re.match(NAME_PATTERN, settings.person) is None:
         raise ConfigurationError(
             f"{settings.person[:80]!r} cannot name a person of the roster.", reason="bad_settings"

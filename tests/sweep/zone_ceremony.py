@@ -1,0 +1,160 @@
+"""``interlock-ceremony``: what its commands read, and how each must end when that is bad."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from interlock_ceremony.cli import main
+from interlock_ceremony.script import MAX_SCRIPT
+from interlock_ceremony.transcript import MAX_TRANSCRIPT
+from interlock_core.keys import MAX_KEY_FILE
+from tests.keys_ceremony.stage import Stage
+from tests.sweep.commands import (
+    BAD,
+    GIVEN,
+    REFUSED,
+    SECRET,
+    TRANSIENT,
+    USAGE,
+    WRITTEN,
+    Codes,
+    Entry,
+    Input,
+    Kind,
+    Place,
+    Program,
+    Slip,
+    prepared,
+)
+
+
+def _start(words: list[str], given: Any) -> None:
+    main.main(args=words, prog_name="interlock-ceremony", obj=given)
+
+
+PROGRAM: Final = Program("interlock-ceremony", main, _start, ("Error: ",), many=True)
+
+
+def place(beside: Path) -> Place:
+    """A place where a ceremony was held (``held``), and one where it can be (``next``)."""
+    home = beside / "home"
+    for name in ("held", "next"):
+        (home / name).mkdir(parents=True)
+        stage = Stage.setup(home / name)
+        if name == "held":
+            stage.done()
+    return prepared(home, {}, stage.room)
+
+
+SCRIPT: Final = Input("next/genesis.toml", Kind.TOML, WRITTEN, MAX_SCRIPT)
+ONLINE: Final = Input("next/online/image-online.pub.json", Kind.JSON,
+                      {"absent": USAGE, "content": USAGE, "access": USAGE}, MAX_KEY_FILE)  # fmt: skip
+SECRET_FILE: Final = Input("next/bob.txt", Kind.TEXT, SECRET, 4096, says=("bob",),
+                           without={"truncated": "a passphrase too", "NUL": "a passphrase too"})  # fmt: skip
+RUN: Final = ("{home}/next/genesis.toml",) + tuple(
+    word
+    for holder in ("alice", "bob", "carol")
+    for word in ("--passphrase-file", f"{holder}={{home}}/next/{holder}.txt")
+)
+
+
+def changed(old: str, new: str, *, codes: Codes = USAGE, says: str = "genesis.toml") -> Slip:
+    """The script with one thing written otherwise."""
+
+    def prepare(home: Path) -> None:
+        script = home / "next" / "genesis.toml"
+        text = script.read_text()
+        assert old in text
+        script.write_text(text.replace(old, new, 1))
+
+    return Slip(f"{new} for {old}", codes, (says,), prepare=prepare)
+
+
+def _mode(name: str, mode: int) -> Callable[[Path], None]:
+    return lambda home: (home / name).chmod(mode)
+
+
+def _there(home: Path) -> None:
+    (home / "next" / "out").mkdir()
+    (home / "next" / "out" / "x").write_text("mine\n")
+
+
+SCRIPTS: Final = (
+    changed('fleet = "north"', 'fleet = "../../x"'),
+    changed('output = "out"', 'output = ".."'),
+    changed('output = "out"', 'output = "nothing/out"'),
+    changed('output = "out"', 'output = "genesis.toml"'),
+    changed('output = "out"', 'output = "a\\u0000b"'),
+    changed('output = "out"', f'output = "{"x" * 300}"'),
+    changed('alice = "Alice Amsel"', '"../alice" = "Alice Amsel"'),
+    changed("threshold = 2", "threshold = 0"),
+    changed("threshold = 2", f"threshold = {2**70}"),
+    changed('"online/image-online.pub.json"', '"../../outside.pub.json"'),
+    changed('"online/image-online.pub.json"', '"/dev/null"'),
+    changed('"online/image-online.pub.json"', '"x\\u0000"'),
+    Slip("something stands at the output", USAGE, ("out",), prepare=_there),
+    Slip("the output may not be looked at", USAGE | TRANSIENT, ("next", "out"),
+         prepare=_mode("next", 0), bound=True),
+    Slip("a script whose name is no UTF-8", USAGE, (".toml",), ("{home}/\udcff.toml",)),
+)  # fmt: skip
+
+HELD: Final = (
+    Input("held/out/transcript.json", Kind.JSON, GIVEN, MAX_TRANSCRIPT, says=("transcript",)),
+    Input("held/out/fleet.json", Kind.JSON, GIVEN, MAX_KEY_FILE),
+    Input("held/out/image/1.root.json", Kind.JSON, GIVEN, 512_000),
+    Input("held/out/image/1.targets.json", Kind.JSON, GIVEN, 512_000),
+    Input("held/out/director/1.root.json", Kind.JSON, GIVEN, 512_000),
+    Input(
+        "held/out/keys/bob-image-root.pub.json",
+        Kind.JSON,
+        {**GIVEN, "absent": USAGE | frozenset({0}), "a loop": TRANSIENT},
+        MAX_KEY_FILE,
+    ),
+    Input(
+        "held/out/keys",
+        Kind.DIRECTORY,
+        {"absent": BAD | frozenset({0}), "access": TRANSIENT | frozenset({0})},
+        says=("out",),
+    ),
+)
+
+TABLE: Final[dict[str, tuple[Entry, ...]]] = {
+    "sample": (Entry(),),
+    "rehearse": (Entry((RUN[0],), inputs=(SCRIPT, ONLINE), slips=SCRIPTS),),
+    "run": (
+        Entry(
+            RUN,
+            makes=("next/out*",),
+            inputs=(SCRIPT, ONLINE, SECRET_FILE),
+            slips=(
+                *SCRIPTS,
+                Slip("the output may not be made", TRANSIENT, ("out",),
+                     prepare=_mode("next", 0o555), bound=True),
+                Slip("a holder that is none", USAGE, ("HOLDER=FILE", "mallory"),
+                     (RUN[0], "--passphrase-file", "mallory={home}/next/bob.txt")),
+                Slip("a holder that leaves its place", USAGE, ("HOLDER=FILE",),
+                     (RUN[0], "--passphrase-file", "../x={home}/next/bob.txt")),
+                Slip("a passphrase file without a holder", USAGE, ("HOLDER=FILE",),
+                     (RUN[0], "--passphrase-file", "{home}/next/bob.txt")),
+                Slip("nobody to ask", USAGE, ("--passphrase-file",), (RUN[0],)),
+                Slip("a passphrase that others may read", USAGE, ("chmod 600",),
+                     prepare=_mode("next/bob.txt", 0o644)),
+            ),
+        ),
+    ),
+    "verify": (
+        Entry(
+            ("{home}/held/out/transcript.json",),
+            inputs=HELD,
+            slips=(
+                Slip("no transcript", USAGE, ("TRANSCRIPT",), ()),
+                Slip("one too many", USAGE, ("more",),
+                     ("{home}/held/out/transcript.json", "more")),
+            ),
+        ),
+    ),
+}  # fmt: skip
+__all__ = ["PROGRAM", "REFUSED", "TABLE", "place", "replace"]
