@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from infra.removals.removal import CORE, Removal
+from infra.removals.suite import OFFLINE, ONLINE, PLACE, ROLLOUTS, ROSTERS, STOPS
 
-ONLINE = "tests/attacks/test_online.py"
-PEOPLE = "tests/attacks/test_people.py"
-PLACE = "tests/attacks/test_place.py"
-NETWORK = "tests/attacks/test_network.py"
 UNITS = ("tests/core/test_decide.py", "tests/core/test_fleet.py")
 
 
@@ -50,7 +47,7 @@ DECIDING: tuple[Removal, ...] = (
         "_roster",
         "c.now >= roster.issued + MAX_ROSTER_AGE",
         "False",
-        f"{PEOPLE}::TestRosters",
+        f"{ROSTERS}::TestRosters",
     ),
     _decide(
         "decide: the director's heads are for this cohort",
@@ -105,13 +102,6 @@ DECIDING: tuple[Removal, ...] = (
         f"{ONLINE}::TestImages",
     ),
     _decide(
-        "decide: an order that cannot be read is refused as such",
-        "_read",
-        "return Refusal(Reason.MALFORMED, str(e))",
-        'return Refusal(Reason.NOTHING_WANTED, "")',
-        f"{ONLINE}::TestNames",
-    ),
-    _decide(
         "decide: the order is of this fleet",
         "_wanted",
         "c.order.said.fleet != c.gateway.fleet",
@@ -137,35 +127,35 @@ DECIDING: tuple[Removal, ...] = (
         "_authorised",
         "accepted_at(c.judge, c.papers, c.gateway.cohort) is None",
         "False",
-        f"{ONLINE}::TestRollouts",
+        f"{ROLLOUTS}::TestRollouts",
     ),
     _decide(
         "decide: the roster did not end the order",
         "_superseded",
         "seq < least",
         "False",
-        f"{ONLINE}::TestRollouts",
+        f"{ROLLOUTS}::TestRollouts",
     ),
     _decide(
         "decide: no newer order was accepted",
         "_superseded",
         "seq < floor.order_seq",
         "False",
-        f"{ONLINE}::TestRollouts",
+        f"{ROLLOUTS}::TestRollouts",
     ),
     _decide(
         "decide: no other order of this number was accepted",
         "_superseded",
         "floor.order_id not in (None, c.order.id)",
         "False",
-        f"{ONLINE}::TestRollouts",
+        f"{ROLLOUTS}::TestRollouts",
     ),
     _decide(
         "decide: an accepted order raises the order floor",
         "_superseded",
         "c.floors = replace(c.floors, order_seq=seq, order_id=c.order.id)",
         "pass",
-        f"{ONLINE}::TestRollouts",
+        f"{ROLLOUTS}::TestRollouts",
     ),
     _decide(
         "decide: what runs already is not installed again",
@@ -178,28 +168,28 @@ DECIDING: tuple[Removal, ...] = (
         "_in_time",
         "c.now >= c.order.said.expires",
         "False",
-        f"{ONLINE}::TestRollouts",
+        f"{ROLLOUTS}::TestRollouts",
     ),
     _decide(
         "decide: the order has begun",
         "_in_time",
         "c.now < c.order.said.not_before",
         "False",
-        f"{ONLINE}::TestRollouts",
+        f"{ROLLOUTS}::TestRollouts",
     ),
     _decide(
         "decide: no stop stands",
         "",
         '    ("no stop stands", _not_stopped),\n',
         "",
-        f"{ONLINE}::TestStops",
+        f"{STOPS}::TestStops",
     ),
     _decide(
         "decide: a recorded stop stands though it is not shown",
         "_not_stopped",
         "(*c.floors.stops, *c.stops)",
         "c.stops",
-        f"{ONLINE}::TestStops",
+        f"{STOPS}::TestStops",
     ),
     _decide(
         "decide: a stop that is shown stands though the record is full",
@@ -212,14 +202,14 @@ DECIDING: tuple[Removal, ...] = (
         "_not_stopped",
         "stop.order == c.order.id",
         "True",
-        f"{PEOPLE}::TestFloods",
+        f"{STOPS}::TestFloods",
     ),
     _decide(
         "decide: stops are learned, and made durable",
         "_learn_stops",
         "stops=tuple(ranked[:MAX_STOPS])",
         "stops=c.floor_was.stops",
-        f"{ONLINE}::TestStops",
+        f"{STOPS}::TestStops",
     ),
     _decide(
         "decide: stops are learned before the order is looked at",
@@ -230,35 +220,35 @@ DECIDING: tuple[Removal, ...] = (
         "        if refusal is None:\n"
         "            _learn_stops(c)\n"
         "            refusal = _first_objection(c, _TO_DOWNLOAD[4:], checks)\n",
-        f"{ONLINE}::TestStops",
+        f"{STOPS}::TestStops",
     ),
     _decide(
         "decide: stops learned before are kept",
         "_learn_stops",
         "(*c.floors.stops, *c.stops)",
         "c.stops",
-        f"{ONLINE}::TestStops",
+        f"{STOPS}::TestStops",
     ),
     _decide(
         "decide: at most 64 stops are recorded",
         "_learn_stops",
         "ranked[:MAX_STOPS]",
         "ranked",
-        f"{PEOPLE}::TestFloods",
+        f"{STOPS}::TestFloods",
     ),
     _decide(
         "decide: only stops by people entitled are learned",
         "_learn_stops",
         "if stop_counts(c.judge, stop, c.gateway.cohort)",
         "",
-        f"{PEOPLE}::TestFloods",
+        f"{STOPS}::TestFloods",
     ),
     _decide(
         "decide: nobody's flood drives out what another has stopped",
         "_shared",
         "by[stop.author] += 1",
         "pass",
-        f"{PEOPLE}::TestFloods",
+        f"{STOPS}::TestFloods",
     ),
     _decide(
         "decide: of one person, no flood drives out the last stop of an order",
@@ -285,7 +275,7 @@ DECIDING: tuple[Removal, ...] = (
         "            return Refusal(",
         "if image is None or target.path not in trusted.image_targets:\n"
         "            continue\n            return Refusal(",
-        "tests/attacks/test_offline.py::TestRosterHolders",
+        f"{OFFLINE}::TestRosterHolders",
     ),
     _target(
         "decide: the image is for this hardware",
@@ -306,21 +296,21 @@ DECIDING: tuple[Removal, ...] = (
         "_go",
         "if stage is None:\n        return Refusal",
         "if stage is None:\n        stage = 0\n    if stage < 0:\n        return Refusal",
-        f"{ONLINE}::TestRollouts",
+        f"{ROLLOUTS}::TestRollouts",
     ),
     _decide(
         "decide: this device's stage is open",
         "_go",
         "if stage >= len(chain.stages):",
         "stage = min(stage, len(chain.stages) - 1)\n    if not chain.stages:",
-        f"{ONLINE}::TestRollouts",
+        f"{ROLLOUTS}::TestRollouts",
     ),
     _decide(
         "decide: the stage has not lapsed",
         "_go",
         "until <= c.now",
         "False",
-        f"{ONLINE}::TestRollouts",
+        f"{ROLLOUTS}::TestRollouts",
     ),
     _target(
         "decide: the image is what the order names by digest",
@@ -361,14 +351,14 @@ DECIDING: tuple[Removal, ...] = (
         "permit_needed",
         "counter < gateway.running_counter",
         "False",
-        f"{ONLINE}::TestRollouts",
+        f"{ROLLOUTS}::TestRollouts",
     ),
     _target(
         "decide: the counter is at or above the floor",
         "permit_needed",
         "counter >= gateway.release_floor",
         "True",
-        f"{ONLINE}::TestRollouts",
+        f"{ROLLOUTS}::TestRollouts",
     ),
     _target(
         "decide: a permit is of this fleet", "_permit", "permit.fleet == gateway.fleet", "True"
@@ -410,7 +400,7 @@ DECIDING: tuple[Removal, ...] = (
         "rolled_back_here",
         "(order.id, wanted.sha256) in gateway.rolled_back",
         "False",
-        f"{ONLINE}::TestRollouts::test_one_that_rolled_back_here",
+        f"{ROLLOUTS}::TestRollouts::test_one_that_rolled_back_here",
     ),
     _here("decide: space is enough", "no_space", "local.free_bytes < needed", "False"),
     # To install and to reboot.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from infra.removals.deciding import NETWORK, ONLINE, PEOPLE, PLACE
 from infra.removals.removal import CLIENT, CORE, Removal
+from infra.removals.suite import BYTES, NETWORK, OFFLINE, ONLINE, PLACE, REVIEW, ROSTERS, STOPS
 
-OFFLINE = "tests/attacks/test_offline.py"
 TRUST = "tests/client/test_trust.py"
 KEPT = "tests/client/test_kept.py"
 POLL = "tests/client/test_poll.py"
@@ -75,16 +74,6 @@ REFRESHING: tuple[Removal, ...] = (
         "tests/client/test_scratch.py",
     ),
     _client(
-        "scratch",
-        "refresh: what is the same is not adopted again",
-        "adopt",
-        "_contents(tree) == _contents(state.trusted)",
-        "False",
-        POLL,
-        TRUST,
-        "tests/client/test_scratch.py",
-    ),
-    _client(
         "reading",
         "refresh: the director's heads are for this cohort",
         "_read",
@@ -139,7 +128,7 @@ REFRESHING: tuple[Removal, ...] = (
         "_read",
         "roster.seq < memory.roster_seq",
         "False",
-        f"{PEOPLE}::TestRosters",
+        f"{ROSTERS}::TestRosters",
     ),
     _client(
         "memory",
@@ -221,7 +210,7 @@ REFRESHING: tuple[Removal, ...] = (
         "_refresh",
         "bootstrap=root,",
         "bootstrap=None if (directory / 'root.json').exists() else root,",
-        OFFLINE + "::test_another_fleets_root_in_the_firmware",
+        f"{OFFLINE}::test_another_fleets_root_in_the_firmware",
     ),
     _client(
         "trust",
@@ -336,7 +325,7 @@ REFRESHING: tuple[Removal, ...] = (
         "BundleFetcher.download_bytes",
         "max_length = min(max_length, longest)",
         "pass",
-        "tests/attacks/test_review.py",
+        REVIEW,
     ),
     _client(
         "fetch",
@@ -344,7 +333,7 @@ REFRESHING: tuple[Removal, ...] = (
         "BundleFetcher._answer",
         "if len(data) > max_length:",
         "if False:",
-        f"{NETWORK}::TestBundle",
+        f"{BYTES}::TestBundle",
         POLL,
         TRUST,
     ),
@@ -354,7 +343,7 @@ REFRESHING: tuple[Removal, ...] = (
         "_sources",
         "    yield polled.server, None\n",
         "    if polled.bundle is None:\n        yield polled.server, None\n",
-        f"{NETWORK}::TestBundle",
+        f"{BYTES}::TestBundle",
     ),
     _client(
         "believe",
@@ -402,7 +391,7 @@ REFRESHING: tuple[Removal, ...] = (
         "_kept_roster",
         "return data if same else None",
         "return data",
-        f"{PEOPLE}::TestRosters",
+        f"{ROSTERS}::TestRosters",
     ),
     # What was learned.
     _client(
@@ -411,7 +400,7 @@ REFRESHING: tuple[Removal, ...] = (
         "again",
         "memory = context.remember(_asked(memory, answer, now))",
         "memory = _asked(memory, answer, now)",
-        f"{ONLINE}::TestStops",
+        f"{STOPS}::TestStops",
     ),
     _client(
         "judge",
@@ -427,7 +416,7 @@ REFRESHING: tuple[Removal, ...] = (
         "Memory.stops",
         'if name.startswith(f"{product}/")',
         'if name == f"{product}/wards"',
-        f"{ONLINE}::TestStops",
+        f"{STOPS}::TestStops",
     ),
     _client(
         "memory",
@@ -452,7 +441,7 @@ REFRESHING: tuple[Removal, ...] = (
         "verified",
         "if seen != length:",
         "if False:",
-        f"{NETWORK}::TestBytes",
+        f"{BYTES}::TestBytes",
         "tests/client/test_servers.py",
     ),
     _client(
@@ -461,7 +450,7 @@ REFRESHING: tuple[Removal, ...] = (
         "Server.stream",
         "yield from _read(response, length)",
         "yield from _read(response, 1 << 40)",
-        f"{NETWORK}::TestBytes",
+        f"{BYTES}::TestBytes",
     ),
     _client(
         "servers",
@@ -469,7 +458,7 @@ REFRESHING: tuple[Removal, ...] = (
         "Server.stream",
         "announced is not None and announced != str(length)",
         "False",
-        f"{NETWORK}::TestBytes",
+        f"{BYTES}::TestBytes",
     ),
     _client(
         "agent",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 CORE = "core/src/interlock_core/"
@@ -52,9 +53,14 @@ class Removal:
         return tree / self.module
 
 
+@cache
+def _parsed(source: str) -> ast.Module:
+    return ast.parse(source)
+
+
 def _span(source: str, within: str) -> tuple[int, int]:
     """Where a function or class begins and ends in its module."""
-    first, last, body = 0, len(source), ast.parse(source).body
+    first, last, body = 0, len(source), _parsed(source).body
     ends = [0]
     for line in source.splitlines(keepends=True):
         ends.append(ends[-1] + len(line))

@@ -6,9 +6,10 @@ controls; or over real HTTP against the real server, with a real gateway beside 
 the refusal's name and that nothing changed, and ends with an honest check that succeeds. Ten lines
 or fewer each: ``simulator`` (with ``people``, ``online``, ``lies``) and ``siege`` make it possible.
 
-- ``test_network``: whoever holds the network, a mirror or a cache;
-- ``test_online``: whoever holds the server and every online key;
-- ``test_people``: the same with one person's key, or the monitor's, and rosters that changed;
+- ``test_network``, ``test_bytes``: whoever holds the network, a mirror or a cache;
+- ``test_online``, ``test_rollouts``, ``test_stops``: whoever holds the server and every online key;
+- ``test_people``, ``test_rosters``: the same with one person's key, or the monitor's, and people
+  whom a roster has dropped;
 - ``test_offline``: whoever holds keys of roots, targets or products below, or at, their threshold;
 - ``test_place``: the gateway's own surroundings: power, clock, interlock, slots;
 - ``test_server``: what is sent to the server itself;

@@ -140,6 +140,13 @@ class Online:
         timestamp = Timestamp(current.signed.version + 500, expires=expires)
         self._serve("image", snapshot, timestamp, keys or self.world.image_online)
 
+    def announce_snapshot(self, version: int, length: int) -> None:
+        """Serve an image timestamp that names a snapshot of this length."""
+        timestamp = Timestamp(500, expires=self.world.clock() + timedelta(days=5))
+        timestamp.snapshot_meta = MetaFile(version, length)
+        data = self.world.signed(timestamp, self.world.image_online)
+        self.lie("/image/metadata/timestamp.json", data)
+
     def heads(self, prefix: str, change: Callable[[Signed], None]) -> None:
         """Serve the honest metadata of the online roles, changed and signed again."""
         stored = self.repository(prefix).stored

@@ -157,6 +157,11 @@ class People:
                 self.word(rollout, author, about, **word)
         return rollout
 
+    @staticmethod
+    def goes(rollout: Rollout) -> list[Opened[Go]]:
+        """The links of its chain."""
+        return [open_as(link, Go) for link in rollout.chain]
+
     def kept_alive_by_a_monitor(self, act: str, days: int) -> Rollout:
         """An auto stage that nobody but the monitor has looked at for so long."""
         rollout = self.started(stage(CANARY), stage(WARDS, gate="auto"))

@@ -8,56 +8,10 @@ import pytest
 
 from interlock_core.errors import Exit
 from tests.attacks import lies
-from tests.attacks.lies import TAKEN_AT_MOST, Endless
-from tests.attacks.simulator import CANARY, IMAGE, WARDS, Simulator
-from tests.client.web import Answer, Web
+from tests.attacks.files import HEADS, PINNED, SIGNED, everything_new, newest, numbered
+from tests.attacks.simulator import CANARY, WARDS, Simulator
+from tests.client.web import Web
 from tests.client.world import PRODUCT, World
-
-HEADS = ("image", "director/wards")
-SIGNED = (
-    "/image/metadata/timestamp.json",
-    "/image/metadata/2.root.json",
-    "/director/wards/metadata/timestamp.json",
-    "/director/wards/metadata/2.root.json",
-)
-"""What is believed for its signatures alone."""
-PINNED = (
-    "/image/metadata/{image/snapshot}.snapshot.json",
-    "/image/metadata/{image/targets}.targets.json",
-    "/image/metadata/{image/interlock}.interlock.json",
-    f"/image/metadata/{{image/{PRODUCT}}}.{PRODUCT}.json",
-    "/director/wards/metadata/{director/wards/snapshot}.snapshot.json",
-    "/director/wards/metadata/{director/wards/targets}.targets.json",
-)
-"""What other metadata names by length and digest too."""
-
-
-def everything_new(sim: Simulator) -> None:
-    """Every role has a version that this gateway has not seen."""
-    sim.world.put_targets()
-    sim.world.put_roster()
-    sim.world.roll_out(sim.release())
-
-
-def numbered(sim: Simulator, path: str) -> str:
-    """The URL path with the versions that are published now."""
-    for prefix, stored in (
-        ("image", sim.world.image.stored),
-        ("director/wards", sim.world.director(WARDS).stored),
-    ):
-        for role in ("snapshot", "targets", "interlock", PRODUCT):
-            path = path.replace(f"{{{prefix}/{role}}}", f"{stored.published_version(role)}")
-    return path
-
-
-def newest(sim: Simulator, prefix: str, role: str) -> bytes:
-    """The newest metadata of a role of one repository."""
-    stored = sim.repository(prefix).stored
-    if role == "timestamp":
-        return sim.world.store.get(f"{prefix}/metadata/timestamp.json")
-    data = stored.newest_bytes(role)
-    assert data is not None
-    return data
 
 
 class TestForged:
@@ -168,80 +122,6 @@ class TestOld:
         sim.refuses("hash_mismatch", slot=True)
 
 
-class TestBytes:
-    """Nothing is read without end, waited for without end, or unpacked."""
-
-    @pytest.mark.parametrize("path", [*SIGNED, *PINNED])
-    def test_metadata_without_end(self, sim: Simulator, path: str) -> None:
-        everything_new(sim)
-        endless = Endless()
-        sim.tell(numbered(sim, path), endless)
-        sim.refuses("inconsistent_metadata")
-        assert endless.sent < TAKEN_AT_MOST
-
-    @pytest.mark.parametrize("path", ["/director/wards/targets/", "/image/targets/interlock/"])
-    def test_a_small_target_without_end(self, sim: Simulator, path: str) -> None:
-        sim.roster()
-        sim.show(sim.order())
-        endless = Endless()
-        sim.tell(path, endless)
-        sim.refuses("hash_mismatch", online=True)
-        assert endless.sent < TAKEN_AT_MOST
-
-    def test_a_bundle_without_end(self, sim: Simulator) -> None:
-        sim.world.roll_out(sim.release())
-        sim.web.lies["/poll/"] = endless = Endless()
-        sim.grants()
-        assert endless.sent < TAKEN_AT_MOST
-
-    def test_an_image_that_never_ends(self, sim: Simulator) -> None:
-        """Reading stops at the signed length: what follows is never asked for."""
-        sim.world.roll_out(sim.release())
-        sim.web.lies["/image/targets/ward-gateway/"] = endless = Endless(IMAGE)
-        assert sim.bed.install().outcome == "confirmed"
-        assert sim.bed.running == IMAGE
-        assert endless.sent < TAKEN_AT_MOST
-
-    @pytest.mark.parametrize("length", [len(IMAGE) - 1, len(IMAGE) + 1, 2**60])
-    def test_an_image_of_another_length(self, sim: Simulator, length: int) -> None:
-        sim.world.roll_out(sim.release())
-        sim.web.lies["/image/targets/ward-gateway/"] = lies.announced(length)
-        sim.refuses("hash_mismatch", slot=True)
-
-    @pytest.mark.parametrize("slow", [lies.drip, lies.drip_headers, lies.silent])
-    @pytest.mark.parametrize("path", ["/image/metadata/timestamp.json", "/image/targets/ward"])
-    def test_what_comes_too_slowly(self, sim: Simulator, path: str, slow: Answer) -> None:
-        sim.world.roll_out(sim.release())
-        sim.hurry()
-        sim.tell(path, slow)
-        sim.refuses("network", slot=True, exit_code=Exit.TRANSIENT)
-
-    @pytest.mark.parametrize("slow", [lies.drip, lies.drip_headers, lies.silent])
-    def test_a_poll_that_comes_too_slowly(self, sim: Simulator, slow: Answer) -> None:
-        sim.hurry()
-        sim.web.lies["/poll/"] = slow
-        sim.refuses("network", exit_code=Exit.TRANSIENT)
-
-    @pytest.mark.parametrize(
-        ("path", "reason"),
-        [
-            ("/image/metadata/timestamp.json", "untrusted_metadata"),
-            ("/director/wards/targets/", "hash_mismatch"),
-            ("/image/targets/ward-gateway/", "hash_mismatch"),
-        ],
-    )
-    def test_a_compressed_bomb(self, sim: Simulator, path: str, reason: str) -> None:
-        """What comes packed is taken for what it is: other bytes."""
-        sim.world.roll_out(sim.release())
-        sim.tell(path, lies.packed(bytes(10_000_000)))
-        sim.refuses(reason, slot=True)
-
-    def test_a_bundle_that_is_a_bomb(self, sim: Simulator) -> None:
-        sim.world.roll_out(sim.release())
-        sim.web.lies["/poll/"] = lies.packed(sim.world.store.get("poll/wards") + b" " * 10_000_000)
-        sim.grants()
-
-
 class TestForeign:
     """Genuine bytes from elsewhere: nothing of them stays, or they would block it for ever."""
 
@@ -301,58 +181,3 @@ class TestForeign:
             sim.bed.change(servers=(sim.web.url, mirror.url))
             sim.lie("/image/metadata/timestamp.json", old)
             sim.refuses("rollback")
-
-
-class TestBundle:
-    """It carries no authority: at worst it costs requests."""
-
-    @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"null", b"[" * 100_000], ids=repr)
-    def test_rubbish(self, sim: Simulator, data: bytes) -> None:
-        sim.world.roll_out(sim.release())
-        sim.web.answer("/poll/", data[:50_000])
-        sim.grants()
-
-    def test_truncated(self, sim: Simulator) -> None:
-        sim.world.roll_out(sim.release())
-        sim.web.answer("/poll/", sim.world.store.get("poll/wards")[:-20])
-        sim.grants()
-
-    def test_stale(self, sim: Simulator) -> None:
-        old = sim.world.store.get("poll/wards")
-        sim.world.roll_out(sim.release())
-        sim.grants()
-        sim.web.answer("/poll/", old)
-        sim.grants()
-
-    def test_for_another_cohort(self, sim: Simulator) -> None:
-        sim.world.roll_out(sim.release())
-        sim.web.rewrite("/poll/wards", "/poll/canary")
-        sim.grants()
-
-    @pytest.mark.parametrize(
-        ("old", "new"),
-        [
-            (b'\\"version\\":', b'\\"version\\":9'),
-            (
-                b'"roots":{"director":1,"image":1}',
-                b'"roots":{"director":9,"image":9007199254740991}',
-            ),
-            (b"/image/metadata/", b"/../../metadata/"),
-            (b'\\"sig\\":\\"', b'\\"sig\\":\\"00'),
-        ],
-        ids=["versions", "roots", "paths", "signatures"],
-    )
-    def test_forged(self, sim: Simulator, old: bytes, new: bytes) -> None:
-        sim.world.roll_out(sim.release())
-        bundle = sim.world.store.get("poll/wards")
-        assert old in bundle
-        sim.web.answer("/poll/", bundle.replace(old, new))
-        sim.grants()
-
-    @pytest.mark.parametrize("etag", ["", "x" * 60_000, '"\x0b\xff"', "*"], ids=len)
-    def test_with_a_validator_that_means_nothing(self, sim: Simulator, etag: str) -> None:
-        sim.world.roll_out(sim.release())
-        data = sim.world.store.get("poll/wards")
-        sim.web.lies["/poll/"] = lies.validated(data, etag)
-        sim.grants()
-        sim.grants()

@@ -14,11 +14,9 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 
 from interlock_core.keybytes import PublicKey
-from interlock_core.names import ROSTER_PATH
-from interlock_core.roster import Person
 from interlock_core.wire import encode
 from tests.attacks.simulator import CANARY, DAY, OPERATOR, WARDS, Simulator, stage
-from tests.client.world import APPROVERS, MONITOR, NOW, PRODUCT
+from tests.client.world import APPROVERS, MONITOR, NOW
 
 STEPS = {
     "order": "unauthorised_rollout",
@@ -62,6 +60,16 @@ class TestOnePersonToo:
         sim.roster_asking_two()
         sim.show(sim.short_of(what, author, **word))
         sim.refuses(STEPS[what], online=True, mend=sim.roster)
+
+    def test_a_word_that_is_not_asked_for_uses_nobody_up(self, sim: Simulator) -> None:
+        """Shown first, it would silence the word that counts."""
+        amir = sim.also(sim.person(APPROVERS[0]), "engineer")
+        rollout = sim.short_of(None)
+        for about in (rollout.order, *sim.goes(rollout)):
+            sim.word(rollout, APPROVERS[0], about, role="engineer", at=NOW - timedelta(days=1))
+        sim.roster_asking_two(amir)
+        sim.show(rollout)
+        sim.grants()
 
     @pytest.mark.parametrize("what", STEPS)
     def test_an_author_who_may_approve_as_well(self, sim: Simulator, what: str) -> None:
@@ -192,6 +200,16 @@ class TestMonitorToo:
         sim.show(rollout)
         sim.refuses("stage_not_open", online=True)
 
+    @pytest.mark.parametrize("days", [1, 20, 36_500])
+    def test_nor_for_longer_by_a_date_in_the_future(self, sim: Simulator, days: int) -> None:
+        """Signed as if later, it would live longer."""
+        rollout = sim.started(stage(CANARY), stage(WARDS, gate="auto"))
+        later = sim.world.clock() + timedelta(days=days)
+        until = later + timedelta(days=30)
+        sim.go(MONITOR, rollout, stage=1, at=later, valid_until=until)
+        sim.show(rollout)
+        sim.refuses("stage_not_open", online=True)
+
     def test_nor_a_manual_gate(self, sim: Simulator) -> None:
         rollout = sim.started(stage(CANARY), stage(WARDS))
         sim.go(MONITOR, rollout, stage=1)
@@ -250,150 +268,3 @@ class TestMonitorToo:
         """The exposure, just before it ends."""
         sim.show(sim.kept_alive_by_a_monitor("open", days=29))
         sim.grants()
-
-
-class TestFloods:
-    @pytest.mark.parametrize("author", [OPERATOR, MONITOR])
-    def test_stops_are_bounded_and_a_resume_clears_each(self, sim: Simulator, author: str) -> None:
-        rollout = sim.world.roll_out(sim.release())
-        rollout.stops += sim.stops(author, rollout.order.id, 64)
-        sim.show(rollout)
-        sim.says("stopped")
-        recorded = tuple(stop.id for stop in sim.bed.memory.order_floor(PRODUCT, WARDS).stops)
-        assert len(recorded) == 64
-        resume = sim.go(OPERATOR, rollout, act="resume", clears=recorded)
-        sim.world.authorise(rollout, "go", resume.id)
-        sim.show(rollout)
-        sim.grants()
-
-    def test_more_than_a_directive_may_hold(self, sim: Simulator) -> None:
-        rollout = sim.world.roll_out(sim.release())
-        rollout.stops += sim.stops(OPERATOR, rollout.order.id, 65)
-        sim.show(rollout)
-        sim.refuses("malformed")
-
-    def test_never_more_than_64_are_recorded(self, sim: Simulator) -> None:
-        """However many are shown one after the other."""
-        rollout = sim.world.roll_out(sim.release())
-        for order in (rollout.order.id, "1" * 64, "2" * 64):
-            rollout.stops = sim.stops(MONITOR, order, 64)
-            sim.show(rollout)
-            sim.says("stopped")
-        assert len(sim.bed.memory.stops(PRODUCT)) == 64
-
-    def test_a_recall_is_not_blocked(self, sim: Simulator) -> None:
-        first, second = sim.release("1.0.0", b"first"), sim.release("2.0.0", b"second")
-        sim.installs(first)
-        bad = sim.installs(second)
-        recall = sim.world.roll_out(first, kind="recall")
-        recall.stops = sim.stops(MONITOR, bad.order.id, 64)
-        sim.show(recall)
-        assert sim.bed.install().outcome == "confirmed"
-        assert sim.bed.running == b"first"
-
-    def test_nobodys_flood_drives_out_what_another_has_stopped(self, sim: Simulator) -> None:
-        """A stop once seen holds, also one of an order that is not in force here yet."""
-        first = sim.world.roll_out(sim.release())
-        second = sim.started(release=sim.release("2.0.0", b"second"))
-        sim.world.stop(second, OPERATOR)
-        for stops in (second.stops, sim.stops(MONITOR, first.order.id, 64)):
-            first.stops = stops
-            sim.show(first)
-            sim.bed.check()
-        second.stops = []
-        sim.show(second)
-        sim.refuses("stopped", online=True)
-
-    @pytest.mark.parametrize("scope", [{"cohort": CANARY}, {"site": "ward-8"}])
-    def test_stops_elsewhere_stop_nothing_here(self, sim: Simulator, scope: dict[str, str]) -> None:
-        sim.bed.change(site="ward-7")
-        rollout = sim.world.roll_out(sim.release())
-        rollout.stops = sim.stops(MONITOR, rollout.order.id, 64, **scope)
-        sim.show(rollout)
-        sim.grants()
-
-    def test_stops_of_other_orders_stop_nothing(self, sim: Simulator) -> None:
-        rollout = sim.world.roll_out(sim.release())
-        rollout.stops = sim.stops(MONITOR, "0" * 64, 64)
-        sim.show(rollout)
-        sim.grants()
-
-    @pytest.mark.parametrize("author", [APPROVERS[0], "a-stranger"])
-    def test_a_stop_by_nobody_entitled_stops_nothing(self, sim: Simulator, author: str) -> None:
-        sim.world.people.setdefault(author, CryptoSigner.generate_ed25519())
-        rollout = sim.world.roll_out(sim.release())
-        rollout.stops = sim.stops(author, rollout.order.id, 64)
-        sim.show(rollout)
-        sim.grants()
-
-
-class TestRosters:
-    def test_frozen(self, sim: Simulator) -> None:
-        sim.world.roll_out(sim.release())
-        sim.world.clock.pass_(days=36)
-        sim.world.refresh()
-        sim.refuses("roster_stale", online=True, mend=sim.roster)
-
-    @pytest.mark.parametrize("rotated", [False, True])
-    def test_rolled_back(self, sim: Simulator, rotated: bool) -> None:
-        """Also after a rotation of online keys, at which TUF clients forget versions."""
-        sim.roster()
-        sim.world.roll_out(sim.release())
-        sim.grants()
-        if rotated:
-            sim.rotate_online("image")
-        sim.sign_snapshot({"interlock": 1})
-        sim.refuses("rollback")
-
-    def test_an_older_one_under_a_newer_number(self, sim: Simulator) -> None:
-        """Its holders signed the role anew, and were given an old list to sign."""
-        sim.world.roll_out(sim.release())
-        old = sim.published("interlock").targets[ROSTER_PATH]
-        sim.roster()
-        sim.grants()
-        sim.world.put_role("interlock", {ROSTER_PATH: old})
-        sim.world.image.publish()
-        sim.world.bundle(WARDS)
-        sim.refuses("rollback", mend=sim.roster)
-
-    @pytest.mark.parametrize("who", [OPERATOR, *APPROVERS])
-    def test_somebody_who_was_revoked(self, sim: Simulator, who: str) -> None:
-        """Orders in flight die with those who signed them."""
-        rollout = sim.world.roll_out(sim.release())
-        sim.roster_without(who)
-        sim.show(rollout)
-        sim.refuses("unauthorised_rollout", online=True, mend=sim.roster)
-
-    @pytest.mark.parametrize("who", [OPERATOR, *APPROVERS])
-    def test_somebody_whose_grant_ended(self, sim: Simulator, who: str) -> None:
-        rollout = sim.world.roll_out(sim.release())
-        sim.roster_with(ended(sim.person(who)))
-        sim.show(rollout)
-        sim.refuses("unauthorised_rollout", online=True, mend=sim.roster)
-
-    @pytest.mark.parametrize("who", [OPERATOR, *APPROVERS])
-    def test_somebody_whose_grant_is_for_elsewhere(self, sim: Simulator, who: str) -> None:
-        rollout = sim.world.roll_out(sim.release())
-        sim.roster_with(elsewhere(sim.person(who)))
-        sim.show(rollout)
-        sim.refuses("unauthorised_rollout", online=True, mend=sim.roster)
-
-    def test_somebody_whose_key_was_replaced(self, sim: Simulator) -> None:
-        """What the stolen key signs after that is nobody's."""
-        rollout = sim.world.roll_out(sim.release())
-        new = PublicKey.of(CryptoSigner.generate_ed25519().public_key)
-        sim.roster_with(msgspec.structs.replace(sim.person(OPERATOR), keys=(new,)))
-        sim.show(rollout)
-        sim.refuses("unauthorised_rollout", online=True, mend=sim.roster)
-
-
-def ended(person: Person) -> Person:
-    """With grants that expire now."""
-    grants = (msgspec.structs.replace(grant, expires=NOW) for grant in person.grants)
-    return msgspec.structs.replace(person, grants=tuple(grants))
-
-
-def elsewhere(person: Person) -> Person:
-    """With grants over another cohort."""
-    grants = (msgspec.structs.replace(grant, cohorts=("other",)) for grant in person.grants)
-    return msgspec.structs.replace(person, grants=tuple(grants))

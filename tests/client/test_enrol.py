@@ -285,6 +285,11 @@ class TestCommandLine:
         )
         assert (done.returncode, json.loads(done.stdout)["reason"]) == (0, "countersigned")
 
+    def test_what_is_no_text_is_no_claim(self, config: Path) -> None:
+        words = [CLIENT, "enrol", "--config", config, "--claim-stdin", "--json"]
+        done = subprocess.run(words, input=b"\xff" * 40, capture_output=True, check=False)
+        assert (done.returncode, json.loads(done.stdout)["reason"]) == (2, "bad_claim")
+
     @pytest.mark.parametrize("words", [["--renew"], ["--claim-stdin", "--claim-file", "x"]])
     def test_words_that_do_not_go_together(self, config: Path, words: list[str]) -> None:
         said = client("enrol", "--config", config, *words, "--json")

@@ -190,12 +190,14 @@ class TestJournal:
         monkeypatch.setattr(journal, "MAX_DECISIONS", 3)
         decisions = Decisions(tmp_path / "decisions")
         assert decisions.newest() is None
+        verdict = {"outcome": "refused", "reason": "stopped", "detail": "Stopped."}
         for number in range(1, 6):
-            assert decisions.record({"at": number}) == number
+            entry = {"at": f"{number}", "phase": "download", "verdict": verdict}
+            assert decisions.record(entry) == number
         assert len(list((tmp_path / "decisions").iterdir())) == 3
         newest = decisions.newest()
         assert newest is not None
-        assert newest["at"] == 5
+        assert newest["at"] == "5"
 
 
 class TestTold:

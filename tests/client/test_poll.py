@@ -13,6 +13,7 @@ import pytest
 from interlock_client import context
 from interlock_core.errors import Exit
 from tests.client.bed import Bed
+from tests.client.fleet import Fleet
 from tests.client.web import Handler, Web
 from tests.client.world import WARDS, World
 
@@ -64,8 +65,14 @@ def test_nothing_new_is_one_request_and_a_304(world: World, web: Web, installed:
     assert outcome.more["requests"] == 1
 
 
-def test_nothing_new_does_not_touch_tuf(tmp_path: Path, installed: Bed) -> None:
+@pytest.mark.parametrize("enrolled", [False, True])
+def test_nothing_new_does_not_touch_tuf(web: Web, installed: Bed, enrolled: bool) -> None:
     """Shown in a fresh process, whose imports are what a check costs."""
+    if enrolled:
+        Fleet().answers(web)
+        assert installed.enrol().reason == "countersigned"
+        installed.check()
+        assert installed.report().reason == "acknowledged"
     settings = msgspec.to_builtins(installed.settings, enc_hook=str)
     script = """
 import json, sys

@@ -136,18 +136,23 @@ class TestRounds:
 
     def test_once_it_goes_down_it_does_nothing_more(self, world: World, bed: Bed, web: Web) -> None:
         world.roll_out(world.release("1.0.0", NEW))
-        seen = 0
+        found: list[Round] = []
+        seen: list[int] = []
 
-        def look_again() -> None:
-            nonlocal seen
-            seen = len(web.requests)
-            # The byte of this signal is drained by the last wait, which ends by the alarm.
-            signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-            signal.setitimer(signal.ITIMER_REAL, 0.2)
+        class Impatient(Signals):
+            """Told to look while it waits for the power to go, and then to end."""
 
-        found = self.rounds(bed, look_again)
+            def wait(self, seconds: float | None) -> None:
+                seen.append(len(web.requests))
+                number = signal.SIGUSR1 if len(seen) == 1 else signal.SIGTERM
+                os.kill(os.getpid(), number)
+                super().wait(seconds)
+
+        with bed.context() as made, suppress(Stopped), Impatient() as signals:
+            daemon.run(made, signals, found.append, lambda low, _: low)
         assert len(found) == 1
-        assert len(web.requests) == seen
+        assert len(seen) == 2
+        assert seen[0] == seen[1] == len(web.requests)
         assert bed.environment.load().armed == "b"
 
     def test_a_rollback_goes_down_too(self, world: World, bed: Bed) -> None:
@@ -397,7 +402,7 @@ class TestProcess:
         """The reboot command does not return before systemd ends the agent."""
         bed, _ = place
         now_world.roll_out(now_world.release("1.0.0", NEW))
-        bed.script("reboot.sh", 'kill -TERM "$PPID"; sleep 0.3; exit 0')
+        bed.script("reboot.sh", 'kill -TERM "$PPID"; exit 0')
         running = run(bed)
         running.process.wait(60)
         assert running.process.returncode == 0

@@ -32,8 +32,9 @@ from unittest import mock
 import click
 
 from interlock_core import keys
-from tests.sweep.damage import DENIED, Damage, Group, Kind, damaged, damages_of
-from tests.sweep.tree import Kept, bound_by_permissions, changes, remove
+from tests.sweep.damage import DENIED, Kind, damaged, damages_of
+from tests.sweep.prepare import Step, nothing
+from tests.sweep.tree import Kept, Snapshot, bound_by_permissions, changes, remove
 
 Codes = frozenset[int]
 
@@ -94,7 +95,7 @@ class Slip:
     codes: Codes
     says: tuple[str, ...]
     words: tuple[str, ...] | None = None
-    prepare: Callable[[Path], None] = lambda _: None
+    prepare: Step = nothing
     bound: bool = False
     leaves: tuple[str, ...] = ()
 
@@ -191,12 +192,16 @@ def prepared(
     )
 
 
+def _not_flushed(_: int) -> None:
+    """No power goes here."""
+
+
 @contextmanager
 def hasty() -> Iterator[None]:
-    """Passwords without scrypt, and nothing flushed: no power goes here, and no key is real."""
+    """Passwords without scrypt, and nothing flushed."""
     with (
         mock.patch.object(keys, "_password", lambda passphrase, _: passphrase.encode()),
-        mock.patch.object(os, "fsync", lambda _: None),
+        mock.patch.object(os, "fsync", _not_flushed),
     ):
         yield
 
@@ -252,26 +257,39 @@ def run(program: Program, words: Sequence[str], place: Place, *, bound: bool = F
     return Said(code if isinstance(code, int) else 0, out.text(), err.text())
 
 
-def faults(
-    program: Program,
-    words: Sequence[str],
-    place: Place,
-    codes: Codes,
-    says: Sequence[str],
-    *,
-    bound: bool = False,
-    as_json: bool = False,
-) -> Iterator[str]:
-    """What is wrong with how a command ends, as a person or as a machine meets it."""
-    said = run(program, [*words, "--json"] if as_json else words, place, bound=bound)
-    if said.code not in codes:
+@dataclass(frozen=True)
+class Call:
+    """One call with something bad in it, and how it must end.
+
+    Attributes:
+        words: the whole command line.
+        codes: the exit codes that are right.
+        says: one of these is named, unless the command found that nothing is wrong.
+        leaves: patterns of paths that may have changed afterwards.
+        bound: permission bits bind.
+        as_json: a machine asks.
+    """
+
+    words: Sequence[str]
+    codes: Codes
+    says: Sequence[str]
+    leaves: Sequence[str] = ()
+    bound: bool = False
+    as_json: bool = False
+
+
+def faults(program: Program, place: Place, call: Call) -> Iterator[str]:
+    """What is wrong with how a call ends, as a person or as a machine meets it."""
+    words = [*call.words, "--json"] if call.as_json else call.words
+    said = run(program, words, place, bound=call.bound)
+    if said.code not in call.codes:
         shown = (said.err or said.out).strip()[-400:]
-        yield f"exit code {said.code}, not {sorted(codes)}: {shown!r}"
+        yield f"exit code {said.code}, not {sorted(call.codes)}: {shown!r}"
     elif "Traceback" in said.out + said.err:
         yield f"a traceback: {said.err[-400:]!r}"
     else:
-        wrong = _wrong_object if as_json else _wrong_line
-        yield from wrong(program, said, says if said.code in BAD else ())
+        wrong = _wrong_object if call.as_json else _wrong_line
+        yield from wrong(program, said, call.says if said.code in BAD else ())
 
 
 def _wrong_line(program: Program, said: Said, says: Sequence[str]) -> Iterator[str]:
@@ -305,77 +323,75 @@ def sweep_input(program: Program, words: Sequence[str], place: Place, one: Input
 
     People and machines take turns: what they are told is made in one place in each program.
     """
-    wrong = []
+    wrong: list[str] = []
+    kept = place.kept
     for number, damage in enumerate(damages_of(one.kind)):
         if damage.name in one.without:
             continue
         codes = one.rule[damage.name if damage.name in one.rule else damage.group]
+        call = Call(
+            words,
+            codes,
+            one.says or (Path(one.path).name,),
+            one.leaves,
+            bound=damage is DENIED,
+            as_json=number % 2 == 1,
+        )
         with damaged(place.home / one.path, damage, limit=one.limit, aside=place.aside):
-            found = _observed(
-                program,
-                words,
-                place,
-                codes,
-                one.says or (Path(one.path).name,),
-                one.leaves,
-                bound=damage is DENIED,
-                as_json=number % 2 == 1,
-            )
-            wrong += [f"{one.path} {damage.name}: {fault}" for fault in found]
-        place.kept.put_back()
+            before = kept.eye.look_again(place.home, kept.first, one.path)
+            found, changed = _observed(program, place, call, before)
+        wrong += [f"{one.path} {damage.name}: {fault}" for fault in found]
+        if changed:
+            kept.put_back()
     return wrong
 
 
-def sweep_slip(program: Program, words: Sequence[str], place: Place, slip: Slip) -> list[str]:
-    """Make one slip, once as a person and once as a machine; return what the command got wrong."""
+def sweep_slips(program: Program, command: str, place: Place, entry: Entry) -> list[str]:
+    """Make every slip of an entry, each as a person or as a machine; return what went wrong."""
     wrong: list[str] = []
-    for as_json in (False, True):
-        try:
-            slip.prepare(place.home)
-            wrong += _observed(
-                program,
-                words,
-                place,
-                slip.codes,
-                slip.says,
-                slip.leaves,
-                bound=slip.bound,
-                as_json=as_json,
-            )
-        finally:
-            place.kept.put_back()
+    kept = place.kept
+    for number, slip in enumerate(entry.slips):
+        words = entry.words if slip.words is None else slip.words
+        call = Call(
+            filled(command, words, place),
+            slip.codes,
+            slip.says,
+            slip.leaves,
+            bound=slip.bound,
+            as_json=number % 2 == 1,
+        )
+        slip.prepare(place.home)
+        before = kept.first if slip.prepare is nothing else kept.eye.look(place.home)
+        found, changed = _observed(program, place, call, before)
+        wrong += [f"{slip.name}: {fault}" for fault in found]
+        if changed or before is not kept.first:
+            kept.put_back()
     return wrong
 
 
 def _observed(
-    program: Program,
-    words: Sequence[str],
-    place: Place,
-    codes: Codes,
-    says: Sequence[str],
-    leaves: Sequence[str],
-    *,
-    bound: bool,
-    as_json: bool,
-) -> Iterator[str]:
-    before = place.kept.eye.look(place.home)
-    yield from faults(program, words, place, codes, says, bound=bound, as_json=as_json)
-    left = [
-        name
-        for name in changes(before, place.kept.eye.look(place.home))
-        if not any(fnmatch(name, pattern) for pattern in leaves)
-    ]
+    program: Program, place: Place, call: Call, before: Snapshot
+) -> tuple[list[str], bool]:
+    """What was wrong with a call, and whether the tree changed."""
+    found = list(faults(program, place, call))
+    after = place.kept.eye.look(place.home)
+    changed = changes(before, after)
+    left = [name for name in changed if not _declared(name, call.leaves)]
     if left:
-        yield f"left behind: {left[:10]}"
+        found.append(f"left behind: {left[:10]}")
+    return found, bool(changed)
 
 
-def filled(words: Sequence[str], place: Place) -> list[str]:
-    """Words with the place's values in them."""
-    return [word.format(**place.values) for word in words]
+def _declared(name: str, leaves: Sequence[str]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in leaves)
 
 
-__all__ = [
-    "BAD", "GIVEN", "REFUSED", "SECRET", "TRANSIENT", "USAGE", "WRITTEN", "Codes", "Damage",
-    "Entry", "Group", "Input", "Kind", "Place", "Program", "Said", "Slip", "filled", "hasty",
-    "prepared", "run", "sweep_input", "sweep_slip",
-]  # fmt: skip
+def left_behind(place: Place, leaves: Sequence[str] = ()) -> list[str]:
+    """What is not as it was at first, but for what was declared."""
+    changed = changes(place.kept.first, place.kept.eye.look(place.home))
+    return [name for name in changed if not _declared(name, leaves)]
+
+
+def filled(command: str, words: Sequence[str], place: Place) -> list[str]:
+    """A whole command line, with the place's values in it."""
+    return [*command.split(), *(word.format(**place.values) for word in words)]

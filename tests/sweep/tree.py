@@ -32,29 +32,48 @@ class Eye:
 
     def look(self, home: Path) -> Snapshot:
         """Everything under ``home``, by path."""
-        found: Snapshot = {".": (stat.filemode(home.stat().st_mode),)}
-        stack = [str(home)]
+        return {".": (home.stat().st_mode,), **self._under(home, home)}
+
+    def look_again(self, home: Path, before: Snapshot, name: str) -> Snapshot:
+        """What was there ``before``, with what is at ``name`` now."""
+        path = (home / name).parent.resolve() / Path(name).name
+        inside = str(path.relative_to(home.resolve()))
+        found = {
+            key: value
+            for key, value in before.items()
+            if key != inside and not key.startswith(f"{inside}/")
+        }
+        if path.is_symlink() or path.exists():
+            found[inside] = self._describe(str(path), path.lstat())
+            if path.is_dir() and not path.is_symlink():
+                found |= self._under(home.resolve(), path)
+        return found
+
+    def _under(self, home: Path, top: Path) -> Snapshot:
+        found: Snapshot = {}
+        stack = [str(top)]
+        skip = len(str(home)) + 1
         while stack:
             with os.scandir(stack.pop()) as entries:
                 for entry in entries:
-                    found[os.path.relpath(entry.path, home)] = self._describe(entry)
-                    if entry.is_dir(follow_symlinks=False):
+                    status = entry.stat(follow_symlinks=False)
+                    found[entry.path[skip:]] = self._describe(entry.path, status)
+                    if stat.S_ISDIR(status.st_mode):
                         stack.append(entry.path)
         return found
 
-    def _describe(self, entry: os.DirEntry[str]) -> tuple[object, ...]:
-        status = entry.stat(follow_symlinks=False)
+    def _describe(self, path: str, status: os.stat_result) -> tuple[object, ...]:
         mode = status.st_mode
         if stat.S_ISLNK(mode):
-            return ("link", os.readlink(entry.path))
+            return ("link", str(Path(path).readlink()))
         if not stat.S_ISREG(mode):
-            return (stat.filemode(mode),)
+            return (mode,)
         if status.st_size > _READ_WHOLE:
-            return (stat.filemode(mode), status.st_size)
+            return (mode, status.st_size)
         key = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         if key not in self.known:
-            self.known[key] = hashlib.sha256(Path(entry.path).read_bytes()).hexdigest()
-        return (stat.filemode(mode), self.known[key])
+            self.known[key] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return (mode, self.known[key])
 
 
 def changes(before: Snapshot, after: Snapshot) -> list[str]:

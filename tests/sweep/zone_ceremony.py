@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +13,6 @@ from tests.keys_ceremony.stage import Stage
 from tests.sweep.commands import (
     BAD,
     GIVEN,
-    REFUSED,
     SECRET,
     TRANSIENT,
     USAGE,
@@ -23,12 +20,13 @@ from tests.sweep.commands import (
     Codes,
     Entry,
     Input,
-    Kind,
     Place,
     Program,
     Slip,
     prepared,
 )
+from tests.sweep.damage import Kind
+from tests.sweep.prepare import directory, mode, steps, swapped, written
 
 
 def _start(words: list[str], given: Any) -> None:
@@ -43,43 +41,39 @@ def place(beside: Path) -> Place:
     home = beside / "home"
     for name in ("held", "next"):
         (home / name).mkdir(parents=True)
-        stage = Stage.setup(home / name)
-        if name == "held":
-            stage.done()
-    return prepared(home, {}, stage.room)
+    Stage.setup(home / "held").done()
+    return prepared(home, {}, Stage.setup(home / "next").room)
 
 
 SCRIPT: Final = Input("next/genesis.toml", Kind.TOML, WRITTEN, MAX_SCRIPT)
-ONLINE: Final = Input("next/online/image-online.pub.json", Kind.JSON,
-                      {"absent": USAGE, "content": USAGE, "access": USAGE}, MAX_KEY_FILE)  # fmt: skip
-SECRET_FILE: Final = Input("next/bob.txt", Kind.TEXT, SECRET, 4096, says=("bob",),
-                           without={"truncated": "a passphrase too", "NUL": "a passphrase too"})  # fmt: skip
-RUN: Final = ("{home}/next/genesis.toml",) + tuple(
-    word
-    for holder in ("alice", "bob", "carol")
-    for word in ("--passphrase-file", f"{holder}={{home}}/next/{holder}.txt")
+ONLINE: Final = Input(
+    "next/online/image-online.pub.json",
+    Kind.JSON,
+    {"absent": USAGE, "content": USAGE, "access": USAGE},
+    MAX_KEY_FILE,
+)
+SECRET_FILE: Final = Input(
+    "next/bob.txt",
+    Kind.TEXT,
+    SECRET,
+    4096,
+    says=("bob",),
+    without={"truncated": "a passphrase too", "NUL": "a passphrase too"},
+)
+RUN: Final = (
+    "{home}/next/genesis.toml",
+    *(
+        word
+        for holder in ("alice", "bob", "carol")
+        for word in ("--passphrase-file", f"{holder}={{home}}/next/{holder}.txt")
+    ),
 )
 
 
 def changed(old: str, new: str, *, codes: Codes = USAGE, says: str = "genesis.toml") -> Slip:
     """The script with one thing written otherwise."""
-
-    def prepare(home: Path) -> None:
-        script = home / "next" / "genesis.toml"
-        text = script.read_text()
-        assert old in text
-        script.write_text(text.replace(old, new, 1))
-
-    return Slip(f"{new} for {old}", codes, (says,), prepare=prepare)
-
-
-def _mode(name: str, mode: int) -> Callable[[Path], None]:
-    return lambda home: (home / name).chmod(mode)
-
-
-def _there(home: Path) -> None:
-    (home / "next" / "out").mkdir()
-    (home / "next" / "out" / "x").write_text("mine\n")
+    name = f"{new[:60]} for {old}"
+    return Slip(name, codes, (says,), prepare=swapped("next/genesis.toml", old, new))
 
 
 SCRIPTS: Final = (
@@ -95,11 +89,21 @@ SCRIPTS: Final = (
     changed('"online/image-online.pub.json"', '"../../outside.pub.json"'),
     changed('"online/image-online.pub.json"', '"/dev/null"'),
     changed('"online/image-online.pub.json"', '"x\\u0000"'),
-    Slip("something stands at the output", USAGE, ("out",), prepare=_there),
-    Slip("the output may not be looked at", USAGE | TRANSIENT, ("next", "out"),
-         prepare=_mode("next", 0), bound=True),
+    Slip(
+        "something stands at the output",
+        USAGE,
+        ("out",),
+        prepare=steps(directory("next/out"), written("next/out/x", "mine")),
+    ),
+    Slip(
+        "the output may not be looked at",
+        USAGE | TRANSIENT,
+        ("next", "out"),
+        prepare=mode("next", 0),
+        bound=True,
+    ),
     Slip("a script whose name is no UTF-8", USAGE, (".toml",), ("{home}/\udcff.toml",)),
-)  # fmt: skip
+)
 
 HELD: Final = (
     Input("held/out/transcript.json", Kind.JSON, GIVEN, MAX_TRANSCRIPT, says=("transcript",)),
@@ -131,17 +135,38 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
             inputs=(SCRIPT, ONLINE, SECRET_FILE),
             slips=(
                 *SCRIPTS,
-                Slip("the output may not be made", TRANSIENT, ("out",),
-                     prepare=_mode("next", 0o555), bound=True),
-                Slip("a holder that is none", USAGE, ("HOLDER=FILE", "mallory"),
-                     (RUN[0], "--passphrase-file", "mallory={home}/next/bob.txt")),
-                Slip("a holder that leaves its place", USAGE, ("HOLDER=FILE",),
-                     (RUN[0], "--passphrase-file", "../x={home}/next/bob.txt")),
-                Slip("a passphrase file without a holder", USAGE, ("HOLDER=FILE",),
-                     (RUN[0], "--passphrase-file", "{home}/next/bob.txt")),
+                Slip(
+                    "the output may not be made",
+                    TRANSIENT,
+                    ("out",),
+                    prepare=mode("next", 0o555),
+                    bound=True,
+                ),
+                Slip(
+                    "a holder that is none",
+                    USAGE,
+                    ("HOLDER=FILE", "mallory"),
+                    (RUN[0], "--passphrase-file", "mallory={home}/next/bob.txt"),
+                ),
+                Slip(
+                    "a holder that leaves its place",
+                    USAGE,
+                    ("HOLDER=FILE",),
+                    (RUN[0], "--passphrase-file", "../x={home}/next/bob.txt"),
+                ),
+                Slip(
+                    "a passphrase file without a holder",
+                    USAGE,
+                    ("HOLDER=FILE",),
+                    (RUN[0], "--passphrase-file", "{home}/next/bob.txt"),
+                ),
                 Slip("nobody to ask", USAGE, ("--passphrase-file",), (RUN[0],)),
-                Slip("a passphrase that others may read", USAGE, ("chmod 600",),
-                     prepare=_mode("next/bob.txt", 0o644)),
+                Slip(
+                    "a passphrase that others may read",
+                    USAGE,
+                    ("chmod 600",),
+                    prepare=mode("next/bob.txt", 0o644),
+                ),
             ),
         ),
     ),
@@ -151,10 +176,8 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
             inputs=HELD,
             slips=(
                 Slip("no transcript", USAGE, ("TRANSCRIPT",), ()),
-                Slip("one too many", USAGE, ("more",),
-                     ("{home}/held/out/transcript.json", "more")),
+                Slip("one too many", USAGE, ("more",), ("{home}/held/out/transcript.json", "more")),
             ),
         ),
     ),
-}  # fmt: skip
-__all__ = ["PROGRAM", "REFUSED", "TABLE", "place", "replace"]
+}

@@ -6,12 +6,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 
+from interlock_client import context
 from interlock_client.cli import edge, group
+from interlock_client.context import Context
+from interlock_client.identity import MAX_KEY
 from interlock_client.sealed import MAX_RECORD
 from interlock_core.bundle import MAX_BUNDLE
 from interlock_core.roster import MAX_ROSTER
 from tests.client.bed import Bed
+from tests.client.fleet import SECRET, Fleet
 from tests.client.web import Web
 from tests.client.world import Clock, World
 from tests.sweep.commands import (
@@ -22,7 +27,6 @@ from tests.sweep.commands import (
     Codes,
     Entry,
     Input,
-    Kind,
     Place,
     Program,
     Rule,
@@ -30,12 +34,28 @@ from tests.sweep.commands import (
     prepared,
     run,
 )
+from tests.sweep.damage import Kind
+from tests.sweep.prepare import directory, gone, link, mode, setting, steps
 
 
 def _start(words: list[str], _given: Any) -> None:
-    edge.run(group, words)
+    made: list[Context] = []
+
+    def assemble(*args: Any, **more: Any) -> Context:
+        made.append(_ASSEMBLE(*args, **more))
+        return made[-1]
+
+    # A process that ends closes its connections; what `run` would do would never end.
+    assembled = mock.patch.object(context, "assemble", assemble)
+    with mock.patch("interlock_client.daemon.run"), assembled:
+        try:
+            edge.run(group, words)
+        finally:
+            for one in made:
+                one.close()
 
 
+_ASSEMBLE: Final = context.assemble
 PROGRAM: Final = Program(
     "interlock-client",
     group,
@@ -45,30 +65,46 @@ PROGRAM: Final = Program(
 
 
 def place(beside: Path) -> Place:
-    """Three gateways: one waits until now is safe, one has just rebooted, one was confirmed."""
+    """Gateways: one waits until now is safe, one has just rebooted, one was confirmed and has a
+    report that waits, one has enrolled and not reported yet.
+    """
     world = World(beside, Clock(datetime.now(UTC).replace(microsecond=0)))
     web = Web(world.store)
     web.__enter__()
     home = beside / "gateways"
-    beds = [Bed(home / name, world, web) for name in ("waits", "rebooted", "confirmed")]
+    beds = [Bed(home / name, world, web) for name in ("waits", "rebooted", "confirmed", "enrolled")]
     configs = [str(bed.write_config()) for bed in beds]
     world.roll_out(world.release("1.0.0", b"release one " * 500))
     waits, *others = beds
     text = Path(configs[0]).read_text().replace("http://", "https://")
     (waits.home / "tls.toml").write_text(f'ca_file = "ca.pem"\n{text}')
     (waits.home / "ca.pem").write_text("no certificate\n")
-    names = ("config", "rebooted", "confirmed", "tls")
+    names = ("config", "rebooted", "confirmed", "enrolled", "tls")
     values = dict(zip(names, [*configs, str(waits.home / "tls.toml")], strict=True))
     made = prepared(home, values, close=lambda: web.__exit__(None, None, None))
     waits.script("interlock.d/10-idle", "exit 1")
-    for bed, config, code in zip(beds, configs, (10, 0, 0), strict=True):
+    for bed, config, code in zip(beds[:3], configs[:3], (10, 0, 0), strict=True):
         bed.power_on()
         done = run(PROGRAM, ["update", "--config", config], made)
         assert done.code == code, done
     for bed in others:
         bed.power_on()
-    done = run(PROGRAM, ["confirm", "--config", configs[2]], made)
-    assert done.code == 0, done
+    secrets = [f"{SECRET}-{number}" for number in range(3)]
+    for name, secret in zip(("used", "claim", "third"), secrets, strict=True):
+        (home / name).write_text(f"{secret}\n")
+        (home / name).chmod(0o600)
+    fleet = Fleet(set(secrets))
+    fleet.answers(web)
+    for words in (["confirm"], ["enrol", "--claim-file", str(home / "used")], ["report"]):
+        done = run(PROGRAM, [*words, "--config", configs[2]], made)
+        assert done.code == 0, done
+    words = ["enrol", "--claim-file", str(home / "third"), "--config", configs[3]]
+    assert run(PROGRAM, words, made).code == 0
+    # Nobody takes the next report.
+    web.lies = {"/v1/enrolments": fleet.answer}
+    assert run(PROGRAM, ["check", "--config", configs[2]], made).code == 0
+    done = run(PROGRAM, ["report", "--config", configs[2]], made)
+    assert done.code == 30, done
     made.keep()
     return made
 
@@ -106,7 +142,11 @@ CONFIG: Final = Input("waits/gateway.toml", Kind.TOML, WRITTEN)
 MEMORY: Final = Input("waits/state/memory.json", Kind.JSON, EVIDENCE, MAX_RECORD, leaves=STATE)
 JOURNAL: Final = Input("waits/state/journal.json", Kind.JSON, EVIDENCE, MAX_RECORD, leaves=STATE)
 BOOT: Final = Input(
-    "waits/boot/boot-0.json", Kind.JSON, MENDED, MAX_RECORD, leaves=("waits/boot/*", "waits/booted", *STATE)
+    "waits/boot/boot-0.json",
+    Kind.JSON,
+    MENDED,
+    MAX_RECORD,
+    leaves=("waits/boot/*", "waits/booted", *STATE),
 )
 BOOTED: Final = Input(
     "waits/booted",
@@ -119,12 +159,24 @@ DECISION: Final = Input(
     "waits/state/decisions/0000000002.json", Kind.JSON, RESULT, MAX_RECORD, leaves=STATE
 )
 SEEN: Final = Input("waits/state/seen.json", Kind.JSON, MENDED, MAX_RECORD, leaves=STATE)
+SHORT: Final = dict.fromkeys(
+    ("latin-1 inside", "NUL", "XML", "an empty object", "a fraction", "wrong type"),
+    "what is fetched again is read by what the poll record is read by",
+)
 CACHES: Final = (
     SEEN,
-    Input("waits/state/bundle.json", Kind.JSON, MENDED, MAX_BUNDLE, leaves=STATE),
-    Input("waits/state/roster.json", Kind.JSON, MENDED, MAX_ROSTER, leaves=STATE),
+    Input("waits/state/bundle.json", Kind.JSON, MENDED, MAX_BUNDLE, leaves=STATE, without=SHORT),
+    Input("waits/state/roster.json", Kind.JSON, MENDED, MAX_ROSTER, leaves=STATE, without=SHORT),
     *(
-        Input(f"waits/state/trusted/{file}.json", Kind.JSON, TRUSTED, limit, ("trusted",), STATE)
+        Input(
+            f"waits/state/trusted/{file}.json",
+            Kind.JSON,
+            TRUSTED,
+            limit,
+            ("trusted",),
+            STATE,
+            SHORT,
+        )
         for file, limit in (
             ("image/timestamp", 16_384),
             ("image/ward-gateway", 5_000_000),
@@ -138,7 +190,13 @@ ROOTS: Final = (
     Input("waits/director.root.json", Kind.JSON, WRITTEN, 512_000, leaves=STATE),
 )
 DIRECTORIES: Final = tuple(
-    Input(path, Kind.DIRECTORY, PLACE, says=("state",), leaves=("waits/state", *STATE, "waits/slots/b"))
+    Input(
+        path,
+        Kind.DIRECTORY,
+        PLACE,
+        says=("state",),
+        leaves=("waits/state", *STATE, "waits/slots/b"),
+    )
     for path in ("waits/state", "waits/state/decisions", "waits/state/trusted")
 )
 
@@ -157,14 +215,6 @@ def _of(gateway: str, *inputs: Input) -> tuple[Input, ...]:
     )
 
 
-def _read_only(*names: str) -> Any:
-    def prepare(home: Path) -> None:
-        for name in names:
-            (home / "waits" / name).chmod(0o555)
-
-    return prepare
-
-
 def _fresh(home: Path) -> None:
     """As if nothing had been written yet, and now were safe."""
     (home / "waits" / "state" / "journal.json").unlink()
@@ -173,24 +223,29 @@ def _fresh(home: Path) -> None:
 
 
 SLIPS: Final = (
-    Slip("a configuration whose name is no UTF-8", USAGE, (".toml",),
-         ("--config", "{home}/\udcff.toml")),
-    Slip("a configuration with a name of 5,000 letters", USAGE | TRANSIENT, ("xxx",),
-         ("--config", "x" * 5000)),
+    Slip(
+        "a configuration whose name is no UTF-8",
+        USAGE,
+        (".toml",),
+        ("--config", "{home}/\udcff.toml"),
+    ),
+    Slip(
+        "a configuration with a name of 5,000 letters",
+        USAGE | TRANSIENT,
+        ("xxx",),
+        ("--config", "x" * 5000),
+    ),
     Slip("a word too many", USAGE, ("more",), (*BASE, "more")),
     Slip("an option that nobody knows", USAGE, ("--force",), (*BASE, "--force")),
-)  # fmt: skip
+)
 
 
-def traversing(key: str, value: str = "../../outside") -> Slip:
-    """A setting that tries to leave its place."""
-
-    def prepare(home: Path) -> None:
-        config = home / "waits" / "gateway.toml"
-        lines = [line for line in config.read_text().splitlines() if not line.startswith(key)]
-        config.write_text(f'{key} = "{value}"\n' + "\n".join(lines) + "\n")
-
-    return Slip(f"{key} = {value}", USAGE, (key, "product"), prepare=prepare)
+def traversing(key: str, value: str) -> Slip:
+    """A setting that is no name, and perhaps tries to leave its place."""
+    said = (key, "product")
+    return Slip(
+        f"{key} = {value}", USAGE, said, prepare=setting("waits/gateway.toml", key, f'"{value}"')
+    )
 
 
 NAMES: Final = tuple(
@@ -200,43 +255,114 @@ NAMES: Final = tuple(
 )
 
 NETWORK: Final = (
-    Slip("a CA file that holds no certificate", TRANSIENT | USAGE, ("ca.pem",),
-         ("--config", "{tls}"), leaves=STATE),
-    Slip("a CA file that is missing", TRANSIENT | USAGE, ("ca.pem",),
-         ("--config", "{tls}"), lambda home: (home / "waits" / "ca.pem").unlink(), leaves=STATE),
-    Slip("a CA file that may not be read", TRANSIENT | USAGE, ("ca.pem",),
-         ("--config", "{tls}"), lambda home: (home / "waits" / "ca.pem").chmod(0), bound=True, leaves=STATE),
-    Slip("a CA file that is a directory", TRANSIENT | USAGE, ("ca.pem",),
-         ("--config", "{tls}"),
-         lambda home: ((home / "waits" / "ca.pem").unlink(), (home / "waits" / "ca.pem").mkdir())[1], leaves=STATE),
-    Slip("a state directory that may not be written", TRANSIENT, ("state",),
-         prepare=_read_only("state"), bound=True, leaves=("waits/state/lock",)),
-    Slip("a lock that is a directory", TRANSIENT, ("lock",),
-         prepare=lambda home: (
-             (home / "waits" / "state" / "lock").unlink(), (home / "waits" / "state" / "lock").mkdir()
-         )[1]),
-    Slip("a lock that leads elsewhere", TRANSIENT, ("lock",),
-         prepare=lambda home: (
-             (home / "waits" / "state" / "lock").unlink(), (home / "waits" / "state" / "lock").symlink_to("../booted")
-         )[1]),
-)  # fmt: skip
+    Slip(
+        "a CA file that holds no certificate",
+        TRANSIENT | USAGE,
+        ("ca.pem",),
+        ("--config", "{tls}"),
+        leaves=STATE,
+    ),
+    Slip(
+        "a CA file that is missing",
+        TRANSIENT | USAGE,
+        ("ca.pem",),
+        ("--config", "{tls}"),
+        gone("waits/ca.pem"),
+        leaves=STATE,
+    ),
+    Slip(
+        "a CA file that may not be read",
+        TRANSIENT | USAGE,
+        ("ca.pem",),
+        ("--config", "{tls}"),
+        mode("waits/ca.pem", 0),
+        bound=True,
+        leaves=STATE,
+    ),
+    Slip(
+        "a CA file that is a directory",
+        TRANSIENT | USAGE,
+        ("ca.pem",),
+        ("--config", "{tls}"),
+        directory("waits/ca.pem"),
+        leaves=STATE,
+    ),
+    Slip(
+        "a state directory that may not be written",
+        TRANSIENT,
+        ("state",),
+        prepare=mode("waits/state", 0o555),
+        bound=True,
+        leaves=("waits/state/lock",),
+    ),
+    Slip("a lock that is a directory", TRANSIENT, ("lock",), prepare=directory("waits/state/lock")),
+    Slip(
+        "a lock that leads elsewhere",
+        TRANSIENT,
+        ("lock",),
+        prepare=link("waits/state/lock", "../booted"),
+    ),
+)
+
+OUTBOX: Final = "confirmed/state/identity/outbox"
+LENIENT: Final = dict.fromkeys(
+    ("a key twice", "an unknown field"), "records are believed by their checksum"
+)
+IDENTITY: Final = Input(
+    "enrolled/state/identity/identity.json",
+    Kind.JSON,
+    {**EVIDENCE, "missing": REFUSED, "absent": REFUSED},
+    MAX_RECORD,
+    leaves=("enrolled/state/*",),
+    without=LENIENT,
+)
+SENT: Final = replace(
+    IDENTITY, path="enrolled/state/identity/sent.json", says=("sent.json", "outbox")
+)
+DEVICE_KEY: Final = replace(
+    IDENTITY,
+    path="enrolled/state/identity/device.key.pem",
+    kind=Kind.TEXT,
+    limit=MAX_KEY,
+    without=dict.fromkeys(("NUL", "not UTF-8"), "PEM begins where it begins"),
+)
+WAITING: Final = Input(
+    f"{OUTBOX}/0000000002.json",
+    Kind.JSON,
+    # The newest one that is gone was perhaps never there.
+    {**EVIDENCE, "missing": ANY},
+    MAX_RECORD,
+    says=("0000000002.json", "outbox", "v1"),
+    leaves=("confirmed/state/*",),
+    without=LENIENT,
+)
+CLAIM: Final = Input(
+    "claim",
+    Kind.TEXT,
+    WRITTEN,
+    4096,
+    says=("claim",),
+    without={"truncated": "a claim too, and the server says that it is none"},
+)
 
 READS: Final = (CONFIG, MEMORY, JOURNAL, BOOT, BOOTED)
 LOADER: Final = (
     replace(
         CONFIG,
-        without={
-            name: "a mistake elsewhere in the file must not keep the machine from booting"
-            for name in ("wrong type", "an unknown key")
-        },
+        without=dict.fromkeys(
+            ("wrong type", "an unknown key"),
+            "a mistake elsewhere in the file must not keep the machine from booting",
+        ),
     ),
     BOOT,
     replace(BOOTED, rule=MENDED, leaves=("waits/booted", "waits/boot/*")),
 )
 
 TABLE: Final[dict[str, tuple[Entry, ...]]] = {
-    "sample": (Entry(),),
-    "boot-select": (Entry(BASE, makes=("waits/boot/*", "waits/booted"), inputs=LOADER, slips=SLIPS),),
+    "sample": (Entry(BASE),),
+    "boot-select": (
+        Entry(BASE, makes=("waits/boot/*", "waits/booted"), inputs=LOADER, slips=SLIPS),
+    ),
     "status": (Entry(BASE, inputs=(*READS, DECISION, SEEN), slips=(*SLIPS, *NAMES)),),
     "check": (
         Entry(
@@ -263,7 +389,7 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
                     "slots that may not be written",
                     TRANSIENT,
                     ("slots",),
-                    prepare=lambda home: (_fresh(home), _read_only("slots")(home))[1],
+                    prepare=steps(_fresh, mode("waits/slots", 0o555)),
                     bound=True,
                     leaves=(*STATE, "waits/boot/*"),
                 ),
@@ -271,7 +397,7 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
                     "a boot environment that may not be written",
                     TRANSIENT,
                     ("boot",),
-                    prepare=lambda home: (_fresh(home), _read_only("boot")(home))[1],
+                    prepare=steps(_fresh, mode("waits/boot", 0o555)),
                     bound=True,
                     leaves=(*STATE, "waits/slots/b"),
                 ),
@@ -283,13 +409,16 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
         Entry(
             ("--config", "{rebooted}"),
             makes=("rebooted/state/*", "rebooted/boot/*"),
-            inputs=_of("rebooted", MEMORY, JOURNAL, BOOT, BOOTED),
+            inputs=(
+                *_of("rebooted", MEMORY, BOOT, BOOTED),
+                replace(*_of("rebooted", JOURNAL), says=("journal",)),
+            ),
             slips=(
                 Slip(
                     "a state directory that may not be written",
                     TRANSIENT,
                     ("state",),
-                    prepare=lambda home: (home / "rebooted" / "state").chmod(0o555),
+                    prepare=mode("rebooted/state", 0o555),
                     bound=True,
                 ),
             ),
@@ -301,6 +430,81 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
             makes=("confirmed/state/*", "confirmed/boot/*", "confirmed/rebooting"),
             inputs=_of("confirmed", CONFIG, MEMORY, JOURNAL, BOOT, BOOTED),
             slips=SLIPS,
+        ),
+    ),
+    "run": (Entry(BASE, inputs=(CONFIG,), slips=SLIPS),),
+    "enrol": (
+        Entry(
+            ("--claim-file", "{home}/claim", "--config", "{rebooted}"),
+            makes=("rebooted/state/*",),
+            inputs=(
+                replace(CONFIG, path="rebooted/gateway.toml"),
+                CLAIM,
+                replace(*_of("rebooted", MEMORY), says=("memory.json", "claim")),
+            ),
+            slips=(
+                Slip("no claim", USAGE, ("claim",), ("--config", "{rebooted}")),
+                Slip(
+                    "two claims",
+                    USAGE,
+                    ("--claim-stdin",),
+                    ("--claim-file", "{home}/claim", "--claim-stdin", "--config", "{rebooted}"),
+                ),
+                Slip(
+                    "an empty claim", USAGE, ("claim",), ("--claim-stdin", "--config", "{rebooted}")
+                ),
+                Slip(
+                    "a claim that others may read",
+                    USAGE,
+                    ("chmod 600",),
+                    prepare=mode("claim", 0o644),
+                ),
+                Slip(
+                    "a claim whose name is no UTF-8",
+                    USAGE,
+                    ("passphrase file", "claim"),
+                    ("--claim-file", "{home}/\udcff", "--config", "{rebooted}"),
+                ),
+                Slip(
+                    "a renewal without a claim",
+                    USAGE,
+                    ("--claim-file",),
+                    ("--renew", "--config", "{confirmed}"),
+                ),
+                Slip(
+                    "a claim that was used",
+                    REFUSED,
+                    ("claim",),
+                    ("--claim-file", "{home}/used", "--config", "{rebooted}"),
+                    leaves=("rebooted/state/identity-*",),
+                ),
+            ),
+        ),
+        Entry(("--config", "{enrolled}"), makes=("enrolled/state/*",), inputs=(IDENTITY,)),
+    ),
+    "report": (
+        Entry(
+            ("--config", "{enrolled}"),
+            good=30,
+            makes=("enrolled/state/*",),
+            inputs=(
+                replace(CONFIG, path="enrolled/gateway.toml"),
+                IDENTITY,
+                SENT,
+                DEVICE_KEY,
+            ),
+            slips=(
+                Slip(
+                    "an identity that may not be written",
+                    TRANSIENT,
+                    ("identity",),
+                    prepare=mode("enrolled/state/identity", 0o555),
+                    bound=True,
+                ),
+            ),
+        ),
+        Entry(
+            ("--config", "{confirmed}"), good=30, makes=("confirmed/state/*",), inputs=(WAITING,)
         ),
     ),
 }

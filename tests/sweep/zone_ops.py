@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +17,7 @@ from interlock_ops.cli.edge import Edge
 from interlock_ops.order_file import MAX_ORDER_FILE
 from interlock_ops.settings import MAX_CONFIG
 from tests.ops import world
-from tests.ops.world import IMAGE, OPS_ROSTER, ORDER, PATH, SHA256, Served, StandIn, Ticking, build
+from tests.ops.world import IMAGE, OPS_ROSTER, PATH, SHA256, Served, StandIn, Ticking, build
 from tests.support import papers
 from tests.support.papers import authorise, opening, started, stop
 from tests.sweep.commands import (
@@ -32,7 +31,6 @@ from tests.sweep.commands import (
     Codes,
     Entry,
     Input,
-    Kind,
     Place,
     Program,
     Rule,
@@ -40,6 +38,8 @@ from tests.sweep.commands import (
     prepared,
     run,
 )
+from tests.sweep.damage import Kind
+from tests.sweep.prepare import directory, gone, mode, nothing, setting, written
 
 
 def _start(words: list[str], given: Any) -> None:
@@ -70,7 +70,7 @@ def place(beside: Path) -> Place:
         for by, role in (("ada", "approver"), ("hanna", "hospital"))
     ]
     server.post(new, ready, running, paused, *consents)
-    server.post(go, authorise(go), *started(paused), halt)
+    server.post(go, *started(paused), halt)
     clock.now += timedelta(days=2)
     made = world.Place(home, clock, server, served.url)
     made.order_file()
@@ -117,9 +117,7 @@ PUBLIC: Final = Input("olga.pub.json", Kind.JSON, GIVEN, MAX_KEY_FILE, leaves=ST
 PASSPHRASE: Final = Input(
     "passphrase", Kind.TEXT, SECRET, 4096, says=("passphrase", "key.json"), leaves=STATE
 )
-ROOT: Final = Input(
-    "1.root.json", Kind.JSON, GIVEN, 512_000, says=("root",), leaves=STATE
-)
+ROOT: Final = Input("1.root.json", Kind.JSON, GIVEN, 512_000, says=("root",), leaves=STATE)
 MEMORY: Final = tuple(
     Input(f"state/metadata/{name}.json", Kind.JSON, SEEN, limit, says=("",), leaves=MADE)
     for name, limit in (("timestamp", 16_384), ("snapshot", 2_000_000), ("interlock", 5_000_000))
@@ -133,20 +131,8 @@ BASE: Final = ("--config", "{config}")
 ACT: Final = (*BASE, "--reason", "a good one", "--yes", "--output", "{home}/out.json")
 
 
-def _mode(name: str, mode: int) -> Callable[[Path], None]:
-    return lambda home: (home / name).chmod(mode)
-
-
-def _there(home: Path) -> None:
-    (home / "out.json").write_text("something else\n")
-
-
 def _setting(name: str, value: str, codes: Codes = USAGE, says: str = "") -> Slip:
-    def prepare(home: Path) -> None:
-        config = home / "olga.toml"
-        lines = [line for line in config.read_text().splitlines() if not line.startswith(name)]
-        config.write_text("\n".join([f"{name} = {value}", *lines]) + "\n")
-
+    prepare = setting("olga.toml", name, value)
     return Slip(f"{name} = {value}", codes, (says or name,), prepare=prepare, leaves=STATE)
 
 
@@ -175,35 +161,61 @@ SETTINGS: Final = (
     _setting("passphrase_file", '"x\\u0000"'),
     _setting("state_directory", '"olga.toml/x"', BAD, "olga.toml"),
     _setting("state_directory", '"x\\u0000"'),
-)  # fmt: skip
+)
 TLS: Final = tuple(
-    Slip(f"a CA file that {what}", USAGE | TRANSIENT, ("ca.pem", "CA"),
-         (*BASE, "--server", "{secure}", "--ca-file", "{home}/ca.pem"), prepare,
-         bound=True, leaves=STATE)
-    for what, prepare in (
-        ("holds no certificate", lambda _: None),
-        ("is missing", lambda home: (home / "ca.pem").unlink()),
-        ("may not be read", _mode("ca.pem", 0)),
-        ("is a directory", lambda home: ((home / "ca.pem").unlink(), (home / "ca.pem").mkdir())),
+    Slip(
+        f"a CA file that {what}",
+        USAGE | TRANSIENT,
+        ("ca.pem", "CA"),
+        (*BASE, "--server", "{secure}", "--ca-file", "{home}/ca.pem"),
+        prepare,
+        bound=True,
+        leaves=STATE,
     )
-)  # fmt: skip
+    for what, prepare in (
+        ("holds no certificate", nothing),
+        ("is missing", gone("ca.pem")),
+        ("may not be read", mode("ca.pem", 0)),
+        ("is a directory", directory("ca.pem")),
+    )
+)
 ACTING: Final = (
-    Slip("something else stands at the output", REFUSED, ("out.json",), prepare=_there,
-         leaves=STATE),
-    Slip("the output is a directory", USAGE, ("out.json", "output"),
-         prepare=lambda home: (home / "out.json").mkdir(), leaves=STATE),
-    Slip("the output may not be written", TRANSIENT, ("out.json",), prepare=_mode("", 0o555),
-         bound=True, leaves=STATE),
-)  # fmt: skip
+    Slip(
+        "something else stands at the output",
+        REFUSED,
+        ("out.json",),
+        prepare=written("out.json", "something else\n"),
+        leaves=STATE,
+    ),
+    Slip(
+        "the output is a directory",
+        USAGE,
+        ("out.json", "output"),
+        prepare=directory("out.json"),
+        leaves=STATE,
+    ),
+    Slip(
+        "the output may not be written",
+        TRANSIENT,
+        ("out.json",),
+        prepare=mode("", 0o555),
+        bound=True,
+        leaves=STATE,
+    ),
+)
 
 
 def ids(*words: str) -> tuple[Slip, ...]:
     """Ids that are none."""
     return tuple(
-        Slip(f"the id {wrong!r}", USAGE, ("is not an id", "no UTF-8", "not UTF-8"),
-             (*words, wrong, *ACT))
+        Slip(
+            f"the id {wrong!r}",
+            USAGE,
+            ("is not an id", "no UTF-8", "not UTF-8"),
+            (*words, wrong, *ACT),
+        )
         for wrong in ("../../x", "", "A" * 64, "0" * 63, "0" * 5000, "\udcff", "0" * 64 + "\n")
-    )  # fmt: skip
+    )
 
 
 def names(*words: str) -> tuple[Slip, ...]:
@@ -233,10 +245,9 @@ def act(
 def devices(*words: str) -> tuple[Slip, ...]:
     """Devices that are none, after these words."""
     return tuple(
-        Slip(f"the device {wrong!r}", USAGE, ("device", "DEVICE", "UTF-8"),
-             (*words, wrong, *ACT))
+        Slip(f"the device {wrong!r}", USAGE, ("device", "DEVICE", "UTF-8"), (*words, wrong, *ACT))
         for wrong in ("../../x", "a/b", "", "d" * 200, "\udcff")
-    )  # fmt: skip
+    )
 
 
 def listing(*words: str, slips: tuple[Slip, ...] = ()) -> Entry:
@@ -248,35 +259,68 @@ CLAIM: Final = ("--product", "gateway", "--site", "ward-7", "--cohort", "canary"
 CLAIMED: Final = ("--secret-dir", "{home}/secrets", *ACT)
 
 TABLE: Final[dict[str, tuple[Entry, ...]]] = {
-    "sample": (
-        Entry(("ops",), slips=(Slip("one that is none", USAGE, ("x",), ("../x",)),)),
-    ),
+    "sample": (Entry(("ops",), slips=(Slip("one that is none", USAGE, ("x",), ("../x",)),)),),
     "key new": (
         Entry(
             ("kim", "--directory", "{home}/made", "--passphrase-file", "{home}/other.pass"),
             makes=("made*",),
             inputs=(
-                Input("other.pass", Kind.TEXT, SECRET, 4096, says=("pass",),
-                      without={"truncated": "a passphrase too", "NUL": "a passphrase too"}),
+                Input(
+                    "other.pass",
+                    Kind.TEXT,
+                    SECRET,
+                    4096,
+                    says=("pass",),
+                    without={"truncated": "a passphrase too", "NUL": "a passphrase too"},
+                ),
             ),
             slips=(
                 *(
-                    Slip(f"the name {name!r}", REFUSED, ("key",),
-                         (name, "--directory", "{home}/made", "--passphrase-file",
-                          "{home}/other.pass"))
+                    Slip(
+                        f"the name {name!r}",
+                        REFUSED,
+                        ("key",),
+                        (
+                            name,
+                            "--directory",
+                            "{home}/made",
+                            "--passphrase-file",
+                            "{home}/other.pass",
+                        ),
+                    )
                     for name in ("../kim", "a/b", "", "Kim", "k" * 64, "\udcff")
                 ),
-                Slip("it is there", REFUSED, ("olga.pub.json",),
-                     ("olga", "--directory", "{home}", "--passphrase-file", "{home}/other.pass")),
-                Slip("a file stands there", USAGE, ("olga.toml",),
-                     ("kim", "--directory", "{config}", "--passphrase-file", "{home}/other.pass")),
-                Slip("a file stands above", BAD, ("olga.toml",),
-                     ("kim", "--directory", "{config}/x", "--passphrase-file",
-                      "{home}/other.pass")),
-                Slip("it may not be written", TRANSIENT, ("made",), prepare=_mode("", 0o555),
-                     bound=True),
-                Slip("nobody to ask", USAGE, ("--passphrase-file",),
-                     ("kim", "--directory", "{home}/made")),
+                Slip(
+                    "it is there",
+                    REFUSED,
+                    ("olga.pub.json",),
+                    ("olga", "--directory", "{home}", "--passphrase-file", "{home}/other.pass"),
+                ),
+                Slip(
+                    "a file stands there",
+                    USAGE,
+                    ("olga.toml",),
+                    ("kim", "--directory", "{config}", "--passphrase-file", "{home}/other.pass"),
+                ),
+                Slip(
+                    "a file stands above",
+                    BAD,
+                    ("olga.toml",),
+                    ("kim", "--directory", "{config}/x", "--passphrase-file", "{home}/other.pass"),
+                ),
+                Slip(
+                    "it may not be written",
+                    TRANSIENT,
+                    ("made",),
+                    prepare=mode("", 0o555),
+                    bound=True,
+                ),
+                Slip(
+                    "nobody to ask",
+                    USAGE,
+                    ("--passphrase-file",),
+                    ("kim", "--directory", "{home}/made"),
+                ),
             ),
         ),
     ),
@@ -298,29 +342,78 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
                 *PLACES,
                 Input("order.toml", Kind.TOML, WRITTEN, MAX_ORDER_FILE),
             ),
-            slips=(*ACTING, Slip("a number that is none", USAGE, ("--seq",),
-                                 ("{home}/order.toml", "--seq", "0", *ACT))),
+            slips=(
+                *ACTING,
+                Slip(
+                    "a number that is none",
+                    USAGE,
+                    ("--seq",),
+                    ("{home}/order.toml", "--seq", "0", *ACT),
+                ),
+            ),
         ),
     ),
     "rollout authorise": (
-        act("{new}", "--role", "approver", by="{ada}", slips=(*ids("--role", "approver"),
-                                                  *names("{new}", "--role"))),
-        act("--go", "{go}", "--role", "approver", by="{ada}", slips=ids("--role", "approver", "--go")),
+        act(
+            "{new}",
+            "--role",
+            "approver",
+            by="{ada}",
+            slips=(*ids("--role", "approver"), *names("{new}", "--role")),
+        ),
+        act(
+            "--go",
+            "{go}",
+            "--role",
+            "approver",
+            by="{ada}",
+            slips=ids("--role", "approver", "--go"),
+        ),
     ),
-    "rollout start": (act("{ready}", slips=(*ids(), *(
-        Slip(f"{option} {wrong!r}", USAGE, (option, "opened"), ("{ready}", option, wrong, *ACT))
-        for option in ("--valid-for", "--opened-at")
-        for wrong in ("soon", "", "9" * 400 + "d", "-1h", "\udcff")
-    ))),),
-    "rollout advance": (act("{running}", slips=(*ids(), Slip(
-        "a stage that is none", USAGE, ("stage",), ("{running}", "--stage", "99", *ACT))),),),
+    "rollout start": (
+        act(
+            "{ready}",
+            slips=(
+                *ids(),
+                *(
+                    Slip(
+                        f"{option} {wrong!r}",
+                        USAGE,
+                        (option, "opened"),
+                        ("{ready}", option, wrong, *ACT),
+                    )
+                    for option in ("--valid-for", "--opened-at")
+                    for wrong in ("soon", "", "9" * 400 + "d", "-1h", "\udcff")
+                ),
+            ),
+        ),
+    ),
+    "rollout advance": (
+        act(
+            "{running}",
+            slips=(
+                *ids(),
+                Slip(
+                    "a stage that is none", USAGE, ("stage",), ("{running}", "--stage", "99", *ACT)
+                ),
+            ),
+        ),
+    ),
     "rollout renew": (act("{running}", slips=ids()),),
-    "rollout pause": (act("{running}", slips=(*ids(), *names("{running}", "--cohort"),
-                                              *names("{running}", "--site"))),),
+    "rollout pause": (
+        act(
+            "{running}",
+            slips=(*ids(), *names("{running}", "--cohort"), *names("{running}", "--site")),
+        ),
+    ),
     "rollout resume": (act("{paused}", slips=(*ids(), *ids("{paused}", "--clears"))),),
     "rollout status": (
-        Entry(BASE, makes=STATE, inputs=(CONFIG, KEY, PUBLIC, PASSPHRASE, ROOT),
-              slips=(*SETTINGS, *TLS)),
+        Entry(
+            BASE,
+            makes=STATE,
+            inputs=(CONFIG, KEY, PUBLIC, PASSPHRASE, ROOT),
+            slips=(*SETTINGS, *TLS),
+        ),
         Entry(("{running}", *BASE), makes=STATE),
     ),
     "rollout post": (
@@ -337,58 +430,131 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
             inputs=(CONFIG, KEY),
             slips=(
                 ACTING[0],
-                Slip("a secret is there", REFUSED, ("passphrase",),
-                     (*CLAIM, "--secret-file", "{home}/passphrase", *ACT), leaves=STATE),
-                Slip("a file stands where the secrets go", USAGE, ("passphrase",),
-                     (*CLAIM, "--secret-dir", "{home}/passphrase", *ACT), leaves=STATE),
-                Slip("the secrets may not be written", TRANSIENT, ("secrets",),
-                     prepare=_mode("", 0o555), bound=True, leaves=STATE),
-                Slip("nowhere for the secrets", USAGE, ("--secret-dir",), (*CLAIM, *ACT),
-                     leaves=STATE),
-                Slip("a count that is none", USAGE, ("--count",),
-                     (*CLAIM, "--count", "0", *CLAIMED)),
-                Slip("a time that is none", USAGE, ("valid",),
-                     (*CLAIM, "--valid", "999d", *CLAIMED)),
+                Slip(
+                    "a secret is there",
+                    REFUSED,
+                    ("passphrase",),
+                    (*CLAIM, "--secret-file", "{home}/passphrase", *ACT),
+                    leaves=STATE,
+                ),
+                Slip(
+                    "a file stands where the secrets go",
+                    USAGE,
+                    ("passphrase",),
+                    (*CLAIM, "--secret-dir", "{home}/passphrase", *ACT),
+                    leaves=STATE,
+                ),
+                Slip(
+                    "the secrets may not be written",
+                    TRANSIENT,
+                    ("secrets",),
+                    prepare=mode("", 0o555),
+                    bound=True,
+                    leaves=STATE,
+                ),
+                Slip(
+                    "nowhere for the secrets",
+                    USAGE,
+                    ("--secret-dir",),
+                    (*CLAIM, *ACT),
+                    leaves=STATE,
+                ),
+                Slip(
+                    "a count that is none", USAGE, ("--count",), (*CLAIM, "--count", "0", *CLAIMED)
+                ),
+                Slip(
+                    "a time that is none", USAGE, ("valid",), (*CLAIM, "--valid", "999d", *CLAIMED)
+                ),
                 *(
-                    Slip(f"{option} {wrong!r}", USAGE, ("name", "product", "hardware", "device"),
-                         (*CLAIM, option, wrong, *CLAIMED))
+                    Slip(
+                        f"{option} {wrong!r}",
+                        USAGE,
+                        ("name", "product", "hardware", "device"),
+                        (*CLAIM, option, wrong, *CLAIMED),
+                    )
                     for option in ("--site", "--cohort", "--product", "--hardware", "--device")
                     for wrong in ("../../x", "", "\udcff")
                 ),
             ),
         ),
     ),
-    "device countersign": (act("{waits}", "--role", "operator", slips=(
-        *devices("--role", "operator"),
-        Slip("a fingerprint that is none", USAGE, ("fingerprint",),
-             ("{waits}", "--role", "operator", "--fingerprint", "../x", *ACT)),
-    )),),
-    "device assign": (act("{belongs}", "--to", "st-bert", slips=(
-        *devices("--to", "st-bert"), *names("{belongs}", "--to"),
-        Slip("a time that is none", USAGE, ("expires",),
-             ("{belongs}", "--to", "st-bert", "--expires", "soon", *ACT)),
-    )),),
-    "device authorise": (act("{move}", "--role", "approver", by="{ada}", slips=(
-        *ids("--role", "approver"),
-        *(replace(slip, name=f"--device: {slip.name}")
-          for slip in devices("{move}", "--role", "approver", "--device")),
-    )),),
-    "device list": (listing(slips=(
-        Slip("a state that is none", USAGE, ("--state",), ("--state", "../x", *BASE)),
-    )),),
-    "device show": (listing("{belongs}", slips=tuple(
-        replace(slip, words=(slip.words or ("",))[:1] + BASE) for slip in devices()
-    )),),
-    "device claims": (listing(slips=(
-        Slip("a state that is none", USAGE, ("--state",), ("--state", "../x", *BASE)),
-    )),),
+    "device countersign": (
+        act(
+            "{waits}",
+            "--role",
+            "operator",
+            slips=(
+                *devices("--role", "operator"),
+                Slip(
+                    "a fingerprint that is none",
+                    USAGE,
+                    ("fingerprint",),
+                    ("{waits}", "--role", "operator", "--fingerprint", "../x", *ACT),
+                ),
+            ),
+        ),
+    ),
+    "device assign": (
+        act(
+            "{belongs}",
+            "--to",
+            "st-bert",
+            slips=(
+                *devices("--to", "st-bert"),
+                *names("{belongs}", "--to"),
+                Slip(
+                    "a time that is none",
+                    USAGE,
+                    ("expires",),
+                    ("{belongs}", "--to", "st-bert", "--expires", "soon", *ACT),
+                ),
+            ),
+        ),
+    ),
+    "device authorise": (
+        act(
+            "{move}",
+            "--role",
+            "approver",
+            by="{ada}",
+            slips=(
+                *ids("--role", "approver"),
+                *(
+                    replace(slip, name=f"--device: {slip.name}")
+                    for slip in devices("{move}", "--role", "approver", "--device")
+                ),
+            ),
+        ),
+    ),
+    "device list": (
+        listing(
+            slips=(Slip("a state that is none", USAGE, ("--state",), ("--state", "../x", *BASE)),)
+        ),
+    ),
+    "device show": (
+        listing(
+            "{belongs}",
+            slips=tuple(
+                replace(slip, words=(slip.words or ("",))[:1] + BASE) for slip in devices()
+            ),
+        ),
+    ),
+    "device claims": (
+        listing(
+            slips=(Slip("a state that is none", USAGE, ("--state",), ("--state", "../x", *BASE)),)
+        ),
+    ),
     "cohort list": (listing(),),
-    "cohort show": (listing("canary", slips=(
-        Slip("a cohort that is none", USAGE, ("is no name",), ("../x", *BASE)),
-    )),),
+    "cohort show": (
+        listing(
+            "canary",
+            slips=(Slip("a cohort that is none", USAGE, ("is no name",), ("../x", *BASE)),),
+        ),
+    ),
     "site list": (listing(),),
-    "site show": (listing("ward-7", slips=(
-        Slip("a site that is none", USAGE, ("is no name",), ("../x", *BASE)),
-    )),),
-}  # fmt: skip
-__all__ = ["PROGRAM", "TABLE", "place", "replace"]
+    "site show": (
+        listing(
+            "ward-7", slips=(Slip("a site that is none", USAGE, ("is no name",), ("../x", *BASE)),)
+        ),
+    ),
+}

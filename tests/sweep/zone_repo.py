@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +11,6 @@ from typing import Any, Final
 from interlock_core.keys import MAX_KEY_FILE
 from interlock_repo.cli import main
 from interlock_repo.event import MAX_EVENT
-from interlock_repo.signatures import MAX_SIGNATURE
 from interlock_repo.specs import MAX_SPEC
 from tests.repo_tools.standin import StandIn, standing_in
 from tests.repo_tools.world import World, make_people
@@ -25,16 +22,16 @@ from tests.sweep.commands import (
     TRANSIENT,
     USAGE,
     WRITTEN,
-    Codes,
     Entry,
     Input,
-    Kind,
     Place,
     Program,
     Rule,
     Slip,
     prepared,
 )
+from tests.sweep.damage import Kind
+from tests.sweep.prepare import link, mode, pipe, swapped, written
 
 
 def _start(words: list[str], _given: Any) -> None:
@@ -94,14 +91,21 @@ ROOT: Final = Input(
     "ceremony/image/1.root.json", Kind.JSON, {**GIVEN, **NAMED}, 512_000, says=("root",)
 )
 STORED: Final = tuple(
-    Input(f"store/image/metadata/{name}.json", Kind.JSON, REPOSITORY, limit,
-          says=("store", "repository", "metadata", name.rpartition(".")[2]),
-          without={"an unknown field": "one beside what is signed, which nobody reads"})
+    Input(
+        f"store/image/metadata/{name}.json",
+        Kind.JSON,
+        REPOSITORY,
+        limit,
+        says=("store", "repository", "metadata", name.rpartition(".")[2]),
+        without={"an unknown field": "one beside what is signed, which nobody reads"},
+    )
     for name, limit in (
-        ("timestamp", 16_384), ("3.snapshot", 2_000_000), ("2.targets", 5_000_000),
+        ("timestamp", 16_384),
+        ("3.snapshot", 2_000_000),
+        ("2.targets", 5_000_000),
         ("1.ward-gateway", 5_000_000),
     )
-)  # fmt: skip
+)
 
 
 def spec(path: str) -> Input:
@@ -109,24 +113,7 @@ def spec(path: str) -> Input:
     return Input(path, Kind.TOML, {**WRITTEN, **NAMED}, MAX_SPEC)
 
 
-def _mode(name: str, mode: int) -> Callable[[Path], None]:
-    return lambda home: (home / name).chmod(mode)
-
-
-def _append(name: str, text: str) -> Callable[[Path], None]:
-    return lambda home: (home / name).write_text((home / name).read_text() + text)
-
-
-def _swap(name: str, old: str, new: str) -> Callable[[Path], None]:
-    def prepare(home: Path) -> None:
-        text = (home / name).read_text()
-        assert old in text
-        (home / name).write_text(text.replace(old, new, 1))
-
-    return prepare
-
-
-def making(act: str, spec_path: str, *, slips: tuple[Slip, ...] = (), inputs: tuple[Input, ...]) -> Entry:
+def making(spec_path: str, *, slips: tuple[Slip, ...] = (), inputs: tuple[Input, ...]) -> Entry:
     """``delegate``, ``stage`` or ``roster``: a new event from the store."""
     words = ("--event", "{home}/made", "--repository", "{store}", "--root", "{root}", spec_path)
     name = "release.toml" if spec_path == "{spec}" else Path(spec_path).name
@@ -135,36 +122,87 @@ def making(act: str, spec_path: str, *, slips: tuple[Slip, ...] = (), inputs: tu
         makes=("made*",),
         inputs=inputs,
         slips=(
-            Slip("the event is there", REFUSED, ("event",),
-                 ("--event", "{home}/event", *words[2:])),
-            Slip("a file stands at the event", USAGE | REFUSED, (name, "event"),
-                 ("--event", spec_path, *words[2:])),
-            Slip("a file stands above the event", BAD, (name,),
-                 ("--event", f"{spec_path}/x", *words[2:])),
-            Slip("the event may not be written", TRANSIENT, ("made",), prepare=_mode("", 0o555),
-                 bound=True),
-            Slip("an event in a directory that may not be looked at", TRANSIENT, ("event", "keys"),
-                 ("--event", "{home}/keys/made", *words[2:]), _mode("keys", 0), bound=True),
-            Slip("a repository that is none", BAD, ("nothing",),
-                 (*words[:2], "--repository", "{home}/nothing", *words[4:])),
-            Slip("a repository at a URL that is none", USAGE, ("ftp://x",),
-                 (*words[:2], "--repository", "ftp://x", *words[4:])),
-            Slip("a repository that nobody serves", TRANSIENT, ("127.0.0.1:9",),
-                 (*words[:2], "--repository", "http://127.0.0.1:9", *words[4:])),
+            Slip(
+                "the event is there", REFUSED, ("event",), ("--event", "{home}/event", *words[2:])
+            ),
+            Slip(
+                "a file stands at the event",
+                USAGE | REFUSED,
+                (name, "event"),
+                ("--event", spec_path, *words[2:]),
+            ),
+            Slip(
+                "a file stands above the event",
+                BAD,
+                (name,),
+                ("--event", f"{spec_path}/x", *words[2:]),
+            ),
+            Slip(
+                "the event may not be written",
+                TRANSIENT,
+                ("made",),
+                prepare=mode("", 0o555),
+                bound=True,
+            ),
+            Slip(
+                "an event in a directory that may not be looked at",
+                TRANSIENT,
+                ("event", "keys"),
+                ("--event", "{home}/keys/made", *words[2:]),
+                mode("keys", 0),
+                bound=True,
+            ),
+            Slip(
+                "a repository that is none",
+                BAD,
+                ("nothing",),
+                (*words[:2], "--repository", "{home}/nothing", *words[4:]),
+            ),
+            Slip(
+                "a repository at a URL that is none",
+                USAGE,
+                ("ftp://x",),
+                (*words[:2], "--repository", "ftp://x", *words[4:]),
+            ),
+            Slip(
+                "a repository that nobody serves",
+                TRANSIENT,
+                ("127.0.0.1:9",),
+                (*words[:2], "--repository", "http://127.0.0.1:9", *words[4:]),
+            ),
             Slip("a proxy that is none", USAGE, ("proxy",), (*words, "--proxy", "http://")),
-            Slip("a CA file that is none", BAD, ("ca.pem",),
-                 (*words[:2], "--repository", "{secure}", *words[4:], "--ca-file",
-                  "{home}/ca.pem")),
-            Slip("a lifetime that is none", USAGE, ("--lifetime-days",),
-                 (*words, "--lifetime-days", "0")),
-            Slip("a specification whose name is no UTF-8", USAGE, (".toml",),
-                 (*words[:-1], "{home}/\udcff.toml")),
+            Slip(
+                "a CA file that is none",
+                BAD,
+                ("ca.pem",),
+                (*words[:2], "--repository", "{secure}", *words[4:], "--ca-file", "{home}/ca.pem"),
+            ),
+            Slip(
+                "a lifetime that is none",
+                USAGE,
+                ("--lifetime-days",),
+                (*words, "--lifetime-days", "0"),
+            ),
+            Slip(
+                "a specification whose name is no UTF-8",
+                USAGE,
+                (".toml",),
+                (*words[:-1], "{home}/\udcff.toml"),
+            ),
             *slips,
         ),
-    )  # fmt: skip
+    )
 
 
-def reading(words: tuple[str, ...], directory: str, *, good: int = 0, makes: tuple[str, ...] = (), more: tuple[Input, ...] = (), slips: tuple[Slip, ...] = ()) -> Entry:
+def reading(
+    words: tuple[str, ...],
+    directory: str,
+    *,
+    good: int = 0,
+    makes: tuple[str, ...] = (),
+    more: tuple[Input, ...] = (),
+    slips: tuple[Slip, ...] = (),
+) -> Entry:
     """A command that opens an event."""
     parts = (
         Input(f"{directory}/event.json", Kind.JSON, EVENT, MAX_EVENT),
@@ -181,41 +219,66 @@ def reading(words: tuple[str, ...], directory: str, *, good: int = 0, makes: tup
         makes=makes,
         inputs=(*parts, *more),
         slips=(
-            Slip("a file too many", REFUSED, ("extra",),
-                 prepare=lambda home: _write(home / directory / "extra", "x")),
-            Slip("a link out of the event", REFUSED, ("out",),
-                 prepare=lambda home: (home / directory / "targets" / "out").symlink_to("/etc")),
-            Slip("a pipe in the event", REFUSED, ("pipe",),
-                 prepare=lambda home: os.mkfifo(home / directory / "base" / "pipe")),
-            Slip("a name that is no UTF-8", REFUSED, ("event",),
-                 prepare=lambda home: _write(home / directory / "\udcff", "x")),
+            Slip(
+                "a file too many", REFUSED, ("extra",), prepare=written(f"{directory}/extra", "x")
+            ),
+            Slip(
+                "a link out of the event",
+                REFUSED,
+                ("out",),
+                prepare=link(f"{directory}/targets/out", "/etc"),
+            ),
+            Slip("a pipe in the event", REFUSED, ("pipe",), prepare=pipe(f"{directory}/base/pipe")),
+            Slip(
+                "a name that is no UTF-8",
+                REFUSED,
+                ("event",),
+                prepare=written(f"{directory}/\udcff", "x"),
+            ),
             *(
-                Slip(f"a base file called {name!r}", REFUSED, ("event.json",),
-                     prepare=_swap(f"{directory}/event.json", '"1.root.json"', f'"{name}"'))
+                Slip(
+                    f"a base file called {name!r}",
+                    REFUSED,
+                    ("event.json",),
+                    prepare=swapped(f"{directory}/event.json", '"1.root.json"', f'"{name}"'),
+                )
                 for name in ("../../1.root.json", "/etc/passwd", "1.root.json\\u0000", "..")
             ),
             *(
-                Slip(f"the role {name!r}", REFUSED, ("event.json",),
-                     prepare=_swap(f"{directory}/event.json", '"ward-gateway"', f'"{name}"'))
+                Slip(
+                    f"the role {name!r}",
+                    REFUSED,
+                    ("event.json",),
+                    prepare=swapped(f"{directory}/event.json", '"ward-gateway"', f'"{name}"'),
+                )
                 for name in ("../../x", "root", "")
             ),
             *slips,
         ),
-    )  # fmt: skip
+    )
 
 
-def _write(path: Path, text: str) -> None:
-    path.write_text(text)
-
-
-SIGNATURE: Final = "signed/signatures"
 KEYS: Final = (
     Input("keys/raul.key.json", Kind.JSON, GIVEN, MAX_KEY_FILE),
     Input("keys/raul.pub.json", Kind.JSON, GIVEN, MAX_KEY_FILE),
     Input("keys/passphrase", Kind.TEXT, SECRET, 4096, says=("passphrase", "key.json")),
 )
-SIGN: Final = ("{home}/signed", "--key", "{home}/keys/raul.key.json", "--passphrase-file",
-               "{home}/keys/passphrase", "--yes")  # fmt: skip
+SIGN: Final = (
+    "{home}/signed",
+    "--key",
+    "{home}/keys/raul.key.json",
+    "--passphrase-file",
+    "{home}/keys/passphrase",
+    "--yes",
+)
+
+PUBLISH: Final = ("{home}/complete", "--server", "{url}")
+
+
+def other_root(words: tuple[str, ...]) -> Slip:
+    """A root of one's own that is none."""
+    return Slip("a root that is none", REFUSED, ("root",), (*words, "--root", "{home}/ca.pem"))
+
 
 TABLE: Final[dict[str, tuple[Entry, ...]]] = {
     "sample": (Entry(("release",), slips=(Slip("one that is none", USAGE, ("x",), ("../x",)),)),),
@@ -224,95 +287,248 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
             ("kim", "--directory", "{home}/made", "--passphrase-file", "{home}/other.pass"),
             makes=("made*",),
             inputs=(
-                Input("other.pass", Kind.TEXT, SECRET, 4096, says=("pass",),
-                      without={"truncated": "a passphrase too", "NUL": "a passphrase too"}),
+                Input(
+                    "other.pass",
+                    Kind.TEXT,
+                    SECRET,
+                    4096,
+                    says=("pass",),
+                    without={"truncated": "a passphrase too", "NUL": "a passphrase too"},
+                ),
             ),
             slips=(
                 *(
-                    Slip(f"the name {name!r}", REFUSED, ("key",),
-                         (name, "--directory", "{home}/made", "--passphrase-file",
-                          "{home}/other.pass"))
+                    Slip(
+                        f"the name {name!r}",
+                        REFUSED,
+                        ("key",),
+                        (
+                            name,
+                            "--directory",
+                            "{home}/made",
+                            "--passphrase-file",
+                            "{home}/other.pass",
+                        ),
+                    )
                     for name in ("../kim", "a/b", "", "Kim", "k" * 64, "\udcff")
                 ),
-                Slip("it is there", REFUSED, ("rosa.pub.json",),
-                     ("rosa", "--directory", "{home}/keys", "--passphrase-file",
-                      "{home}/other.pass")),
-                Slip("a file stands there", USAGE, ("ca.pem",),
-                     ("kim", "--directory", "{home}/ca.pem", "--passphrase-file",
-                      "{home}/other.pass")),
-                Slip("it may not be written", TRANSIENT, ("made",), prepare=_mode("", 0o555),
-                     bound=True),
-                Slip("it may not be looked at", TRANSIENT, ("keys",),
-                     ("kim", "--directory", "{home}/keys", "--passphrase-file",
-                      "{home}/other.pass"), _mode("keys", 0), bound=True),
+                Slip(
+                    "it is there",
+                    REFUSED,
+                    ("rosa.pub.json",),
+                    (
+                        "rosa",
+                        "--directory",
+                        "{home}/keys",
+                        "--passphrase-file",
+                        "{home}/other.pass",
+                    ),
+                ),
+                Slip(
+                    "a file stands there",
+                    USAGE,
+                    ("ca.pem",),
+                    (
+                        "kim",
+                        "--directory",
+                        "{home}/ca.pem",
+                        "--passphrase-file",
+                        "{home}/other.pass",
+                    ),
+                ),
+                Slip(
+                    "it may not be written",
+                    TRANSIENT,
+                    ("made",),
+                    prepare=mode("", 0o555),
+                    bound=True,
+                ),
+                Slip(
+                    "it may not be looked at",
+                    TRANSIENT,
+                    ("keys",),
+                    ("kim", "--directory", "{home}/keys", "--passphrase-file", "{home}/other.pass"),
+                    mode("keys", 0),
+                    bound=True,
+                ),
             ),
         ),
     ),
     "key show": (Entry(("{home}/keys/raul.pub.json",), inputs=(KEYS[1],)),),
     "delegate": (
-        making("delegate", "{home}/delegations.toml", inputs=(
-            replace(spec("delegations.toml"), without={"empty": "one that only renews"}), ROOT, *STORED[:3],
-            Input("keys/rosa.pub.json", Kind.JSON, GIVEN, MAX_KEY_FILE),
-        ), slips=(
-            Slip("a key file beyond the folder", USAGE, ("outside",),
-                 prepare=_swap("delegations.toml", "keys/rosa.pub.json", "../../outside.pub.json")),
-            Slip("a product that is none", REFUSED | USAGE, ("product",),
-                 prepare=_swap("delegations.toml", "[products.ward-gateway]",
-                               '[products."../x"]')),
-        )),
+        making(
+            "{home}/delegations.toml",
+            inputs=(
+                replace(spec("delegations.toml"), without={"empty": "one that only renews"}),
+                ROOT,
+                *STORED[:3],
+                Input("keys/rosa.pub.json", Kind.JSON, GIVEN, MAX_KEY_FILE),
+            ),
+            slips=(
+                Slip(
+                    "a key file beyond the folder",
+                    USAGE,
+                    ("outside",),
+                    prepare=swapped(
+                        "delegations.toml", "keys/rosa.pub.json", "../../outside.pub.json"
+                    ),
+                ),
+                Slip(
+                    "a product that is none",
+                    REFUSED | USAGE,
+                    ("product",),
+                    prepare=swapped(
+                        "delegations.toml", "[products.ward-gateway]", '[products."../x"]'
+                    ),
+                ),
+            ),
+        ),
     ),
     "roster": (
-        making("roster", "{home}/roster.toml", inputs=(
-            spec("roster.toml"), Input("keys/olivia.pub.json", Kind.JSON, GIVEN, MAX_KEY_FILE),
-        ), slips=(
-            Slip("a cohort pattern that is none", USAGE | REFUSED, ("pattern", "cohorts"),
-                 prepare=_swap("roster.toml", 'cohorts = ["*"]', 'cohorts = ["../*"]')),
-        )),
+        making(
+            "{home}/roster.toml",
+            inputs=(
+                spec("roster.toml"),
+                Input("keys/olivia.pub.json", Kind.JSON, GIVEN, MAX_KEY_FILE),
+            ),
+            slips=(
+                Slip(
+                    "a cohort pattern that is none",
+                    USAGE | REFUSED,
+                    ("pattern", "cohorts"),
+                    prepare=swapped("roster.toml", 'cohorts = ["*"]', 'cohorts = ["../*"]'),
+                ),
+            ),
+        ),
     ),
     "stage": (
-        making("stage", "{spec}", inputs=(
-            spec(f"{SPEC_FOLDER}/release.toml"),
-            Input(f"{SPEC_FOLDER}/sbom.cdx.json", Kind.JSON, {**GIVEN, "oversized": USAGE}, 64 * 2**20,
-                  without={"an unknown field": "an SBOM has many", "a key twice": "read leniently"}),
-            Input(f"{SPEC_FOLDER}/fw.img", Kind.BYTES,
-                  {"absent": USAGE, "content": REFUSED, "access": TRANSIENT | USAGE},
-                  without={n: "any bytes are an image" for n in ("truncated", "oversized", "NUL")}),
-            *STORED[3:],
-        ), slips=(
-            Slip("an image name that leaves its place", REFUSED | USAGE, ("path", "name"),
-                 prepare=_swap(f"{SPEC_FOLDER}/release.toml", '{ file = "fw.img" }',
-                               '{ file = "fw.img", name = "../../x.img" }')),
-            Slip("a version that leaves its place", USAGE | REFUSED, ("version",),
-                 prepare=_swap(f"{SPEC_FOLDER}/release.toml", '"3.0.0"', '"../3.0.0"')),
-            Slip("an image beyond the folder", USAGE, ("outside",),
-                 prepare=_swap(f"{SPEC_FOLDER}/release.toml", "fw.img", "../../outside.img")),
-            Slip("an image that never ends", USAGE, ("zero",),
-                 prepare=_swap(f"{SPEC_FOLDER}/release.toml", '"fw.img"', '"/dev/zero"')),
-        )),
+        making(
+            "{spec}",
+            inputs=(
+                spec(f"{SPEC_FOLDER}/release.toml"),
+                Input(
+                    f"{SPEC_FOLDER}/sbom.cdx.json",
+                    Kind.JSON,
+                    {**GIVEN, "oversized": USAGE},
+                    64 * 2**20,
+                    without={
+                        "an unknown field": "an SBOM has many",
+                        "a key twice": "read leniently",
+                    },
+                ),
+                Input(
+                    f"{SPEC_FOLDER}/fw.img",
+                    Kind.BYTES,
+                    {"absent": USAGE, "content": REFUSED, "access": TRANSIENT | USAGE},
+                    without=dict.fromkeys(
+                        ("truncated", "oversized", "NUL"), "any bytes are an image"
+                    ),
+                ),
+                *STORED[3:],
+            ),
+            slips=(
+                Slip(
+                    "an image name that leaves its place",
+                    REFUSED | USAGE,
+                    ("path", "name"),
+                    prepare=swapped(
+                        f"{SPEC_FOLDER}/release.toml",
+                        '{ file = "fw.img" }',
+                        '{ file = "fw.img", name = "../../x.img" }',
+                    ),
+                ),
+                Slip(
+                    "a version that leaves its place",
+                    USAGE | REFUSED,
+                    ("version",),
+                    prepare=swapped(f"{SPEC_FOLDER}/release.toml", '"3.0.0"', '"../3.0.0"'),
+                ),
+                Slip(
+                    "an image beyond the folder",
+                    USAGE,
+                    ("outside",),
+                    prepare=swapped(f"{SPEC_FOLDER}/release.toml", "fw.img", "../../outside.img"),
+                ),
+                Slip(
+                    "an image that never ends",
+                    USAGE,
+                    ("zero",),
+                    prepare=swapped(f"{SPEC_FOLDER}/release.toml", '"fw.img"', '"/dev/zero"'),
+                ),
+            ),
+        ),
     ),
-    "review": (
-        reading(("{home}/event", "--root", "{root}"), "event", more=(ROOT,)),
-        reading(("{home}/event",), "event"),
-    ),
+    "review": (reading(("{home}/event", "--root", "{root}"), "event", more=(ROOT,)),),
     "status": (
-        reading(("{home}/signed",), "signed", good=10),
-        Entry(("{home}/signed", "{home}/complete", "--merge"), good=0, makes=("signed/signatures/*",),
-              slips=(Slip("signatures that may not be written", TRANSIENT, ("signatures",),
-                          prepare=_mode("signed/signatures", 0o555), bound=True),)),
+        reading(("{home}/signed",), "signed", good=10, slips=(other_root(("{home}/signed",)),)),
+        Entry(
+            ("{home}/signed", "{home}/complete", "--merge"),
+            good=0,
+            makes=("signed/signatures/*",),
+            slips=(
+                Slip(
+                    "signatures that may not be written",
+                    TRANSIENT,
+                    ("signatures",),
+                    prepare=mode("signed/signatures", 0o555),
+                    bound=True,
+                ),
+            ),
+        ),
     ),
     "sign": (
-        Entry(SIGN, makes=("signed/signatures/*",), inputs=KEYS, slips=(
-            Slip("signatures that may not be written", TRANSIENT, ("signatures",),
-                 prepare=_mode("signed/signatures", 0o555), bound=True),
-            Slip("a reason of two lines", BAD, ("reason",), (*SIGN, "--reason", "a\nb")),
-            Slip("a reason that is no UTF-8", BAD, ("reason",), (*SIGN, "--reason", "\udcff")),
-            Slip("a reason of 5,000 letters", BAD, ("reason",), (*SIGN, "--reason", "x" * 5000)),
-            Slip("a key that is none", USAGE, ("hsm:1",),
-                 (*SIGN[:2], "hsm:1", *SIGN[3:])),
-            Slip("nobody to ask", USAGE, ("--yes",), SIGN[:-1]),
-        )),
+        Entry(
+            SIGN,
+            makes=("signed/signatures/*",),
+            inputs=KEYS,
+            slips=(
+                Slip(
+                    "signatures that may not be written",
+                    TRANSIENT,
+                    ("signatures",),
+                    prepare=mode("signed/signatures", 0o555),
+                    bound=True,
+                ),
+                Slip("a reason of two lines", BAD, ("reason",), (*SIGN, "--reason", "a\nb")),
+                Slip("a reason that is no UTF-8", BAD, ("reason",), (*SIGN, "--reason", "\udcff")),
+                Slip(
+                    "a reason of 5,000 letters", BAD, ("reason",), (*SIGN, "--reason", "x" * 5000)
+                ),
+                Slip("a key that is none", USAGE, ("hsm:1",), (*SIGN[:2], "hsm:1", *SIGN[3:])),
+                Slip("nobody to ask", USAGE, ("--yes",), SIGN[:-1]),
+                Slip(
+                    "a public half that is none",
+                    REFUSED,
+                    ("raul.key.json",),
+                    (*SIGN, "--public", "{home}/keys/raul.key.json"),
+                ),
+                other_root(SIGN),
+            ),
+        ),
     ),
     "publish": (
-        reading(("{home}/complete", "--server", "{url}"), "complete", makes=("store/*",)),
+        reading(
+            PUBLISH,
+            "complete",
+            makes=("store/*",),
+            slips=(
+                other_root(PUBLISH),
+                Slip(
+                    "a server that is none",
+                    USAGE,
+                    ("ftp://x",),
+                    (PUBLISH[0], "--server", "ftp://x"),
+                ),
+                Slip(
+                    "a CA file that is none",
+                    USAGE,
+                    ("ca.pem",),
+                    (PUBLISH[0], "--server", "{secure}", "--ca-file", "{home}/ca.pem"),
+                ),
+                Slip(
+                    "a proxy that is none", USAGE, ("proxy",), (*PUBLISH, "--proxy", "socks5://x")
+                ),
+            ),
+        ),
     ),
-}  # fmt: skip
+}

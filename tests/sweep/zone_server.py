@@ -13,6 +13,7 @@ from interlock_core.keys import MAX_KEY_FILE
 from interlock_server.cli import main
 from interlock_server.config import MAX_SETTINGS
 from interlock_server.founding import MAX_FLEET_FILE
+from interlock_server.web.listener import Listeners
 from tests.server.world import V1, Bench, Fleet
 from tests.sweep.commands import (
     BAD,
@@ -24,16 +25,18 @@ from tests.sweep.commands import (
     WRITTEN,
     Entry,
     Input,
-    Kind,
     Place,
     Program,
     Rule,
     Slip,
     prepared,
 )
+from tests.sweep.damage import Kind
+from tests.sweep.prepare import gone, link, mode, setting, steps, written
 
 
-def _no_listening(*_: object) -> None:
+def _no_listening(_settings: object, listeners: Listeners, *_: object) -> None:
+    listeners.close()
     raise SystemExit(0)
 
 
@@ -118,31 +121,26 @@ BASE: Final = ("--config", "{home}/server.toml")
 
 
 def _setting(name: str, value: str, says: str = "") -> Slip:
-    def prepare(home: Path) -> None:
-        config = home / "server.toml"
-        lines = config.read_text().splitlines()
-        changed = [f"{name} = {value}" if line.startswith(f"{name} =") else line for line in lines]
-        config.write_text("\n".join(changed) + "\n")
-
+    prepare = setting("server.toml", name, value)
     return Slip(f"{name} = {value}", USAGE, (says or name,), prepare=prepare)
-
-
-def _loop(home: Path) -> None:
-    (home / "store").rename(home / "tmp" / "store")
-    (home / "store").symlink_to("store")
-
-
-def _mode(name: str, mode: int) -> Callable[[Path], None]:
-    return lambda home: (home / name).chmod(mode)
 
 
 SLIPS: Final = (
     Slip("settings whose name is no UTF-8", USAGE, (".toml",), ("--config", "{home}/\udcff.toml")),
     Slip("a word too many", USAGE, ("more",), (*BASE, "more")),
     Slip("an option that nobody knows", USAGE, ("--force-it",), (*BASE, "--force-it")),
-    Slip("a store that leads to itself", USAGE | TRANSIENT, ("store",), prepare=_loop),
-    Slip("a passphrase that others may read", USAGE, ("chmod 600",),
-         prepare=_mode("passphrase", 0o644)),
+    Slip(
+        "a store that leads to itself",
+        USAGE | TRANSIENT,
+        ("store",),
+        prepare=link("store", "store"),
+    ),
+    Slip(
+        "a passphrase that others may read",
+        USAGE,
+        ("chmod 600",),
+        prepare=mode("passphrase", 0o644),
+    ),
     _setting("listen", '"300.1.1.1:80"'),
     _setting("listen", '"127.0.0.1:99999999"'),
     _setting("listen", '"0.0.0.0:8080"'),
@@ -161,24 +159,35 @@ SLIPS: Final = (
     _setting("image_online", '"hsm:1"', "hsm"),
     _setting("image_online", '"../online/image-online.key.json"', "image-online"),
     _setting("passphrase_file", '"\\u0000"', "passphrase_file"),
-)  # fmt: skip
+)
 
 READ_ONLY: Final = (
-    Slip("a store that may not be written", TRANSIENT, ("store",),
-         prepare=_mode("store/image/metadata", 0o555), bound=True, leaves=("store/director/*",)),
+    Slip(
+        "a store that may not be written",
+        TRANSIENT,
+        ("store",),
+        prepare=mode("store/image/metadata", 0o555),
+        bound=True,
+        leaves=("store/director/*", "store/poll/*", "server.sqlite3"),
+    ),
     # SQLite cannot put its write-ahead log away then.
-    Slip("a database that may not be written", TRANSIENT | DONE, ("database",),
-         prepare=_mode("server.sqlite3", 0o400), bound=True, leaves=("server.sqlite3-*",)),
-)  # fmt: skip
+    Slip(
+        "a database that may not be written",
+        TRANSIENT | DONE,
+        ("database",),
+        prepare=mode("server.sqlite3", 0o400),
+        bound=True,
+        leaves=("server.sqlite3-*",),
+    ),
+)
 
-def _write(path: Path, text: str) -> None:
-    path.write_text(text)
 
-
-def _other_passphrase(home: Path) -> None:
-    (home / "online" / "image-online.pub.json").unlink()
-    _write(home / "other.pass", "another good one\n")
-    (home / "other.pass").chmod(0o600)
+def _cohorts(says: str, words: Callable[[str], tuple[str, ...]]) -> tuple[Slip, ...]:
+    """Cohorts that are none."""
+    return tuple(
+        Slip(f"the cohort {name!r}", REFUSED | USAGE, (says,), words(name))
+        for name in ("../../outside", "a/b", "A", "", "x" * 64, "\udcff")
+    )
 
 
 TABLE: Final[dict[str, tuple[Entry, ...]]] = {
@@ -198,22 +207,54 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
                 ),
             ),
             slips=(
-                Slip("they are there", REFUSED, ("online",),
-                     ("{home}/online", "--passphrase-file", "{home}/passphrase")),
-                Slip("one is there, under another passphrase", USAGE | REFUSED, ("key.json",),
-                     ("{home}/online", "--passphrase-file", "{home}/other.pass"),
-                     _other_passphrase),
-                Slip("a file stands there", USAGE, ("server.toml",),
-                     ("{home}/server.toml", "--passphrase-file", "{home}/fresh.pass")),
-                Slip("a file stands above", REFUSED | USAGE | TRANSIENT, ("server.toml",),
-                     ("{home}/server.toml/x", "--passphrase-file", "{home}/fresh.pass")),
-                Slip("a place that may not be written", TRANSIENT, ("made",),
-                     prepare=_mode("", 0o555), bound=True),
+                Slip(
+                    "they are there",
+                    REFUSED,
+                    ("online",),
+                    ("{home}/online", "--passphrase-file", "{home}/passphrase"),
+                ),
+                Slip(
+                    "one is there, under another passphrase",
+                    USAGE | REFUSED,
+                    ("key.json",),
+                    ("{home}/online", "--passphrase-file", "{home}/other.pass"),
+                    steps(
+                        gone("online/image-online.pub.json"),
+                        written("other.pass", "another good one\n", 0o600),
+                    ),
+                ),
+                Slip(
+                    "a file stands there",
+                    USAGE,
+                    ("server.toml",),
+                    ("{home}/server.toml", "--passphrase-file", "{home}/fresh.pass"),
+                ),
+                Slip(
+                    "a file stands above",
+                    REFUSED | USAGE | TRANSIENT,
+                    ("server.toml",),
+                    ("{home}/server.toml/x", "--passphrase-file", "{home}/fresh.pass"),
+                ),
+                Slip(
+                    "a place that may not be written",
+                    TRANSIENT,
+                    ("made",),
+                    prepare=mode("", 0o555),
+                    bound=True,
+                ),
                 Slip("nobody to ask", USAGE, ("--passphrase-file",), ("{home}/made",)),
-                Slip("a scheme that nobody knows", USAGE, ("--scheme",),
-                     ("{home}/made", "--scheme", "rot13")),
-                Slip("a short passphrase", USAGE, ("short",),
-                     prepare=lambda home: _write(home / "fresh.pass", "short\n")),
+                Slip(
+                    "a scheme that nobody knows",
+                    USAGE,
+                    ("--scheme",),
+                    ("{home}/made", "--scheme", "rot13"),
+                ),
+                Slip(
+                    "a short passphrase",
+                    USAGE,
+                    ("short",),
+                    prepare=written("fresh.pass", "short\n"),
+                ),
             ),
         ),
     ),
@@ -247,8 +288,27 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
             slips=(
                 *SLIPS[:5],
                 Slip("no certificate", USAGE, ("tls.crt",), ("--config", "{home}/tls.toml")),
-                Slip("a missing certificate", USAGE, ("tls.crt",), ("--config", "{home}/tls.toml"),
-                     lambda home: (home / "tls.crt").unlink()),
+                Slip(
+                    "a missing certificate",
+                    USAGE,
+                    ("tls.crt",),
+                    ("--config", "{home}/tls.toml"),
+                    gone("tls.crt"),
+                ),
+            ),
+        ),
+    ),
+    "cohort list": (Entry(BASE, inputs=(SETTINGS, DATABASE), slips=SLIPS[:3]),),
+    "cohort add": (
+        Entry(
+            ("wards", *BASE),
+            makes=("server.sqlite3", "store/*"),
+            inputs=(SETTINGS, PASSPHRASE, STORE),
+            slips=(
+                *_cohorts("cohort", lambda name: (name, *BASE)),
+                Slip("no cohort", USAGE, ("NAME",), BASE),
+                replace(READ_ONLY[0], prepare=mode("store/director", 0o555)),
+                READ_ONLY[1],
             ),
         ),
     ),
@@ -258,16 +318,21 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
             makes=("blank/*",),
             inputs=(*CEREMONY, *_blank(*KEYS)),
             slips=(
-                *(
-                    Slip(f"the cohort {name!r}", REFUSED | USAGE, ("cohort", name),
-                         (*INIT, "--cohort", name))
-                    for name in ("../../outside", "a/b", "A", "", "x" * 64, "\udcff")
-                ),
+                *_cohorts("cohort", lambda name: (*INIT, "--cohort", name)),
                 Slip("no cohort", USAGE, ("--cohort",), INIT),
-                Slip("no ceremony there", USAGE, ("fleet.json",),
-                     ("{home}/nothing", "--config", "{home}/blank/server.toml", "--cohort", "a")),
-                Slip("a place that may not be written", TRANSIENT, ("blank",),
-                     prepare=_mode("blank", 0o555), bound=True),
+                Slip(
+                    "no ceremony there",
+                    USAGE,
+                    ("fleet.json",),
+                    ("{home}/nothing", "--config", "{home}/blank/server.toml", "--cohort", "a"),
+                ),
+                Slip(
+                    "a place that may not be written",
+                    TRANSIENT,
+                    ("blank",),
+                    prepare=mode("blank", 0o555),
+                    bound=True,
+                ),
             ),
         ),
     ),

@@ -56,5 +56,8 @@ def _claim(file: Path | None, from_stdin: bool) -> Callable[[], str] | None:
     if file is not None:
         return lambda: passphrase_handler(file)("claim")
     if from_stdin:
-        return lambda: sys.stdin.readline(MAX_SECRET_FILE).rstrip("\r\n")
+        # What is no text is no claim either, and is refused as such.
+        return lambda: (
+            sys.stdin.buffer.readline(MAX_SECRET_FILE).rstrip(b"\r\n").decode(errors="replace")
+        )
     return None

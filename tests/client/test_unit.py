@@ -1,0 +1,35 @@
+"""The agent's unit: systemd takes it, and it calls a command that exists."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from interlock_client.cli import COMMANDS
+
+UNIT = Path(__file__).parents[2] / "infra" / "systemd" / "interlock-client.service"
+
+
+def test_it_runs_the_daemon_and_breaks_off_no_reboot() -> None:
+    text = UNIT.read_text()
+    (called,) = re.findall(r"^ExecStart=/\S+/interlock-client (\S+) --config ", text, re.MULTILINE)
+    assert called == "run"
+    assert called in COMMANDS
+    for line in ("Restart=always", "KillMode=mixed", "NoNewPrivileges=yes"):
+        assert line in text.splitlines()
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_accepts_it(tmp_path: Path) -> None:
+    # The program lies where the machine's owner put it.
+    text = UNIT.read_text().replace("/opt/interlock/bin/interlock-client", "/bin/true")
+    path = tmp_path / UNIT.name
+    path.write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", path], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
