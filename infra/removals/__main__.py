@@ -20,7 +20,16 @@ from infra.removals.table import ALL, as_table, write_table
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DOCUMENT: Final = ROOT / "docs" / "threat-model.md"
-COPIED: Final = ("core", "client", "server", "repo-tools", "keys-ceremony", "tests", "infra")
+COPIED: Final = (
+    "core",
+    "client",
+    "docs",
+    "infra",
+    "keys-ceremony",
+    "repo-tools",
+    "server",
+    "tests",
+)
 SOURCES: Final = (
     *("core/src", "client/src", "server/src", "server/ops/src", "repo-tools/src"),
     *("keys-ceremony/src", "."),
@@ -51,7 +60,10 @@ def _run(tree: Path, tests: tuple[str, ...]) -> tuple[int, str]:
     path = os.pathsep.join(str(tree / source) for source in SOURCES)
     here = [test for test in tests if (tree / test.partition("::")[0]).exists()]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *here],
+        [
+            *(sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"),
+            *(f"--basetemp={tree}-made", *here),
+        ],
         cwd=tree,
         env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
         stdout=subprocess.PIPE,
@@ -60,6 +72,8 @@ def _run(tree: Path, tests: tuple[str, ...]) -> tuple[int, str]:
         timeout=PATIENCE_SECONDS,
         check=False,
     )
+    if done.returncode not in {0, 1}:
+        raise RuntimeError(f"pytest ended with {done.returncode}:\n{done.stdout[-2000:]}")
     return done.returncode, done.stdout
 
 

@@ -18,7 +18,7 @@ TAKEN_AT_MOST = 32 << 20
 
 
 class Endless:
-    """``head``, and then zeros without end.
+    """``head``, and then zeros: more of them than anybody may want.
 
     Attributes:
         sent: how many bytes the reader, or the buffers before it, took.
@@ -32,9 +32,11 @@ class Endless:
         handler.send_response(200)
         handler.end_headers()
         handler.wfile.write(self.head)
-        while not handler.server.web.over.is_set():
+        # Beyond twice that it has shown what it is for, and would only fill the memory.
+        while not handler.server.web.over.is_set() and self.sent <= 2 * TAKEN_AT_MOST:
             handler.wfile.write(PIECE)
             self.sent += len(PIECE)
+        handler.close_connection = True
 
 
 def drip(handler: Handler) -> None:
@@ -64,6 +66,20 @@ def announced(length: int) -> Answer:
         handler.send_response(200)
         handler.send_header("Content-Length", str(length))
         handler.end_headers()
+
+    return answer
+
+
+def broken_off(data: bytes, *, length: int | None) -> Answer:
+    """Some of what was announced, or of what never was, and the end of the connection."""
+
+    def answer(handler: Handler) -> None:
+        handler.send_response(200)
+        if length is not None:
+            handler.send_header("Content-Length", str(length))
+        handler.end_headers()
+        handler.wfile.write(data)
+        handler.close_connection = True
 
     return answer
 

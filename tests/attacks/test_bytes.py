@@ -52,6 +52,13 @@ class TestBytes:
         sim.web.lies["/image/targets/ward-gateway/"] = lies.announced(length)
         sim.refuses("hash_mismatch", slot=True)
 
+    @pytest.mark.parametrize("length", [len(IMAGE), None])
+    def test_an_image_that_breaks_off(self, sim: Simulator, length: int | None) -> None:
+        """Nobody lied, as far as can be told: it is worth another try."""
+        sim.world.roll_out(sim.release())
+        sim.web.lies["/image/targets/ward-gateway/"] = lies.broken_off(IMAGE[:99], length=length)
+        sim.refuses("network", slot=True, exit_code=Exit.TRANSIENT)
+
     @pytest.mark.parametrize("slow", [lies.drip, lies.drip_headers, lies.silent])
     @pytest.mark.parametrize("path", ["/image/metadata/timestamp.json", "/image/targets/ward"])
     def test_what_comes_too_slowly(self, sim: Simulator, path: str, slow: Answer) -> None:
@@ -131,6 +138,16 @@ class TestBundle:
         assert old in bundle
         sim.web.answer("/poll/", bundle.replace(old, new))
         sim.grants()
+
+    def test_forged_where_the_urls_lie_too(self, sim: Simulator) -> None:
+        """It has not even the authority of an accuser: what the URLs did is said."""
+        old = sim.world.store.get("image/metadata/timestamp.json")
+        sim.world.roll_out(sim.release())
+        sim.grants()
+        bundle = sim.world.store.get("poll/wards")
+        sim.web.answer("/poll/", bundle.replace(b'\\"sig\\":\\"', b'\\"sig\\":\\"00'))
+        sim.web.answer("/image/metadata/timestamp.json", old)
+        sim.refuses("rollback")
 
     @pytest.mark.parametrize("etag", ["", "x" * 60_000, '"\x0b\xff"', "*"], ids=len)
     def test_with_a_validator_that_means_nothing(self, sim: Simulator, etag: str) -> None:

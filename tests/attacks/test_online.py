@@ -229,6 +229,17 @@ class TestEvicted:
         sim.rotate_online(prefix)
         sim.grants()
 
+    def test_an_eviction_that_was_seen_once(self, sim: Simulator, prefix: str) -> None:
+        """Even by a check that failed for another reason: it is not withheld again."""
+        sim.fast_forward(prefix)
+        stolen = dict(sim.web.lies)
+        sim.web.lies.clear()
+        sim.rotate_online(prefix)
+        sim.web.lies.update(stolen)
+        sim.says("untrusted_metadata")
+        sim.web.answer(f"/{prefix}/metadata/2.root.json", b"", 404)
+        sim.refuses("untrusted_metadata")
+
     def test_an_eviction_that_is_withheld(self, sim: Simulator) -> None:
         """A stolen key is believed as long as the root that names it: the exposure, and its end."""
         stolen = sim.world.image_online

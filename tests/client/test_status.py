@@ -116,6 +116,23 @@ class TestWhy:
         bed.power_on()
         assert why(bed).startswith("ward-gateway/1.0.0/image.bin has booted and waits")
 
+    def test_confirmed_and_not_polled_since(self, world: World, bed: Bed) -> None:
+        world.roll_out(world.release("1.0.0", NEW))
+        bed.install()
+        assert why(bed).startswith("up to date: runs ward-gateway/1.0.0/image.bin by order ")
+
+    def test_rolled_back_and_what_comes_after(self, world: World, bed: Bed) -> None:
+        world.roll_out(world.release("1.0.0", NEW))
+        bed.update()
+        bed.script("health.d/application", "exit 1")
+        bed.power_on()
+        bed.confirm()
+        assert why(bed).startswith("rolled back: health_check_failed: ")
+        world.roll_out(world.release("1.0.1", NEW + b"mended"))
+        bed.power_on()
+        bed.check()
+        assert why(bed).startswith("an update is authorised: ward-gateway/1.0.1/image.bin")
+
     def test_nobody_knows_what_booted(self, bed: Bed) -> None:
         (bed.home / "booted").unlink()
         assert why(bed).startswith("cannot update: ")

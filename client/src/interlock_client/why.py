@@ -106,6 +106,12 @@ def _granted(s: Standing, path: str) -> str:
         return f"cannot go on with {path}: {s.journal.fault}"
     if s.journal.state is State.WAITING and s.journal.deferral is not None:
         return _waiting(s, s.journal.deferral.reason, s.journal.deferral.detail.rstrip("."))
+    ended = s.journal.ended
+    if s.journal.attempt is None and ended is not None and ended.order == _order(s):
+        # What was granted last is over.
+        if ended.outcome == State.ROLLED_BACK:
+            return f"rolled back: {ended.reason}: {ended.detail.rstrip('.')}"
+        return f"up to date: runs {path} by order {ended.order[:12]}"
     return f"an update is authorised: {path} is installed at the next 'interlock-client update'"
 
 
@@ -121,12 +127,15 @@ def _done(s: Standing, reason: str, detail: str) -> str:
     runs = "what came from the factory"
     if s.present is not None and s.present.path is not None:
         runs = s.present.path
-    order = (s.decision or {}).get("order")
     if reason == "already_installed":
-        return f"up to date: runs {runs} by order {str(order)[:12]}"
+        return f"up to date: runs {runs} by order {_order(s)[:12]}"
     if reason == "nothing_wanted":
         return f"nothing is ordered for it: runs {runs}"
     return f"{reason}: {detail}"
+
+
+def _order(s: Standing) -> str:
+    return str((s.decision or {}).get("order"))
 
 
 def _verdict(decision: Mapping[str, Any] | None) -> Mapping[str, Any]:
