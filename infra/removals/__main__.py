@@ -55,14 +55,14 @@ def _copy(tree: Path) -> None:
     shutil.copy2(ROOT / "pyproject.toml", tree / "pyproject.toml")
 
 
-def _run(tree: Path, tests: tuple[str, ...]) -> tuple[int, str]:
+def _run(tree: Path, tests: tuple[str, ...], *options: str) -> tuple[int, str]:
     """Run tests of a copy against the sources of the copy, until one fails."""
     path = os.pathsep.join(str(tree / source) for source in SOURCES)
     here = [test for test in tests if (tree / test.partition("::")[0]).exists()]
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"),
-            *(f"--basetemp={tree}-made", *here),
+            *(f"--basetemp={tree}-made", *options, *here),
         ],
         cwd=tree,
         env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
@@ -119,7 +119,7 @@ def main(words: list[str]) -> int:
         tests = tuple(dict.fromkeys(test for removal in removals for test in removal.tests))
         if "--write" in words or not wanted:
             _copy(place / "honest")
-            code, said = _run(place / "honest", tests)
+            code, said = _run(place / "honest", tests, "-n", str(AT_ONCE))
             if code != 0:
                 print(said)
                 print("Tests fail though nothing was removed: mend that first.")

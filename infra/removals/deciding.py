@@ -196,6 +196,7 @@ DECIDING: tuple[Removal, ...] = (
         "_not_stopped",
         "(*c.floors.stops, *c.stops)",
         "c.floors.stops",
+        f"{STOPS}::TestFloods::test_a_stop_that_the_record_has_no_room_for_stands_while_it_is_shown",
     ),
     _decide(
         "decide: a stop covers its own order alone",
@@ -248,13 +249,14 @@ DECIDING: tuple[Removal, ...] = (
         "_shared",
         "by[stop.author] += 1",
         "pass",
-        f"{STOPS}::TestFloods",
+        f"{STOPS}::TestFloods::test_no_flood_keeps_a_later_stop_out",
     ),
     _decide(
         "decide: of one person, no flood drives out the last stop of an order",
         "_shared",
         "about[stop.author, stop.order] += stop.id not in over",
         "pass",
+        f"{STOPS}::TestFloods::test_no_flood_keeps_a_later_stop_out",
     ),
     _decide(
         "decide: stops that a resume has ended make room first",

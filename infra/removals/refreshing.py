@@ -50,9 +50,7 @@ REFRESHING: tuple[Removal, ...] = (
         "copied",
         "if _in_force(state) != tree.name:",
         "if False:",
-        TRUST,
-        POLL,
-        POWER,
+        f"{POWER}::test_during_an_update",
     ),
     _client(
         "scratch",
@@ -60,8 +58,7 @@ REFRESHING: tuple[Removal, ...] = (
         "sweep",
         "    for tree in left:\n        remove_tree(tree)\n",
         "",
-        TRUST,
-        POWER,
+        f"{TRUST}::test_leftovers_of_a_refresh_that_was_cut_off_are_swept",
     ),
     _client(
         "scratch",
@@ -118,7 +115,7 @@ REFRESHING: tuple[Removal, ...] = (
         "_read",
         '_offline_versions(image) | {"director/root": director.root().version}',
         "_offline_versions(image)",
-        TRUST,
+        f"{TRUST}::TestRoots::test_rotated_roots_are_followed_and_kept",
     ),
     _client(
         "reading",
@@ -142,7 +139,7 @@ REFRESHING: tuple[Removal, ...] = (
         "Memory.accepting",
         "max(version, self.versions.get(role, 0))",
         "version",
-        KEPT,
+        f"{KEPT}::TestFloors::test_they_only_rise",
     ),
     _client(
         "memory",
@@ -267,7 +264,6 @@ REFRESHING: tuple[Removal, ...] = (
         "sha256 is None or target.length > limit",
         "False",
         f"{ONLINE}::TestImages::test_a_directive_named_by_another_hash",
-        TRUST,
     ),
     Removal(
         "refresh: delegations are terminating, by product",
@@ -317,7 +313,6 @@ REFRESHING: tuple[Removal, ...] = (
         '                wire.parse(data, limit=max_length, what=f"metadata {path}")\n',
         "                pass\n",
         f"{NETWORK}::TestForged::test_arbitrary_metadata",
-        TRUST,
     ),
     _client(
         "fetch",
@@ -349,7 +344,7 @@ REFRESHING: tuple[Removal, ...] = (
         "_sources",
         "        if server is not polled.server:\n            yield server, None\n",
         "        pass\n",
-        TRUST,
+        f"{TRUST}::TestOld::test_a_stale_source_is_passed_over",
     ),
     _client(
         "poll",
@@ -365,7 +360,7 @@ REFRESHING: tuple[Removal, ...] = (
         "Settled.holds",
         "known == (config, booted, running, enrolment)",
         "True",
-        POLL,
+        f"{POLL}::test_another_configuration_decides_again",
     ),
     _client(
         "reading",

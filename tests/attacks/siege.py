@@ -89,7 +89,8 @@ class Siege:
     def __init__(self, bench: Bench, directory: Path, log: pytest.LogCaptureFixture) -> None:
         self.bench = bench
         self.log = log
-        self._server = make_server("127.0.0.1", 0, create_app(bench.services), threaded=True)
+        self.app = create_app(bench.services)
+        self._server = make_server("127.0.0.1", 0, self.app, threaded=True)
         self._server.daemon_threads = True  # type: ignore[attr-defined]  # of its mix-in
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self.port = self._server.server_port
@@ -179,6 +180,16 @@ class Siege:
         """Refused by this name; nothing changed; an honest rollout goes all the way."""
         before = self.kept()
         self.is_refusal(self.ask(method, path, body, **more), status, reason)
+        assert self.kept() == before
+        self.recovers()
+
+    def refuses_everywhere(
+        self, paths: Iterable[str], status: int, reason: str, body: bytes, **more: Any
+    ) -> None:
+        """As ``refuses``, of one body posted to each of these paths."""
+        before = self.kept()
+        for path in paths:
+            self.is_refusal(self.ask("POST", path, body, **more), status, reason)
         assert self.kept() == before
         self.recovers()
 

@@ -29,7 +29,7 @@ from tests.attacks.online import Online
 from tests.attacks.people import DAY, IMAGE, People, stage
 from tests.client.bed import Bed
 from tests.client.web import Answer, Web
-from tests.client.world import CANARY, OPERATOR, WARDS, Release, Rollout, World
+from tests.client.world import CANARY, NOW, OPERATOR, WARDS, Release, Rollout, World
 
 
 class Simulator(People, Online):
@@ -137,7 +137,9 @@ class Simulator(People, Online):
         """With an honest server again, the next check finds what is wanted."""
         self.web.lies.clear()
         self.bed.limits = Limits()
-        self.world.refresh()
+        self.world.cohorts = [self.bed.settings.cohort]
+        if self.world.clock() != NOW:
+            self.world.refresh()
         number = len(self.world.releases)
         self.world.roll_out(self.release(f"9.{number}.0", b"the next one"), seq=1000 + number)
         self.grants()

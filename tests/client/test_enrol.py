@@ -151,10 +151,13 @@ def home_is_there(bed: Bed) -> bool:
 
 
 class TestAgain:
-    def test_a_lost_answer_costs_no_second_claim(self, bed: Bed, fleet: Fleet) -> None:
+    def test_a_lost_answer_costs_no_second_claim(
+        self, world: World, bed: Bed, fleet: Fleet
+    ) -> None:
         fleet.lose = 1
         assert bed.enrol().reason == "network"
         assert not home_is_there(bed)
+        world.clock.pass_(hours=1)
         assert bed.enrol().reason == "countersigned"
         assert len(fleet.enrolments) == 1
         assert len(set(asked(fleet))) == 1, "the same bytes"
@@ -286,7 +289,7 @@ class TestCommandLine:
         assert (done.returncode, json.loads(done.stdout)["reason"]) == (0, "countersigned")
 
     def test_what_is_no_text_is_no_claim(self, config: Path) -> None:
-        words = [CLIENT, "enrol", "--config", config, "--claim-stdin", "--json"]
+        words = [str(CLIENT), "enrol", "--config", str(config), "--claim-stdin", "--json"]
         done = subprocess.run(words, input=b"\xff" * 40, capture_output=True, check=False)
         assert (done.returncode, json.loads(done.stdout)["reason"]) == (2, "bad_claim")
 

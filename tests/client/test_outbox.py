@@ -446,6 +446,27 @@ class TestPower:
 
         assert every_step(enrolled, explore) > 15
 
+    def test_an_end_is_told_before_the_next_end_takes_its_place(
+        self, world: World, enrolled: Bed, fleet: Fleet
+    ) -> None:
+        """Twice the power goes right before a report is made."""
+        enrolled.change(interlock="none", health="none")
+        enrolled.report()
+        link = enrolled.home / "state" / "identity"
+        mine = link.readlink()
+        world.roll_out(world.release("1.0.0", NEW))
+        enrolled.update()
+        enrolled.power_on()
+        link.unlink()
+        assert enrolled.confirm().outcome == "confirmed"
+        world.roll_out(world.release("2.0.0", NEW * 2))
+        assert enrolled.update().outcome == "rebooting"
+        enrolled.power_on()
+        link.symlink_to(mine)
+        assert enrolled.confirm().outcome == "confirmed"
+        enrolled.report()
+        assert len(told_ends(fleet)) == 2
+
 
 def told_ends(fleet: Fleet) -> list[str]:
     """The reports that were made because an attempt had ended."""

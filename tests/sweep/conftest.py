@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.server.world import NOW, V1, Bench, Fleet
+from tests.support.papers import claim
 from tests.sweep.commands import Place, hasty
+from tests.sweep.endpoints import ENDPOINTS, ENROLLED, OPEN, ORDER, ask, good
 from tests.sweep.zones import ZONES
 
 
@@ -30,3 +33,24 @@ def place_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
     yield find
     for place in made.values():
         place.close()
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """One server for all bad requests: none of them may change it.
+
+    Whatever the good ones store is stored already, so that they may be repeated.
+    """
+    with hasty():
+        bench = Bench(Fleet(tmp_path_factory.mktemp("server") / "fleet", NOW))
+    bench.found()
+    bench.delegate()
+    bench.publish_roster()
+    bench.release(1, V1)
+    bench.say_all(ORDER, claim(), claim(OPEN))
+    bench.let_in(ENROLLED)
+    for name in ENDPOINTS:
+        if name.startswith("POST"):
+            assert ask(bench, good(bench, name, {})).status_code in {200, 201, 204}, name
+    yield bench
+    bench.back.database.close()

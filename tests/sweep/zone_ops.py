@@ -58,19 +58,18 @@ def place(beside: Path) -> Place:
     clock = Ticking()
     server = StandIn(OPS_ROSTER, clock, original.store)
     served = Served(server)
-    new, ready, running, paused = (
+    new, ready, running, paused, opened = (
         papers.order(targets=(WANTED,), seq=seq, by="omar" if seq == 1 else "olga")
-        for seq in range(1, 5)
+        for seq in range(1, 6)
     )
-    go = opening(running)
-    halt = stop(paused)
+    go, waiting = opening(running), opening(opened)
     consents = [
         authorise(order, by, role=role)
-        for order in (ready, running, paused)
+        for order in (ready, running, paused, opened)
         for by, role in (("ada", "approver"), ("hanna", "hospital"))
     ]
-    server.post(new, ready, running, paused, *consents)
-    server.post(go, *started(paused), halt)
+    server.post(new, ready, running, paused, opened, *consents, go, authorise(go), waiting)
+    server.post(*started(paused), stop(paused))
     clock.now += timedelta(days=2)
     made = world.Place(home, clock, server, served.url)
     made.order_file()
@@ -94,7 +93,7 @@ def place(beside: Path) -> Place:
         "ready": ready.id,
         "running": running.id,
         "paused": paused.id,
-        "go": go.id,
+        "go": waiting.id,
         "secure": served.url.replace("http:", "https:"),
     }
     edge = Edge(clock, at_terminal=lambda: False)

@@ -28,6 +28,7 @@ NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9-]{0,62}\Z"
 VERSION_PATTERN: Final = r"^[0-9a-z](?:[0-9a-z_-]|\.(?!\.)){0,62}\Z"
 FILE_PATTERN: Final = r"^[0-9A-Za-z](?:[0-9A-Za-z_-]|\.(?!\.)){0,126}\Z"
 COHORT_PATTERN_PATTERN: Final = r"^(?:\*|[a-z0-9][a-z0-9-]{0,62}\*?)\Z"
+DEVICE_PATTERN: Final = r"^[0-9A-Za-z][0-9A-Za-z._:-]{0,126}\Z"
 DIGEST_PATTERN: Final = r"^[0-9a-f]{64}\Z"
 PATH_PATTERN: Final = (
     r"^[a-z0-9][a-z0-9-]{0,62}"
@@ -46,7 +47,7 @@ Digest = Annotated[str, Meta(pattern=DIGEST_PATTERN)]
 TargetPath = Annotated[str, Meta(pattern=PATH_PATTERN)]
 Market = Annotated[str, Meta(pattern=r"^[A-Z]{2}\Z")]
 """A country, ISO 3166-1 alpha-2."""
-DeviceId = Annotated[str, Meta(pattern=r"^[0-9A-Za-z][0-9A-Za-z._:-]{0,126}\Z")]
+DeviceId = Annotated[str, Meta(pattern=DEVICE_PATTERN)]
 """A factory device id, as printed on the label."""
 HardwareId = Annotated[str, Meta(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,62}\Z")]
 

@@ -13,7 +13,8 @@ import re
 from typing import Final
 
 from flask import request
-from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
+from gunicorn.http.errors import ParseException
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 from werkzeug.wrappers import Response
 
 from interlock_core import wire
@@ -35,14 +36,18 @@ def read_json(limit: int) -> bytes:
     """The bytes of the request's JSON body (rule 1).
 
     Raises:
-        HTTPException: 413 or 415.
+        HTTPException: 400, 413 or 415.
     """
     if request.mimetype != JSON:
         raise UnsupportedMediaType("Send JSON, with Content-Type: application/json.")
     if (request.content_length or 0) <= limit:
         # One byte more than allowed shows that a body of unknown length is too long.
         request.max_content_length = limit + 1
-        data = request.get_data(cache=False)
+        try:
+            data = request.get_data(cache=False)
+        except (OSError, ParseException) as e:
+            # The caller hung up, or sent chunks that are none.
+            raise BadRequest("The body cannot be read to its end: send it again.") from e
         if len(data) <= limit:
             return data
     raise RequestEntityTooLarge(f"At most {limit} bytes are read here.")

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from flask import Blueprint, request
 from werkzeug.wrappers import Response
 
+from interlock_core.errors import NotFoundError
+from interlock_core.names import DEVICE_PATTERN
 from interlock_server.web.bodies import answer, page_number
 from interlock_server.web.tokens import bearer
 from interlock_server.wiring import Services
+
+_DEVICE: Final = re.compile(DEVICE_PATTERN)
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -30,6 +37,8 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/devices/<device>")
     def get_device(device: str) -> Response:
         bearer(services.sessions)
+        if _DEVICE.match(device) is None:
+            raise NotFoundError("That is no device id.", reason="unknown_device")
         return answer(fleet.device(device))
 
     @routes.get("/cohorts")

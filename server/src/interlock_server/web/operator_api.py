@@ -63,8 +63,10 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/rollouts/<id_>")
     def get_rollout(id_: str) -> Response:
         bearer(services.sessions)
+        if not is_digest(id_):
+            raise NotFoundError("That is no id of an order.", reason="unknown_order")
         with back.database.reading() as session:
-            order = find(session, id_) if is_digest(id_) else None
+            order = find(session, id_)
             on_file = read_on_file(session)
             served = back.publisher.cohorts(session)
         if order is None or not isinstance(order.said, Order):

@@ -1,0 +1,474 @@
+"""Every parser, with something good to make bad things of, and the errors that it may raise."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+from tuf.api.metadata import MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
+
+from interlock_ceremony import script, transcript
+from interlock_ceremony.acts import Present
+from interlock_client import boot, config, identity, journal, memory, outbox, poll, sealed
+from interlock_client.identity import Home
+from interlock_client.journal import Decisions
+from interlock_core import keys, store, tuf_metadata, urls, wire
+from interlock_core.api import MAX_BODY, EnrolmentRequest, PublicationRequest
+from interlock_core.bundle import read_bundle
+from interlock_core.clock import EPOCH, fixed_clock
+from interlock_core.directive import read_directive
+from interlock_core.errors import (
+    ConfigurationError,
+    InterlockError,
+    NotFoundError,
+    RefusedError,
+    SecretError,
+    WireError,
+)
+from interlock_core.genesis import read_fleet
+from interlock_core.names import check_name, check_product, split_path
+from interlock_core.order import ROLLOUT_STATEMENTS
+from interlock_core.release import Evidence, Permit, read_image
+from interlock_core.report import FLEET_STATEMENTS
+from interlock_core.roster import read_roster
+from interlock_core.statement import (
+    PAYLOAD_TYPE,
+    Envelope,
+    Session,
+    open_statement,
+    read_envelope,
+)
+from interlock_core.statement import Signature as StatementSignature
+from interlock_core.tuf_metadata import COHORT, parse_metadata, set_issued
+from interlock_ops import order_file, settings
+from interlock_repo import sbom, signatures, specs
+from interlock_repo.event import MAX_EVENT, EventFile
+from interlock_server import config as server_config
+from interlock_server import releases
+from tests.core.test_vectors import DOCUMENTS, STATEMENTS
+from tests.keys_ceremony.stage import NOW as HELD
+from tests.keys_ceremony.stage import SCRIPT
+from tests.ops.world import ORDER
+from tests.repo_tools.world import CYCLONEDX
+from tests.server.world import SERVER_TOML, sign
+from tests.support.people import DAY0, FLEET, signer
+
+EVERY_STATEMENT: Final = (*ROLLOUT_STATEMENTS, *FLEET_STATEMENTS, Session)
+Errors = tuple[type[InterlockError], ...]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One parser of bytes.
+
+    Attributes:
+        names: the functions that it goes through, by qualified name.
+        read: bytes and a scratch directory to a value.
+        good: what it takes.
+        errors: all that it may raise.
+        again: the bytes of a value, where one value has one spelling.
+        form: ``json``, ``toml`` or ``other``: how bad ones are made.
+    """
+
+    names: tuple[str, ...]
+    read: Callable[[bytes, Path], Any]
+    good: Callable[[], bytes]
+    errors: Errors = (WireError,)
+    again: Callable[[Any], bytes] | None = None
+    form: str = "json"
+
+
+def document(name: str) -> Callable[[], bytes]:
+    """A golden vector."""
+    return lambda: next(one["text"] for one in DOCUMENTS if one["name"] == name).encode()
+
+
+def _payload(data: bytes, _: Path) -> Any:
+    nobody = StatementSignature(keyid="0" * 64, sig="AAAA")
+    text = base64.b64encode(data).decode()
+    envelope = Envelope(payload=text, payload_type=PAYLOAD_TYPE, signatures=(nobody,))
+    return open_statement(envelope, EVERY_STATEMENT)
+
+
+def _custom(data: bytes, _: Path) -> Any:
+    return read_image("gateway/2.0.0/image.img", wire.parse(data, limit=65_536, what="custom"))
+
+
+@cache
+def _metadata(role: str) -> bytes:
+    expires = DAY0 + timedelta(days=30)
+    made: Any
+    match role:
+        case "root":
+            made = Root(expires=expires)
+            for name in ("root", "targets", "snapshot", "timestamp"):
+                made.add_key(signer("olga").public_key, name)
+        case "timestamp":
+            made = Timestamp(expires=expires)
+        case "snapshot":
+            made = Snapshot(expires=expires, meta={"targets.json": MetaFile(3)})
+        case _:
+            made = Targets(expires=expires)
+    if role in {"timestamp", "snapshot"}:
+        made.unrecognized_fields[COHORT] = "canary"
+    else:
+        set_issued(made, DAY0)
+    if role == "product":
+        made.targets["gateway/1/x"] = TargetFile(1, {"sha256": "0" * 64}, "gateway/1/x")
+    return sign(made, ["olga"])
+
+
+def metadata(type_: type[Any]) -> Reader:
+    """TUF metadata of one type."""
+    return Reader(
+        ("interlock_core.tuf_metadata.parse_metadata",),
+        lambda data, _: parse_metadata(data, type_, what="metadata"),
+        lambda: _metadata("product" if type_ is Targets else type_.type),
+    )
+
+
+def _root(data: bytes, _: Path) -> Any:
+    return tuf_metadata.verify_root(data, None, DAY0)
+
+
+def _offline(data: bytes, _: Path) -> Any:
+    root = parse_metadata(_metadata("root"), Root, what="root").signed
+    return tuf_metadata.verify_new_offline(
+        data, "targets", root=root, targets=None, current=None, now=DAY0
+    )
+
+
+def record(type_: type[Any], good: Any) -> Reader:
+    """A sealed record of the gateway: any body, under a checksum that is right."""
+
+    def read(data: bytes, _: Path) -> Any:
+        digest = wire.sha256_hex(data).encode()
+        return sealed.unseal(b'{"body":' + data + b',"sha256":"' + digest + b'"}\n', type_)
+
+    return Reader(("interlock_client.sealed.unseal",), read, lambda: wire.encode(good))
+
+
+def _written(name: str, read: Callable[[Path], Any]) -> Callable[[bytes, Path], Any]:
+    def written(data: bytes, scratch: Path) -> Any:
+        path = scratch / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+        return read(path)
+
+    return written
+
+
+def _private(path: Path) -> Any:
+    return keys.load_signer(path, lambda _: "x", signer("olga").public_key)
+
+
+@cache
+def _key_file() -> bytes:
+    # The password is made without scrypt here (``commands.hasty``).
+    return keys._encrypted(signer("olga"), "x", keys.MIN_SCRYPT_N)
+
+
+def _spec(name: str, type_: type[Any]) -> Reader:
+    sample = resources.files("interlock_repo") / "samples" / f"{name}.toml"
+    return Reader(
+        ("interlock_repo.specs.parse_spec",),
+        lambda data, _: specs.parse_spec(data, type_, what="x.toml"),
+        sample.read_bytes,
+        (ConfigurationError,),
+        form="toml",
+    )
+
+
+@cache
+def _transcript() -> bytes:
+    recorder = transcript.Recorder(fixed_clock(HELD))
+    for name in ("alice", "bob"):
+        recorder.record(Present(person=name, name=name.title(), parts=("holder",)))
+    return recorder.signed({"alice-image-root": signer("alice")})
+
+
+@cache
+def _signature() -> bytes:
+    text = {
+        "type": "urn:interlock:signature:v1",
+        "role": "gateway",
+        "metadata_sha256": "0" * 64,
+        "keyid": "1" * 64,
+        "sig": "ab",
+        "person": "rosa",
+        "meaning": "approved",
+        "at": "2027-03-01T08:00:00Z",
+        "reason": None,
+        "record_sig": "cd",
+    }
+    return wire.encode(text)
+
+
+def _event() -> bytes:
+    return wire.encode(
+        EventFile(
+            kind="release",
+            role="gateway",
+            version=2,
+            metadata_sha256="0" * 64,
+            base={"1.root.json": "1" * 64},
+        )
+    )
+
+
+def _sample(package: str, name: str) -> Callable[[], bytes]:
+    return (resources.files(package) / "samples" / name).read_bytes
+
+
+def _decision() -> bytes:
+    verdict = {"outcome": "refused", "reason": "superseded_order", "detail": "x"}
+    checks = [{"rule": "a rule", "passed": False, "detail": ""}]
+    entry = {"at": "x", "phase": "install", "verdict": verdict, "checks": checks}
+    return json.dumps(entry).encode()
+
+
+def _text(read: Callable[[str], Any]) -> Callable[[bytes, Path], Any]:
+    return lambda data, _: read(data.decode(errors="surrogateescape"))
+
+
+FAULTS: Final = (ConfigurationError, NotFoundError)
+REFUSED: Final = (RefusedError, WireError)
+CORE: Final = "interlock_core."
+
+READERS: Final[dict[str, Reader]] = {
+    "JSON": Reader(
+        (f"{CORE}wire.parse",),
+        lambda data, _: wire.parse(data, limit=65_536, what="value"),
+        document("roster"),
+        again=None,
+    ),
+    "an envelope": Reader(
+        (f"{CORE}statement.read_envelope", f"{CORE}wire.decode"),
+        lambda data, _: read_envelope(data),
+        STATEMENTS[0]["envelope"].encode,
+    ),
+    **{
+        f"a statement: {one['name']}": Reader(
+            (),
+            _payload,
+            lambda one=one: one["payload"].encode(),  # type: ignore[misc]  # bound here, not later
+            again=lambda opened: opened.payload,
+        )
+        for one in STATEMENTS
+    },
+    "a roster": Reader(
+        (f"{CORE}roster.read_roster", f"{CORE}wire.decode_canonical"),
+        lambda data, _: read_roster(data),
+        document("roster"),
+        again=wire.encode,
+    ),
+    "a directive": Reader(
+        (f"{CORE}directive.read_directive",),
+        lambda data, _: read_directive(data),
+        document("directive"),
+        again=wire.encode,
+    ),
+    "a bundle": Reader(
+        (f"{CORE}bundle.read_bundle",), lambda data, _: read_bundle(data), document("bundle")
+    ),
+    "an image's facts": Reader((), _custom, document("image")),
+    "a piece of evidence": Reader(
+        (), lambda d, _: wire.decode(d, Evidence, limit=65_536, what="x"), document("evidence")
+    ),
+    "a permit": Reader(
+        (), lambda d, _: wire.decode(d, Permit, limit=65_536, what="x"), document("permit")
+    ),
+    "fleet.json": Reader(
+        (f"{CORE}genesis.read_fleet",), lambda data, _: read_fleet(data), document("fleet")
+    ),
+    "a public key": Reader(
+        (f"{CORE}keys.parse_public_key",),
+        lambda data, _: keys.parse_public_key(data),
+        document("public key file"),
+    ),
+    "a private key": Reader(
+        (),
+        _written("x.key.json", _private),
+        _key_file,
+        (WireError, SecretError, ConfigurationError),
+    ),
+    **{f"{type_.type} metadata": metadata(type_) for type_ in (Root, Timestamp, Snapshot, Targets)},
+    "a new root": Reader(
+        (f"{CORE}tuf_metadata.verify_root",), _root, lambda: _metadata("root"), REFUSED
+    ),
+    "new offline metadata": Reader(
+        (f"{CORE}tuf_metadata.verify_new_offline",), _offline, lambda: _metadata("targets"), REFUSED
+    ),
+    "a publication": Reader(
+        (),
+        lambda d, _: wire.decode(d, PublicationRequest, limit=MAX_BODY, what="x"),
+        lambda: wire.encode({"metadata": {"gateway": "{}"}}),
+    ),
+    "an enrolment request": Reader(
+        (),
+        lambda d, _: wire.decode(d, EnrolmentRequest, limit=MAX_BODY, what="x"),
+        lambda: wire.encode(
+            {"claim": "x" * 40, "enrolment": json.loads(STATEMENTS[12]["envelope"])}
+        ),
+    ),
+    # The gateway
+    "a gateway's settings": Reader(
+        (),
+        _written("gateway.toml", config.load),
+        _sample("interlock_client", "gateway.toml"),
+        FAULTS,
+        form="toml",
+    ),
+    "a gateway's installer": Reader(
+        (),
+        _written("gateway.toml", config.load_installer),
+        _sample("interlock_client", "gateway.toml"),
+        FAULTS,
+        form="toml",
+    ),
+    "a sealed record": Reader(
+        ("interlock_client.sealed.unseal",),
+        lambda data, _: sealed.unseal(data, memory.Memory),
+        lambda: sealed.seal(memory.Memory()),
+    ),
+    "the memory": record(memory.Memory, memory.Memory(versions={"image/root": 3})),
+    "the journal": record(journal.Journal, journal.Journal()),
+    "the boot state": record(boot.BootState, boot.BootState()),
+    "a poll record": record(poll.Seen, poll.Seen(url="x", etag="y", sha256="z")),
+    "a record of trouble": record(poll.Trouble, poll.Trouble(reason="x", since=EPOCH, polls=1)),
+    "the last report": record(outbox.Sent, outbox.Sent()),
+    "a decision": Reader(
+        (),
+        _written("decisions/0000000001.json", lambda path: Decisions(path.parent).newest()),
+        _decision,
+    ),
+    "a device key": Reader(
+        (),
+        _written("device.key.pem", lambda path: identity.signer(Home(path.parent))),
+        lambda: signer("olga").private_bytes,
+        (RefusedError,),
+        form="other",
+    ),
+    # The server
+    "a server's settings": Reader(
+        (),
+        _written("server.toml", server_config.load_settings),
+        SERVER_TOML.encode,
+        FAULTS,
+        form="toml",
+    ),
+    "a roster to be published": Reader(
+        ("interlock_server.releases.check_roster",),
+        lambda data, _: releases.check_roster(data, None, fleet=FLEET, now=DAY0),
+        document("roster"),
+        (RefusedError,),
+    ),
+    # The operators
+    "an operator's settings": Reader(
+        ("interlock_ops.order_file.read_toml",),
+        _written("ops.toml", lambda path: settings.load(path, {})),
+        _sample("interlock_ops", "ops.toml"),
+        FAULTS,
+        form="toml",
+    ),
+    "an order": Reader(
+        ("interlock_ops.order_file.read_order_file",),
+        lambda data, _: order_file.read_order_file(data, DAY0),
+        ORDER.encode,
+        (ConfigurationError,),
+        form="toml",
+    ),
+    # The release managers
+    "a release": _spec("release", specs.ReleaseSpec),
+    "delegations": _spec("delegations", specs.DelegationsSpec),
+    "a roster as people write it": _spec("roster", specs.RosterSpec),
+    "an SBOM": Reader(
+        ("interlock_repo.sbom.sbom_format",),
+        lambda data, _: sbom.sbom_format(data, what="x"),
+        lambda: json.dumps(CYCLONEDX).encode(),
+        (RefusedError,),
+    ),
+    "a signature": Reader(
+        ("interlock_repo.signatures.parse_signature",),
+        lambda data, _: signatures.parse_signature(data, what="x"),
+        _signature,
+        again=wire.encode,
+    ),
+    "an event": Reader(
+        (),
+        lambda data, _: wire.decode_canonical(data, EventFile, limit=MAX_EVENT, what="x"),
+        _event,
+        again=wire.encode,
+    ),
+    # The key holders
+    "a ceremony's script": Reader(
+        ("interlock_ceremony.script.parse",),
+        lambda data, _: script.parse(data, what="x.toml"),
+        SCRIPT.encode,
+        (script.ScriptError,),
+        form="toml",
+    ),
+    "a transcript": Reader(
+        ("interlock_ceremony.transcript.read",),
+        lambda data, _: transcript.read(data),
+        _transcript,
+        REFUSED,
+        again=wire.encode,
+    ),
+    # Words
+    **{
+        f"the word of {read.__name__}": Reader(
+            (f"{read.__module__}.{read.__name__}",),
+            _text(read),
+            good.encode,
+            errors,
+            again=lambda text: str(text).encode(errors="surrogateescape"),
+            form="other",
+        )
+        for read, good, errors in (
+            (check_product, "gateway", (WireError,)),
+            (urls.check_proxy, "http://proxy:80", (ConfigurationError,)),
+            (store.check_key, "image/metadata/1.root.json", (WireError,)),
+        )
+    },
+    "a server's URL": Reader(
+        (f"{CORE}urls.check_url",),
+        _text(urls.check_url),
+        b"https://updates.example.org:8443/x".strip,
+        (ConfigurationError,),
+        form="other",
+    ),
+    "a cohort": Reader(
+        (f"{CORE}names.check_name",),
+        _text(lambda text: check_name(text, "cohort")),
+        b"st-anna".strip,
+        form="other",
+    ),
+    "a target's path": Reader(
+        (f"{CORE}names.split_path",),
+        _text(split_path),
+        b"gateway/1.0.0/fw.img".strip,
+        again=lambda parts: "/".join(parts).encode(),
+        form="other",
+    ),
+    "an address": Reader(
+        ("interlock_server.config.read_address",),
+        _text(lambda text: server_config.read_address(text, "listen")),
+        b"[::1]:8080".strip,
+        (ConfigurationError,),
+        form="other",
+    ),
+}
+
+ELSEWHERE: Final = {
+    "interlock_ceremony.audit.audit": "tests/keys_ceremony/test_audit.py",
+    "interlock_core.wire.sha256_hex": "reads nothing",
+}
+"""What takes bytes, and where else it is given any."""
