@@ -205,6 +205,7 @@ class Online:
             self.world.rotate_root(repository)
         self.world.put_targets()
         self.world.put_roster()
+        self.world.image.publish()
 
     # Offline roles, with whatever keys of them were stolen
 

@@ -95,6 +95,18 @@ class TestProduct:
         sim.sign_snapshot({role: old})
         sim.refuses("rollback")
 
+    def test_holders_whose_eviction_is_withheld(self, sim: Simulator) -> None:
+        """They are believed as long as the delegation that names them: the exposure, its end."""
+        old = sim.published("targets").version
+        sim.world.product_keys[PRODUCT] = new_keys(2)
+        for days, reason in ((300, "nothing_wanted"), (66, "expired_metadata")):
+            sim.world.clock.pass_(days=days)
+            sim.renew_everything()
+            sim.world.refresh()
+            sim.sign_snapshot({"targets": old})
+            assert sim.bed.check().reason == reason
+        sim.refuses("expired_metadata", mend=lambda: sim.rotate_online("image"))
+
     @pytest.mark.parametrize("custom", ["text", 5, True, ["a"], [["a", "b"]], {"a": 1}, None])
     def test_facts_that_are_none(self, sim: Simulator, custom: object) -> None:
         release = sim.release()

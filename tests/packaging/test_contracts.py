@@ -17,6 +17,7 @@ SETTINGS = tomllib.loads((TOP / "pyproject.toml").read_text())["tool"]["importli
 # The modules of core that act (on files, keys, the store, a network) or are made of tuf's types.
 ACTING = {
     "answers",
+    "certificates",
     "credentials",
     "disk",
     "durable",

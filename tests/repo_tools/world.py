@@ -30,7 +30,7 @@ RELEASE_MANAGERS = ("rosa", "raul", "rita")
 KEY_HOLDERS = ("ada", "ben", "cleo")
 ROSTER_HOLDERS = ("tom", "tess")
 OPERATORS = ("olivia", "amir", "anna")
-PEOPLE = (*KEY_HOLDERS, *RELEASE_MANAGERS, "sven", *ROSTER_HOLDERS, *OPERATORS)
+PEOPLE = (*KEY_HOLDERS, *RELEASE_MANAGERS, "sven", *ROSTER_HOLDERS, *OPERATORS, "erik")
 PRODUCT = "ward-gateway"
 
 CYCLONEDX = {
