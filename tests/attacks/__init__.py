@@ -13,18 +13,18 @@ or fewer each: ``simulator`` (with ``people``, ``online``, ``lies``) and ``siege
 - ``test_offline``: whoever holds keys of roots, targets or products below, or at, their threshold;
 - ``test_place``: the gateway's own surroundings: power, clock, interlock, slots;
 - ``test_server``: what is sent to the server itself;
+- ``test_devices``: whoever holds a device's key, or a claim; who is let in, and who is moved;
 - ``test_review``: what a review found;
 - ``test_suite``: what is asked of this suite.
 
 Rows that are shown where their builders are: a publisher killed between any two writes
 (``tests/server/test_crash.py``), two publishers at once (``tests/server/test_concurrency.py``),
 power cuts at every write of the client (``tests/client/test_power.py``), faults of the disk
-(``tests/client/test_kept.py``).
+(``tests/client/test_kept.py``), assignments that a stolen server forges, replays or hides
+(``tests/client/test_assigned.py``).
 
 Rows that wait for what they attack, by the subject of the work that brings it:
 
-- *the fleet*: devices (reports for another device, replayed, re-ordered, forged; a claim used
-  twice; a fork), assignments to another cohort: ``test_devices``, ``test_assignments``;
 - *ceremonies and offline signing*: hybrid roles, where one family of keys is broken; keys in an
   HSM; online keys replaced by a ceremony, with its transcript (a rotated root is here); permits:
   expired, another device's, spent; a ceremony killed between any two writes;

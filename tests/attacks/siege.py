@@ -39,7 +39,7 @@ from tests.support.papers import authorise, opening, order, stage
 from tests.support.people import CANARY, FLEET
 
 PROBLEM = "application/problem+json"
-COUNTERS = frozenset({"refusal", "publisher"})
+COUNTERS = frozenset({"refusal", "report_refusal", "publisher"})
 """Tables that count what was refused, and whose turn it was: they change, and decide nothing."""
 
 ORDER = order(seq=1000, targets=(V1.target(),), stages=(stage(CANARY),))

@@ -107,6 +107,13 @@ DAMAGES: Final = (
 )
 
 
+ALIKE: Final = dict.fromkeys(
+    ("latin-1 inside", "NUL", "XML", "an empty object", "a fraction", "wrong type"),
+    "to what is fetched again all of these are one: it is no such document",
+)
+"""Damages to leave out where a case is dear."""
+
+
 def damages_of(kind: Kind) -> list[Damage]:
     """Everything that can be wrong with a thing of this kind."""
     return [damage for damage in DAMAGES if kind in damage.kinds]

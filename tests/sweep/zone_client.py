@@ -34,7 +34,7 @@ from tests.sweep.commands import (
     prepared,
     run,
 )
-from tests.sweep.damage import Kind
+from tests.sweep.damage import ALIKE, Kind
 from tests.sweep.prepare import directory, gone, link, mode, setting, steps
 
 
@@ -159,14 +159,10 @@ DECISION: Final = Input(
     "waits/state/decisions/0000000002.json", Kind.JSON, RESULT, MAX_RECORD, leaves=STATE
 )
 SEEN: Final = Input("waits/state/seen.json", Kind.JSON, MENDED, MAX_RECORD, leaves=STATE)
-SHORT: Final = dict.fromkeys(
-    ("latin-1 inside", "NUL", "XML", "an empty object", "a fraction", "wrong type"),
-    "what is fetched again is read by what the poll record is read by",
-)
 CACHES: Final = (
     SEEN,
-    Input("waits/state/bundle.json", Kind.JSON, MENDED, MAX_BUNDLE, leaves=STATE, without=SHORT),
-    Input("waits/state/roster.json", Kind.JSON, MENDED, MAX_ROSTER, leaves=STATE, without=SHORT),
+    Input("waits/state/bundle.json", Kind.JSON, MENDED, MAX_BUNDLE, leaves=STATE, without=ALIKE),
+    Input("waits/state/roster.json", Kind.JSON, MENDED, MAX_ROSTER, leaves=STATE, without=ALIKE),
     *(
         Input(
             f"waits/state/trusted/{file}.json",
@@ -175,7 +171,7 @@ CACHES: Final = (
             limit,
             ("trusted",),
             STATE,
-            SHORT,
+            ALIKE,
         )
         for file, limit in (
             ("image/timestamp", 16_384),
@@ -368,7 +364,7 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
         Entry(
             BASE,
             makes=STATE,
-            inputs=(*READS, DECISION, *ROOTS, *CACHES, *DIRECTORIES),
+            inputs=(CONFIG, MEMORY, JOURNAL, *ROOTS, *CACHES, *DIRECTORIES),
             slips=(*SLIPS, *NETWORK),
         ),
     ),

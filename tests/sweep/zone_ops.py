@@ -38,7 +38,7 @@ from tests.sweep.commands import (
     prepared,
     run,
 )
-from tests.sweep.damage import Kind
+from tests.sweep.damage import ALIKE, Kind
 from tests.sweep.prepare import directory, gone, mode, nothing, setting, written
 
 
@@ -118,7 +118,7 @@ PASSPHRASE: Final = Input(
 )
 ROOT: Final = Input("1.root.json", Kind.JSON, GIVEN, 512_000, says=("root",), leaves=STATE)
 MEMORY: Final = tuple(
-    Input(f"state/metadata/{name}.json", Kind.JSON, SEEN, limit, says=("",), leaves=MADE)
+    Input(f"state/metadata/{name}.json", Kind.JSON, SEEN, limit, ("",), MADE, ALIKE)
     for name, limit in (("timestamp", 16_384), ("snapshot", 2_000_000), ("interlock", 5_000_000))
 )
 PLACES: Final = tuple(
