@@ -44,13 +44,16 @@ TRANSIENT: Final[Codes] = frozenset({30})
 BAD: Final[Codes] = USAGE | REFUSED | TRANSIENT
 
 Rule = Mapping[str, Codes]
-"""The exit codes that are right, by group or by the name of a damage, which wins."""
+"""The exit codes that are right, by group or by the name of a damage, which wins.
 
-WRITTEN: Final[Rule] = {"absent": USAGE, "content": USAGE, "access": TRANSIENT}
+What may not be read is a usage error where click looks first, and the disk's fault elsewhere.
+"""
+
+WRITTEN: Final[Rule] = {"absent": USAGE, "content": USAGE, "access": USAGE | TRANSIENT}
 """What the caller wrote: settings, a script, an order. Change it and call again."""
 SECRET: Final[Rule] = WRITTEN
 """A passphrase."""
-GIVEN: Final[Rule] = {"absent": USAGE, "content": REFUSED, "access": TRANSIENT}
+GIVEN: Final[Rule] = {"absent": USAGE, "content": REFUSED, "access": USAGE | TRANSIENT}
 """What somebody else made and the caller names: a key, a root, an envelope."""
 
 

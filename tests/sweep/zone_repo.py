@@ -80,16 +80,12 @@ SPEC_FOLDER: Final = "release-3.0.0"
 EVENT: Final[Rule] = {
     "absent": USAGE | REFUSED,
     "content": REFUSED,
-    "denied": TRANSIENT,
+    "denied": USAGE | TRANSIENT,
     "a loop": USAGE | REFUSED,
 }
 REPOSITORY: Final[Rule] = {"absent": BAD, "content": BAD, "access": BAD}
 
-NAMED: Final = {"a loop": USAGE | TRANSIENT}
-"""click itself says that a file which must exist does not."""
-ROOT: Final = Input(
-    "ceremony/image/1.root.json", Kind.JSON, {**GIVEN, **NAMED}, 512_000, says=("root",)
-)
+ROOT: Final = Input("ceremony/image/1.root.json", Kind.JSON, GIVEN, 512_000, says=("root",))
 STORED: Final = tuple(
     Input(
         f"store/image/metadata/{name}.json",
@@ -110,7 +106,7 @@ STORED: Final = tuple(
 
 def spec(path: str) -> Input:
     """A TOML file that a person wrote."""
-    return Input(path, Kind.TOML, {**WRITTEN, **NAMED}, MAX_SPEC)
+    return Input(path, Kind.TOML, WRITTEN, MAX_SPEC)
 
 
 def making(spec_path: str, *, slips: tuple[Slip, ...] = (), inputs: tuple[Input, ...]) -> Entry:
@@ -345,7 +341,7 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
                 ),
                 Slip(
                     "it may not be looked at",
-                    TRANSIENT,
+                    USAGE | TRANSIENT,
                     ("keys",),
                     ("kim", "--directory", "{home}/keys", "--passphrase-file", "{home}/other.pass"),
                     mode("keys", 0),
