@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -118,3 +120,22 @@ def test_nothing_behind_a_broken_body_is_a_request(site: Site) -> None:
     for broken in (b"zz\r\n", b"-2\r\n{}\r\n", b"2\r\n{}XX\r\n0\r\n\r\n"):
         answer = talk(site.url, CHUNKED + broken + hidden)
         assert b'"cohorts"' not in answer
+
+
+def test_the_first_two_requests_may_come_together() -> None:
+    """An application is made with every type ready: what is ready needs no names any more."""
+    code = """
+from unittest.mock import MagicMock
+import msgspec
+from interlock_core import statement
+from interlock_server.app import create_app
+
+create_app(MagicMock())
+del statement.Signature
+try:
+    msgspec.convert({}, statement.Envelope)
+except msgspec.ValidationError:
+    print("ready")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "ready\n"
