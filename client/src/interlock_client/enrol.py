@@ -4,7 +4,8 @@ Rules:
 
 1. A claim only allows asking. Its secret is sent, is kept nowhere, and appears in no message.
 2. What is sent is made durable first and is the same at every attempt (``identity``, rule 3): an
-   answer that was lost is asked for again, and costs no second claim.
+   answer that was lost is asked for again, and costs no second claim. What no server took is made
+   again if it is dated ahead of the clock, which was wrong then, or is damaged.
 3. Nothing of this decides what is installed: a gateway that is not enrolled updates all the same,
    but makes no reports, and no assignment can move it.
 4. A renewal takes over only once a server took it; until then the enrolment before is in force.
@@ -13,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -81,9 +83,10 @@ def _ask(context: Context, claim: Callable[[], str] | None) -> Outcome:
         )
     secret = _checked(claim()) if claim is not None else None
     home = identity.unfinished(context.state)
-    asked = _asked(home) if home is not None else None
+    asked, sound = _asked(home) if home is not None else (None, True)
+    fits = asked is not None and _fits(context, asked, site)
     if home is not None and asked is not None:
-        taken = _taken(context, home, asked, fits=_fits(context, asked, site), secret=secret)
+        taken = _taken(context, home, asked, fits=fits, secret=secret)
         if taken is not None:
             return taken
     if secret is None:
@@ -92,8 +95,8 @@ def _ask(context: Context, claim: Callable[[], str] | None) -> Outcome:
             "engineer of the site, makes one.",
             reason="no_claim",
         )
-    home = identity.begin(context.state)
-    if asked is None or not _fits(context, asked, site):
+    home = identity.begin(context.state, afresh=not sound)
+    if asked is None or not fits:
         asked = _sign(context, home, site)
     answered = call(
         context.servers,
@@ -115,15 +118,23 @@ def _checked(secret: str) -> str:
         ) from e
 
 
-def _asked(home: Home) -> Identity | None:
+def _asked(home: Home) -> tuple[Identity | None, bool]:
+    """What was signed and not taken, and whether it and its key are sound."""
+    asked = None
     try:
-        return identity.load(home)
-    except NotFoundError:
-        return None
+        if home.key.exists():
+            identity.signer(home)
+        with suppress(NotFoundError):
+            asked = identity.load(home)
+    except RefusedError:
+        return None, False
+    return asked, True
 
 
 def _fits(context: Context, asked: Identity, site: str) -> bool:
-    settings = context.settings
+    settings, memory = context.settings, context.memory()
+    if asked.at > context.times.decision_time(memory.clock_floor, memory.last):
+        return False
     mine = (settings.fleet, settings.device, settings.product, settings.hardware, settings.cohort)
     of = (asked.fleet, asked.device, asked.product, asked.hardware, asked.cohort)
     return (*of, asked.site) == (*mine, site)

@@ -104,15 +104,16 @@ def unfinished(state: StateDir) -> Home | None:
     return _home(state, newest) if newest > present else None
 
 
-def begin(state: StateDir) -> Home:
+def begin(state: StateDir, *, afresh: bool = False) -> Home:
     """A directory for a new enrolment, with a key and an empty outbox (rule 2).
 
-    Goes on with one that was begun and not finished.
+    Goes on with one that was begun and not finished, unless ``afresh`` says that it is damaged.
 
     Raises:
         TransientError: the disk did not do it.
     """
-    home = unfinished(state) or _home(state, _numbers(state)[0] + 1)
+    home = None if afresh else unfinished(state)
+    home = home or _home(state, _numbers(state)[0] + 1)
     durable.mkdir(home.directory, mode=0o700)
     if not home.key.exists():
         from securesystemslib.signer import CryptoSigner  # noqa: PLC0415  # rule 5

@@ -10,7 +10,9 @@ a.  A claim is signed by an operator over its cohort, or by an engineer of its s
 b.  An enrolment is signed by the key that it names, and counts once an operator over its cohort, or
     an engineer of its site over that cohort, has approved it or consented to it.
 c.  Of several enrolments of one device, that which was countersigned last is in force. Numbering
-    starts again under it (20).
+    starts again under it (20). Whoever keeps them on file takes no word that puts one in the place
+    of another which its author could not countersign himself (``may_countersign``): or an engineer
+    of one hospital could take a gateway away from another.
 18. An assignment is signed by an operator over both cohorts, and others have authorised it by the
     rule ``assign`` of both. It moves the device of its enrolment from its present cohort, unless
     it has expired or its ``seq`` is not above the last. Of several the highest ``seq`` is taken.
@@ -31,7 +33,7 @@ from interlock_core.errors import WireError
 from interlock_core.keybytes import PublicKey
 from interlock_core.names import CohortPattern, covers
 from interlock_core.order import Assignment, Authorisation, Order
-from interlock_core.report import Claim, Enrolment, Outcome, Report
+from interlock_core.report import Claim, Decided, Enrolment, Outcome, Report
 from interlock_core.roster import ENGINEER, OPERATOR, Judge
 from interlock_core.statement import Opened
 from interlock_core.wire import format_time
@@ -103,6 +105,13 @@ def countersigned(
         ):
             return Countersigned(word.said.author, role, word.said.at)
     return None
+
+
+def may_countersign(judge: Judge, person: str, enrolment: Enrolment) -> bool:
+    """Whether a person may countersign an enrolment, by what he holds now (b)."""
+    return any(
+        judge.holds(person, role, enrolment.cohort, enrolment.site) for role in COUNTERSIGNERS
+    )
 
 
 def in_force(
@@ -262,21 +271,35 @@ class Action:
     since: datetime | None
 
 
+_ENDED_OTHERWISE: Final = frozenset({"failed", "timed_out", "rolled_back", "rejected", "canceled"})
+
+
 def action(order: Opened[Order], report: Report | None) -> Action:
-    """What a device says about an order in its newest report."""
+    """What a device says about an order in its newest report.
+
+    It is done when it runs what it wanted, and has nothing further to do: not while it only tries
+    that out, nor on a step before what is wanted, nor once it has fallen back from there.
+    """
     if report is None:
         return Action("scheduled", "no_report", "it has not reported yet", None)
-    attempt, decided = report.attempt, report.decided
+    attempt, decided, running = report.attempt, report.decided, report.running
     wanted: Mapping[str, str] = {target.sha256: target.path for target in order.said.targets}
-    mine = attempt is not None and attempt.order == order.id
-    runs = report.running is not None and report.running.sha256 in wanted
-    if attempt is not None and mine and not (runs and attempt.outcome != "confirmed"):
-        reason = attempt.reason or attempt.outcome
-        detail = decided.detail if decided is not None and decided.reason == reason else ""
-        since = attempt.deferred_since or report.at
-        return Action(attempt.outcome, reason, detail or _words(reason), since)
-    if runs and report.running is not None:
-        path = wanted[report.running.sha256]
+    runs = running is not None and running.sha256 in wanted
+    if attempt is not None and attempt.order == order.id:
+        fell_back = attempt.outcome == "confirmed" and running is not None and not runs
+        # What did not stay here by this attempt may run here all the same.
+        stayed = runs and running is not None and running.sha256 == attempt.target
+        on_a_step = attempt.outcome == "confirmed" and _goes_on(order, attempt.target, decided)
+        if not (fell_back or on_a_step or (stayed and attempt.outcome in _ENDED_OTHERWISE)):
+            reason = attempt.reason or attempt.outcome
+            detail = decided.detail if decided is not None and decided.reason == reason else ""
+            since = attempt.deferred_since or report.at
+            return Action(attempt.outcome, reason, detail or _words(reason), since)
+        if fell_back and running is not None:
+            detail = f"it confirmed this, and runs {running.version} again"
+            return Action("scheduled", "not_running", detail, report.at)
+    if runs and running is not None and not _goes_on(order, running.sha256, decided):
+        path = wanted[running.sha256]
         return Action("already_installed", "already_installed", f"it runs {path}", report.at)
     if report.trouble is not None:
         detail = f"every poll is refused since {format_time(report.trouble.since)}"
@@ -284,6 +307,16 @@ def action(order: Opened[Order], report: Report | None) -> Action:
     if decided is None or decided.order != order.id:
         return Action("scheduled", "not_seen", "it has not seen this order yet", report.at)
     return Action("scheduled", decided.reason, decided.detail, decided.at)
+
+
+def _goes_on(order: Opened[Order], sha256: str, decided: Decided | None) -> bool:
+    """Whether a target that runs is a step, and the device says why it goes no further (9)."""
+    return (
+        decided is not None
+        and decided.order == order.id
+        and sha256 != order.said.targets[0].sha256
+        and decided.reason not in {"granted", "already_installed"}
+    )
 
 
 def _words(reason: str) -> str:

@@ -5,10 +5,12 @@ The rules are those of ``acceptance``. Further:
 3. A claim is taken from an operator over its cohort, or an engineer of its site over that cohort,
    unless its secret stands in another claim. It is not taken for a cohort that has no director.
 4. A word about an enrolment is taken from such an operator or engineer, one about an assignment
-   from whoever holds the role that it names over either cohort.
+   from whoever holds the role that it names over either cohort. A countersignature would put the
+   enrolment in the place of the one in force: whoever could not countersign that one may not.
 5. An assignment is taken from an operator over both cohorts, for an enrolment that was
    countersigned. Both cohorts have directors here, and its ``seq`` is above every earlier one of
-   that enrolment. Whether the device is in ``from`` is for the device to say: reports may be late.
+   that enrolment, by a step that leaves room: any operator may sign one, and none may use the
+   numbers up. Whether the device is in ``from`` is for the device to say: reports may be late.
 6. What is on file already may have expired since.
 """
 
@@ -20,10 +22,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from interlock_core.errors import ConflictError, RefusedError
-from interlock_core.fleet import COUNTERSIGNERS
+from interlock_core.fleet import COUNTERSIGNERS, may_countersign
 from interlock_core.order import Assignment, Authorisation
 from interlock_core.report import Claim, Enrolment
-from interlock_core.roster import OPERATOR, Judge
+from interlock_core.roster import COUNTING_MEANINGS, OPERATOR, Judge
 from interlock_core.statement import Opened
 from interlock_core.wire import format_time
 from interlock_server.acceptance import Ground, check_author, check_not_own
@@ -32,6 +34,8 @@ from interlock_server.onfile import open_enrolment, open_kept
 from interlock_server.standing import enrolment_row
 
 NOT_COUNTERSIGNED = "not_countersigned"
+MAX_STEP = 1000
+"""How far above the one before it the number of an assignment may be."""
 
 
 def is_of_the_fleet(opened: Opened[Any]) -> bool:
@@ -152,10 +156,10 @@ def _check_counts(row: EnrolmentRow) -> None:
 
 
 def check_assignment_seq(session: Session, row: EnrolmentRow, said: Assignment) -> None:
-    """See that ``seq`` rises.
+    """See that ``seq`` rises, and not too far.
 
     Raises:
-        ConflictError: ``seq_taken``.
+        ConflictError: ``seq_taken`` or ``seq_too_high``.
     """
     wanted = select(func.max(AssignmentRow.seq)).where(AssignmentRow.enrolment == row.number)
     highest = session.scalar(wanted) or 0
@@ -163,6 +167,12 @@ def check_assignment_seq(session: Session, row: EnrolmentRow, said: Assignment) 
         raise ConflictError(
             f"An assignment {highest} of {row.device} is on file: sign one with a higher seq.",
             reason="seq_taken",
+        )
+    if said.seq > highest + MAX_STEP:
+        raise ConflictError(
+            f"The highest assignment of {row.device} on file is {highest}: the next seq is at most "
+            f"{highest + MAX_STEP}.",
+            reason="seq_too_high",
         )
 
 
@@ -182,6 +192,8 @@ def _check_word(opened: Opened[Authorisation], ground: Ground) -> None:
         )
         if not held:
             raise _not_held(word.author, said.cohort, said.site)
+        if word.meaning in COUNTING_MEANINGS and find_of_the_fleet(ground.session, opened) is None:
+            _check_replaced(ground, subject, word.author)
         return
     over = (said.from_cohort, said.to_cohort)
     if not any(judge.author_is(opened, (word.role,), cohort) for cohort in over):
@@ -189,6 +201,24 @@ def _check_word(opened: Opened[Authorisation], ground: Ground) -> None:
             f"{word.author} does not hold the role {word.role} over {over[0]} or {over[1]}.",
             reason="role_not_held",
         )
+
+
+def _check_replaced(ground: Ground, subject: Opened[Enrolment], author: str) -> None:
+    """See that nobody takes a device away from those who look after it (rule 4)."""
+    wanted = select(EnrolmentRow.envelope).where(
+        EnrolmentRow.device == subject.said.device,
+        EnrolmentRow.id != subject.id,
+        EnrolmentRow.state.in_(("countersigned", "quarantined")),
+    )
+    for envelope in ground.session.scalars(wanted):
+        before = open_enrolment(envelope).said
+        if not may_countersign(ground.judge, author, before):
+            raise RefusedError(
+                f"{before.device} is enrolled in {before.cohort} at {before.site}, and {author} is "
+                "no operator over that and no engineer there: have somebody countersign who may "
+                "countersign both.",
+                reason="role_not_held",
+            )
 
 
 def find_subject(session: Session, word: Authorisation) -> Opened[Any] | None:

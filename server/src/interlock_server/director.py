@@ -16,7 +16,8 @@ Rules (numbers in brackets are those of ``docs/wire-format.md``, "Who is believe
 5. The director lists the directive and the targets of the orders in it, exactly as the image
    repository does (TAP 4).
 6. An assignment stands under the product of its enrolment, at the cohort that it leads out of,
-   while it counts (18) and no other of that enrolment with a higher ``seq`` does. Each stands there
+   while it counts (18) and no other of that enrolment and cohort with a higher ``seq`` does: one
+   that leads out of another cohort, whoever signed it, hides none. Each stands there
    with the words that it needs or not at all, the newest first, after all that the order needs.
 """
 
@@ -97,10 +98,9 @@ def moves_from(
     judge: Judge, on_file: OnFile, cohort: str
 ) -> Mapping[str, Sequence[Opened[Assignment]]]:
     """The assignments that lead out of a cohort now, by product, newest first (rule 6)."""
-    here = {one.said.enrolment for one in on_file.assignments if one.said.from_cohort == cohort}
     last: dict[str, Opened[Assignment]] = {}
     for one in on_file.assignments:
-        if one.said.enrolment not in here:
+        if one.said.from_cohort != cohort:
             continue
         best = last.get(one.said.enrolment)
         higher = best is None or one.said.seq > best.said.seq
@@ -109,11 +109,7 @@ def moves_from(
     moves: dict[str, list[Opened[Assignment]]] = {}
     for one in reversed(on_file.assignments):
         enrolment = on_file.enrolled.get(one.said.enrolment)
-        if (
-            enrolment is not None
-            and last.get(one.said.enrolment) is one
-            and one.said.from_cohort == cohort
-        ):
+        if enrolment is not None and last.get(one.said.enrolment) is one:
             moves.setdefault(enrolment.said.product, []).append(one)
     return moves
 

@@ -81,20 +81,14 @@ class Enrolments:
         opened = open_as(request.enrolment, Enrolment)
         secret_sha256 = sha256_hex(request.claim.encode())
         with self._refusals.counted("enrolment"):
-            roster = read_released(self._store).roster
-            if roster is None:
-                raise RefusedError(
-                    "No roster is published, so nobody can let a device in yet.",
-                    reason="no_roster",
-                )
-            judge = Judge(roster, self._clock())
+            judge = self._judge()
             # All that costs a signature is done before the turn is taken, and so is whatever a
             # stranger without a claim can bring about.
             with self._database.reading() as session:
                 known = _judge_claim(session, judge, secret_sha256, opened)
             if known is None:
                 self._check(opened, judge)
-                known = self._keep(trimmed(opened, signed_by_device), judge, secret_sha256)
+                known = self._keep(trimmed(opened, signed_by_device), secret_sha256)
                 if known is None:
                     return Enrolled(id=opened.id, state="waiting"), True
         return Enrolled(id=opened.id, state=known), False
@@ -136,14 +130,21 @@ class Enrolments:
         if _is_of_a_person(said.key, judge.roster):
             raise _key_taken()
 
-    def _keep(
-        self, opened: Opened[Enrolment], judge: Judge, secret_sha256: str
-    ) -> EnrolmentState | None:
+    def _judge(self) -> Judge:
+        roster = read_released(self._store).roster
+        if roster is None:
+            raise RefusedError(
+                "No roster is published, so nobody can let a device in yet.", reason="no_roster"
+            )
+        return Judge(roster, self._clock())
+
+    def _keep(self, opened: Opened[Enrolment], secret_sha256: str) -> EnrolmentState | None:
         """Put an enrolment on file and spend its claim; its state if it was known, else None."""
         said = opened.said
         key = sha256_hex(public_key_bytes(said.key.sslib()))
         with self._database.writing() as session:
-            # Again, under the turn: another device may have been quicker (rule 3).
+            # Again, under the turn: another device may have been quicker (rule 3), or a roster.
+            judge = self._judge()
             known = _judge_claim(session, judge, secret_sha256, opened)
             if known is not None:
                 return known

@@ -8,6 +8,9 @@ Rules:
    newest. With a state, it holds the enrolments in that state: a device that asks anew while an
    older enrolment is in force stands under ``waiting`` too.
 3. The cohort of a device is that of its newest report; of its enrolment before there is one.
+4. What one person may sign without end makes no list too long to be read: of his words about one
+   thing the first are shown, of assignments the newest and those that lead out of where the device
+   is, and in a list no more about one device than its share of an answer holds.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from interlock_core.api import (
+    MAX_ANSWER,
     PAGE,
     ClaimPage,
     Device,
@@ -48,7 +52,11 @@ from interlock_server.standing import state_of
 
 STATES: Final = get_args(EnrolmentState)
 MAX_ASSIGNMENTS: Final = 32
-"""How many assignments of one device are shown: the newest."""
+"""How many assignments of one device are shown."""
+MAX_WORDS: Final = 4
+"""How many words of one person about one thing are shown: the first, and the first counts."""
+SHARE: Final = 64 * 1024
+"""How many bytes of words and assignments of one device are shown in a list."""
 
 K = TypeVar("K")
 
@@ -88,7 +96,7 @@ class Fleet:
         wanted = wanted.order_by(EnrolmentRow.device, EnrolmentRow.number)
         with self._database.reading() as session:
             rows = list(session.scalars(wanted.offset((page - 1) * PAGE).limit(PAGE + 1)))
-            items = _devices(session, rows[:PAGE])
+            items = _devices(session, rows[:PAGE], SHARE)
         return DevicePage(items=items, next=page + 1 if len(rows) > PAGE else None)
 
     def device(self, device: str) -> Device:
@@ -102,7 +110,7 @@ class Fleet:
             EnrolmentRow.device == device, EnrolmentRow.shown.is_(True)
         )
         with self._database.reading() as session:
-            items = _devices(session, list(session.scalars(wanted)))
+            items = _devices(session, list(session.scalars(wanted)), MAX_ANSWER // 2)
         if not items:
             raise NotFoundError(
                 f"No device {device[:127]} has asked to be enrolled.", reason="unknown_device"
@@ -154,27 +162,12 @@ class Fleet:
         return ClaimPage(items=tuple(items), next=page + 1 if len(rows) > PAGE else None)
 
 
-def _devices(session: Session, rows: Sequence[EnrolmentRow]) -> tuple[Device, ...]:
-    """The rows with all that belongs to them, by one question of each kind (rule 1)."""
+def _devices(session: Session, rows: Sequence[EnrolmentRow], share: int) -> tuple[Device, ...]:
+    """The rows with all that belongs to them, by one question of each kind (rules 1 and 4)."""
     numbers = [row.number for row in rows]
-    assignments: dict[int, list[tuple[str, bytes]]] = _grouped(
-        (enrolment, (id_, envelope))
-        for enrolment, id_, envelope in session.execute(
-            select(AssignmentRow.enrolment, AssignmentRow.id, AssignmentRow.envelope)
-            .where(AssignmentRow.enrolment.in_(numbers))
-            .order_by(AssignmentRow.number.desc())
-        )
-    )
-    moved = {row.number: assignments.get(row.number, [])[:MAX_ASSIGNMENTS] for row in rows}
-    subjects = [row.id for row in rows] + [id_ for of in moved.values() for id_, _ in of]
-    words: dict[str, list[bytes]] = _grouped(
-        (subject, envelope)
-        for subject, envelope in session.execute(
-            select(WordRow.subject, WordRow.envelope)
-            .where(WordRow.subject.in_(subjects))
-            .order_by(WordRow.number)
-        )
-    )
+    moved = _moved(session, rows)
+    words = _words(session, [row.id for row in rows] + [id_ for of in moved.values() for id_ in of])
+    papers = {row.number: _within(row, moved[row.number], words, share) for row in rows}
     newest = (
         select(ReportRow.enrolment, ReportRow.envelope)
         .join(EnrolmentRow, EnrolmentRow.number == ReportRow.enrolment)
@@ -193,12 +186,8 @@ def _devices(session: Session, rows: Sequence[EnrolmentRow]) -> tuple[Device, ..
         Device(
             enrolment=read_envelope(row.envelope),
             state=state_of(row),
-            words=_read(
-                envelope
-                for id_ in (row.id, *(id_ for id_, _ in moved[row.number]))
-                for envelope in words.get(id_, ())
-            ),
-            assignments=_read(envelope for _, envelope in moved[row.number]),
+            words=_read(papers[row.number][0]),
+            assignments=_read(papers[row.number][1]),
             report=read_envelope(reports[row.number]) if row.number in reports else None,
             received_at=row.tip_at,
             quarantined=_quarantined(row),
@@ -206,6 +195,65 @@ def _devices(session: Session, rows: Sequence[EnrolmentRow]) -> tuple[Device, ..
         )
         for row in rows
     )
+
+
+def _moved(session: Session, rows: Sequence[EnrolmentRow]) -> dict[int, dict[str, bytes]]:
+    """The assignments to be shown with each row, by id, newest first (rule 4)."""
+    found: dict[int, list[tuple[str, str, bytes]]] = _grouped(
+        (enrolment, (from_cohort, id_, envelope))
+        for enrolment, from_cohort, id_, envelope in session.execute(
+            select(
+                AssignmentRow.enrolment,
+                AssignmentRow.from_cohort,
+                AssignmentRow.id,
+                AssignmentRow.envelope,
+            )
+            .where(AssignmentRow.enrolment.in_([row.number for row in rows]))
+            .order_by(AssignmentRow.number.desc())
+        )
+    )
+    moved = {}
+    for row in rows:
+        of = found.get(row.number, [])
+        # The newest always: the next number follows from it.
+        first = sorted(range(len(of)), key=lambda n: (n > 0 and of[n][0] != row.cohort, n))
+        moved[row.number] = {of[n][1]: of[n][2] for n in sorted(first[:MAX_ASSIGNMENTS])}
+    return moved
+
+
+def _words(session: Session, subjects: Sequence[str]) -> dict[str, list[bytes]]:
+    """The words about these ids, the first of each person (rule 4)."""
+    nth = func.row_number().over(
+        partition_by=(WordRow.subject, WordRow.author), order_by=WordRow.number
+    )
+    ranked = (
+        select(WordRow.number, WordRow.subject, WordRow.envelope, nth.label("nth"))
+        .where(WordRow.subject.in_(subjects))
+        .subquery()
+    )
+    wanted = select(ranked.c.subject, ranked.c.envelope).where(ranked.c.nth <= MAX_WORDS)
+    found = session.execute(wanted.order_by(ranked.c.number))
+    return _grouped((subject, envelope) for subject, envelope in found)
+
+
+def _within(
+    row: EnrolmentRow,
+    assignments: Mapping[str, bytes],
+    words: Mapping[str, Sequence[bytes]],
+    share: int,
+) -> tuple[list[bytes], list[bytes]]:
+    """Words and assignments that fit: the enrolment's, then each assignment with its own."""
+    said = list(words.get(row.id, ()))
+    shown: list[bytes] = []
+    share -= sum(map(len, said))
+    for id_, envelope in assignments.items():
+        about = words.get(id_, ())
+        share -= len(envelope) + sum(map(len, about))
+        if share < 0:
+            break
+        said += about
+        shown.append(envelope)
+    return said, shown
 
 
 def _quarantined(row: EnrolmentRow) -> str | None:

@@ -80,7 +80,10 @@ def _state(row: EnrolmentRow, current: EnrolmentRow | None, *, counts: bool) -> 
 def _change(row: EnrolmentRow, state: EnrolmentState) -> None:
     if row.state == state:
         return
-    if state == "countersigned":
+    if state == "countersigned" and row.state == "superseded":
+        # What took its place counts no more: whoever has the old key speaks for the device again.
+        _log.warning("an older enrolment of device %s is in force again (%s)", row.device, row.id)
+    elif state == "countersigned":
         _log.info("device %s is countersigned (enrolment %s)", row.device, row.id[:12])
     elif state == "waiting":
         _log.warning(

@@ -10,6 +10,8 @@ Rules:
    published, the statement stays stored, the answer says so, and the same call again publishes.
 4. A cohort is due from the moment that something is stored which its directive must show until that
    was published. Who sends a statement that is known and shown costs no turn and no publication.
+5. A word about an enrolment is judged again under the turn: what follows from it is noted then
+   (``standing``), and must not be noted by a roster that somebody replaced meanwhile.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from sqlalchemy.orm import Session
 from interlock_core.api import Accepted
 from interlock_core.clock import Clock
 from interlock_core.errors import InterlockError, RefusedError, TransientError
+from interlock_core.order import Authorisation
 from interlock_core.roster import Judge
 from interlock_core.statement import Opened, open_statement, read_envelope
 from interlock_core.store import Store
@@ -91,20 +94,24 @@ class Statements:
                 reason="not_published",
             ) from e
 
-    def _accept(self, opened: Opened[Any]) -> tuple[bool, list[str]]:
-        """Store a statement; returns whether it is new, and the cohorts that are due with it."""
+    def _ground(self, session: Session) -> Ground:
+        """What a statement is judged against, as it is published now."""
         released = read_released(self._store)
         if released.roster is None:
             raise RefusedError(
                 "No roster is published, so nobody is entitled yet: publish one.",
                 reason="no_roster",
             )
-        judge = Judge(released.roster, self._clock())
+        cohorts = frozenset(session.scalars(select(CohortRow.name)))
+        return Ground(Judge(released.roster, self._clock()), released, cohorts, session)
+
+    def _accept(self, opened: Opened[Any]) -> tuple[bool, list[str]]:
+        """Store a statement; returns whether it is new, and the cohorts that are due with it."""
         order_id: str | None = None
         # Signatures are checked before the turn is taken: rubbish must not keep writers waiting.
         with self._database.reading() as session:
-            cohorts = frozenset(session.scalars(select(CohortRow.name)))
-            ground = Ground(judge, released, cohorts, session)
+            ground = self._ground(session)
+            judge = ground.judge
             if is_of_the_fleet(opened):
                 check_of_the_fleet(opened, ground)
             else:
@@ -114,6 +121,10 @@ class Statements:
                 return False, _due(session, concerned(session, opened, order_id))
         alone = trimmed(opened, lambda one: judge.signer_key(one) is not None)
         with self._database.writing() as session:
+            if isinstance(opened.said, Authorisation) and opened.said.authorises == "enrolment":
+                ground = self._ground(session)
+                judge = ground.judge
+                check_of_the_fleet(alone, ground)
             new = keep(session, alone, judge, order_id)
             touched = concerned(session, opened, order_id)
             session.execute(update(CohortRow).where(CohortRow.name.in_(touched)).values(due=True))

@@ -18,7 +18,7 @@ from interlock_core.errors import Exit
 from interlock_core.order import Assignment, Meaning
 from interlock_core.roster import COUNTING_MEANINGS, OPERATOR, Judge
 from interlock_core.statement import Opened
-from interlock_core.wire import format_time
+from interlock_core.wire import MAX_INTEGER, format_time
 from interlock_ops.device_view import DeviceView
 from interlock_ops.objection import Objection, said_already
 
@@ -66,8 +66,18 @@ def plan_assignment(
     signed = [
         move.assignment.said.seq
         for move in view.moves
-        if judge.signer_key(move.assignment) is not None
+        if all(
+            judge.author_is(move.assignment, (OPERATOR,), cohort) is not None
+            for cohort in (move.assignment.said.from_cohort, move.assignment.said.to_cohort)
+        )
     ]
+    following = 1 + max(signed, default=0)
+    if seq is None and following > MAX_INTEGER:
+        return Objection(
+            "seq_too_high",
+            f"An assignment {following - 1} of {view.device} was signed, and no number is left "
+            "after that: enrol it anew, and find out who signed it.",
+        )
     waiting = [
         move.assignment
         for move in view.moves
@@ -88,7 +98,7 @@ def plan_assignment(
         device=view.device,
         from_cohort=view.cohort,
         to_cohort=to_cohort,
-        seq=1 + max(signed, default=0) if seq is None else seq,
+        seq=following if seq is None else seq,
         asks=asks,
     )
 

@@ -118,8 +118,12 @@ class DeviceView:
 
     @property
     def heard_at(self) -> datetime | None:
-        """When it signed its newest report."""
-        return self.report.said.at if self.report is not None else None
+        """When it signed its newest report; when that came, if its own clock was ahead."""
+        if self.report is None:
+            return None
+        received = self.told.received_at
+        said = self.report.said.at
+        return said if received is None else min(said, received)
 
 
 def read_device(judge: Judge, told: Device) -> DeviceView:

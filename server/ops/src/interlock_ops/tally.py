@@ -6,7 +6,7 @@ Rules:
    countersignature or that is forged stands beside the counts, by name.
 2. Who is done is counted; who is not is named, with the reason and since when.
 3. A device that has been silent for longer than the order's deadline is named: silence counts as a
-   failure.
+   failure. What is dated further ahead than that says nothing of when it was made.
 """
 
 from __future__ import annotations
@@ -82,6 +82,10 @@ class Tally:
             self.waiting.append(view.device)
         elif view.state == "quarantined":
             self.quarantined.append((view.device, found.detail))
+        elif view.state == "superseded":
+            # A list holds one enrolment of each device, and this is not the one in force.
+            detail = "the server says that another enrolment took its place, and does not show it"
+            self.faulty.append((view.device, "superseded", detail))
         if not view.counted:
             return
         self.total += 1
@@ -90,12 +94,13 @@ class Tally:
         if not found.done:
             self.by_reason[found.reason] += 1
             self.not_done.append(Left(view.device, view.site, found))
-        heard = view.heard_at
-        if heard is None and view.countersigned is not None:
-            heard = view.countersigned.at
-        if self.order is not None and heard is not None:
+        if self.order is not None:
             deadline = timedelta(seconds=self.order.said.deadline_seconds)
-            if self.now - heard > deadline:
+            heard = view.heard_at
+            ahead = view.report is not None and view.report.said.at - self.now > deadline
+            if (heard is None or ahead) and view.countersigned is not None:
+                heard = view.countersigned.at
+            if heard is not None and self.now - heard > deadline:
                 self.silent.append((view.device, heard))
 
     def _inside(self, view: DeviceView) -> bool:

@@ -182,9 +182,17 @@ def _views(
         for view in devices(
             run.session, state="waiting", site=site, cohort=cohort, progress=progress
         ):
-            if not device_ids or enrolled.pop(view.device, None) is not None:
+            if device_ids:
+                if enrolled.pop(view.device, None) is not None:
+                    yield view
+            elif view.enrolment is None or _is_at(view.enrolment.said, site, cohort):
                 yield view
     yield from enrolled.values()
+
+
+def _is_at(said: Enrolment, site: str | None, cohort: str | None) -> bool:
+    """Whether it is of those that were meant, whatever the server lists among them."""
+    return site in (None, said.site) and cohort in (None, said.cohort)
 
 
 def _asked(run: Run, chosen: Sequence[Opened[Enrolment]]) -> list[Asked]:
