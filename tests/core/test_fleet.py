@@ -337,6 +337,8 @@ class TestReports:
             report(ENROLMENT, fleet="south"),
             report(ENROLMENT, author="GW-0002", key=DEVICE),
             report(enrolment("GW-0002")),
+            # The same device and key, under another enrolment.
+            report(enrolment(reason="again")),
         ):
             assert not report_counts(ENROLMENT, other)
 

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from tuf.api.metadata import TargetFile, Targets
 
 from interlock_core import wire
 from interlock_core.names import ROSTER_PATH, ROSTER_ROLE
 from interlock_core.roster import read_roster
+from interlock_server.db.tables import PublisherRow
 from interlock_server.image import read_released
 from tests.server.world import (
     MANAGERS,
@@ -486,3 +488,18 @@ def test_what_is_published_meanwhile_is_seen_before_anything_is_stored(
     # Nothing stands in the way of what the new holders sign.
     bench.publish(PRODUCT, sign(bench.fleet.product(3, V1, V2), strangers))
     other.back.database.close()
+
+
+def test_what_is_published_and_sent_again_takes_nobodys_turn(bench: Bench) -> None:
+    text = sign(bench.fleet.product(2, V1, V2), MANAGERS)
+
+    def turn() -> int:
+        with bench.back.database.reading() as db:
+            return db.scalar(select(PublisherRow.turn)) or 0
+
+    bench.publish(PRODUCT, text, V2.files.values())
+    before = turn()
+    again = bench.offer(PRODUCT, text)
+    assert (again.status_code, again.json["state"]) == (201, "published")
+    assert bench.commit(sha256(text)).json["state"] == "published"
+    assert turn() == before

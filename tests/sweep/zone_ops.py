@@ -39,6 +39,7 @@ from tests.sweep.commands import (
     run,
 )
 from tests.sweep.damage import ALIKE, Kind
+from tests.sweep.keys import key_new
 from tests.sweep.prepare import directory, gone, mode, nothing, setting, written
 
 
@@ -259,70 +260,7 @@ CLAIMED: Final = ("--secret-dir", "{home}/secrets", *ACT)
 
 TABLE: Final[dict[str, tuple[Entry, ...]]] = {
     "sample": (Entry(("ops",), slips=(Slip("one that is none", USAGE, ("x",), ("../x",)),)),),
-    "key new": (
-        Entry(
-            ("kim", "--directory", "{home}/made", "--passphrase-file", "{home}/other.pass"),
-            makes=("made*",),
-            inputs=(
-                Input(
-                    "other.pass",
-                    Kind.TEXT,
-                    SECRET,
-                    4096,
-                    says=("pass",),
-                    without={"truncated": "a passphrase too", "NUL": "a passphrase too"},
-                ),
-            ),
-            slips=(
-                *(
-                    Slip(
-                        f"the name {name!r}",
-                        REFUSED,
-                        ("key",),
-                        (
-                            name,
-                            "--directory",
-                            "{home}/made",
-                            "--passphrase-file",
-                            "{home}/other.pass",
-                        ),
-                    )
-                    for name in ("../kim", "a/b", "", "Kim", "k" * 64, "\udcff")
-                ),
-                Slip(
-                    "it is there",
-                    REFUSED,
-                    ("olga.pub.json",),
-                    ("olga", "--directory", "{home}", "--passphrase-file", "{home}/other.pass"),
-                ),
-                Slip(
-                    "a file stands there",
-                    USAGE,
-                    ("olga.toml",),
-                    ("kim", "--directory", "{config}", "--passphrase-file", "{home}/other.pass"),
-                ),
-                Slip(
-                    "a file stands above",
-                    BAD,
-                    ("olga.toml",),
-                    ("kim", "--directory", "{config}/x", "--passphrase-file", "{home}/other.pass"),
-                ),
-                Slip(
-                    "it may not be written",
-                    TRANSIENT,
-                    ("made",),
-                    prepare=mode("", 0o555),
-                    bound=True,
-                ),
-                Slip(
-                    "nobody to ask",
-                    USAGE,
-                    ("--passphrase-file",),
-                    ("kim", "--directory", "{home}/made"),
-                ),
-            ),
-        ),
-    ),
+    "key new": (key_new("olga", "olga.toml"),),
     "key show": (
         Entry(("{home}/olga.pub.json",), inputs=(PUBLIC,)),
         Entry(("{home}/olga.key.json",), inputs=(PUBLIC,)),

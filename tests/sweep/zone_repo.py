@@ -31,6 +31,7 @@ from tests.sweep.commands import (
     prepared,
 )
 from tests.sweep.damage import Kind
+from tests.sweep.keys import key_new
 from tests.sweep.prepare import link, mode, pipe, swapped, written
 
 
@@ -279,66 +280,11 @@ def other_root(words: tuple[str, ...]) -> Slip:
 TABLE: Final[dict[str, tuple[Entry, ...]]] = {
     "sample": (Entry(("release",), slips=(Slip("one that is none", USAGE, ("x",), ("../x",)),)),),
     "key new": (
-        Entry(
-            ("kim", "--directory", "{home}/made", "--passphrase-file", "{home}/other.pass"),
-            makes=("made*",),
-            inputs=(
-                Input(
-                    "other.pass",
-                    Kind.TEXT,
-                    SECRET,
-                    4096,
-                    says=("pass",),
-                    without={"truncated": "a passphrase too", "NUL": "a passphrase too"},
-                ),
-            ),
-            slips=(
-                *(
-                    Slip(
-                        f"the name {name!r}",
-                        REFUSED,
-                        ("key",),
-                        (
-                            name,
-                            "--directory",
-                            "{home}/made",
-                            "--passphrase-file",
-                            "{home}/other.pass",
-                        ),
-                    )
-                    for name in ("../kim", "a/b", "", "Kim", "k" * 64, "\udcff")
-                ),
-                Slip(
-                    "it is there",
-                    REFUSED,
-                    ("rosa.pub.json",),
-                    (
-                        "rosa",
-                        "--directory",
-                        "{home}/keys",
-                        "--passphrase-file",
-                        "{home}/other.pass",
-                    ),
-                ),
-                Slip(
-                    "a file stands there",
-                    USAGE,
-                    ("ca.pem",),
-                    (
-                        "kim",
-                        "--directory",
-                        "{home}/ca.pem",
-                        "--passphrase-file",
-                        "{home}/other.pass",
-                    ),
-                ),
-                Slip(
-                    "it may not be written",
-                    TRANSIENT,
-                    ("made",),
-                    prepare=mode("", 0o555),
-                    bound=True,
-                ),
+        key_new(
+            "rosa",
+            "ca.pem",
+            keys="{home}/keys",
+            more=(
                 Slip(
                     "it may not be looked at",
                     USAGE | TRANSIENT,

@@ -12,7 +12,6 @@ Rules:
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -22,6 +21,7 @@ from typing import Any, Final
 
 import msgspec
 
+from interlock_client import numbered
 from interlock_client.boot import Slot
 from interlock_client.sealed import MAX_RECORD, Checked, Kept, seal, unseal
 from interlock_core import durable
@@ -29,8 +29,6 @@ from interlock_core.errors import NotFoundError, RefusedError, WireError
 from interlock_core.wire import encode
 
 MAX_DECISIONS: Final = 512
-
-_NUMBER: Final = re.compile(r"([0-9]{10})\.json\Z")
 
 
 class State(StrEnum):
@@ -240,14 +238,10 @@ class Decisions:
         return entry
 
     def _numbers(self) -> list[int]:
-        with durable.translated("list", self.directory):
-            if not self.directory.is_dir():
-                return []
-            names = [entry.name for entry in self.directory.iterdir()]
-        return sorted(int(match[1]) for name in names if (match := _NUMBER.match(name)))
+        return numbered.listed(self.directory)
 
     def _path(self, number: int) -> Path:
-        return self.directory / f"{number:010}.json"
+        return numbered.path(self.directory, number)
 
     def _digest(self, number: int) -> str:
         # Whatever its length: a record that nobody can read must not end all deciding.

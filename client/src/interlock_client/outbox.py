@@ -17,21 +17,19 @@ Rules (``docs/wire-format.md``, 20: numbered, chained, never forked):
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from interlock_client import numbered
 from interlock_client.sealed import MAX_RECORD, Kept, seal, unseal
 from interlock_core import durable
 from interlock_core.errors import NotFoundError, RefusedError, WireError
 
 MAX_WAITING: Final = 512
 MAX_ENDS: Final = 1024
-
-_NUMBER: Final = re.compile(r"([0-9]{10})\.json\Z")
 
 
 class Sent(Kept, frozen=True, kw_only=True):
@@ -157,14 +155,10 @@ class Outbox:
         return waiting
 
     def _listed(self) -> list[int]:
-        with durable.translated("list", self.directory):
-            if not self.directory.is_dir():
-                return []
-            names = [entry.name for entry in self.directory.iterdir()]
-        return sorted(int(match[1]) for name in names if (match := _NUMBER.match(name)))
+        return numbered.listed(self.directory)
 
     def _path(self, number: int) -> Path:
-        return self.directory / f"{number:010}.json"
+        return numbered.path(self.directory, number)
 
 
 def _load(path: Path, type_: type[R]) -> R:

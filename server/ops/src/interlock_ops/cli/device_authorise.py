@@ -14,6 +14,7 @@ from interlock_ops.assigning import object_to_authorising
 from interlock_ops.cli.acting import Act, How, carry_out
 from interlock_ops.cli.edge import Answer, Run, settle
 from interlock_ops.cli.options import device_id, name, statement_id
+from interlock_ops.cli.options import meaning as meaning_option
 from interlock_ops.device_view import DeviceView
 from interlock_ops.fleet_reads import device, devices
 from interlock_ops.show import line, statement
@@ -34,13 +35,7 @@ ANSWERS: Final = {
     "--device", "device_id_", type=device_id, help="Whose it is: spares a search through all."
 )
 @click.option("--role", required=True, type=name, help="The role that you act in.")
-@click.option(
-    "--meaning",
-    type=click.Choice(["approved", "consented", "reviewed"]),
-    default="approved",
-    show_default=True,
-    help="What your signature means; 'reviewed' counts for no rule.",
-)
+@meaning_option
 def device_authorise(
     run: Run, assignment_id: str, device_id_: str | None, role: str, meaning: Meaning, how: How
 ) -> Answer:

@@ -72,3 +72,13 @@ def check_reason(_ctx: click.Context, _param: click.Parameter, value: str) -> st
     if not value.strip() or len(value) > 1000:
         raise click.BadParameter("say why, in 1 to 1,000 characters.")
     return value
+
+
+meaning = click.option(
+    "--meaning",
+    type=click.Choice(["approved", "consented", "reviewed"]),
+    default="approved",
+    show_default=True,
+    help="What your signature means; 'reviewed' counts for no rule.",
+)
+"""What an authorisation means, as an option of a command."""

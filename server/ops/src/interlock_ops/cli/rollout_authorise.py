@@ -13,6 +13,7 @@ from interlock_ops.authorising import object_to_authorisation
 from interlock_ops.cli.acting import Act, How, carry_out
 from interlock_ops.cli.common import verified_images
 from interlock_ops.cli.edge import Answer, Run, settle
+from interlock_ops.cli.options import meaning as meaning_option
 from interlock_ops.cli.options import name, statement_id
 from interlock_ops.dossier import Dossier
 from interlock_ops.show import line, statement
@@ -32,13 +33,7 @@ EXAMPLES: Final = (
     type=name,
     help="The role that you act in.",
 )
-@click.option(
-    "--meaning",
-    type=click.Choice(["approved", "consented", "reviewed"]),
-    default="approved",
-    show_default=True,
-    help="What your signature means; 'reviewed' counts for no rule.",
-)
+@meaning_option
 def rollout_authorise(
     run: Run, order_id: str | None, go_id: str | None, role: str, meaning: Meaning, how: How
 ) -> Answer:

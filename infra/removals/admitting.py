@@ -1,0 +1,188 @@
+"""Checks of who lets a device in and moves it, and of what its reports are worth."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from infra.removals.removal import CORE, Removal
+
+UNITS = ("tests/core/test_fleet.py", "tests/core/test_fleet_review.py")
+SERVER = "server/src/interlock_server/"
+SERVERS = (
+    "tests/server/test_review.py",
+    "tests/server/test_enrolments.py",
+    "tests/server/test_assignments.py",
+    "tests/server/test_reports.py",
+)
+
+
+def _fleet(what: str, within: str, old: str, new: str) -> Removal:
+    return Removal(f"fleet: {what}", f"{CORE}fleet.py", within, old, new, UNITS)
+
+
+def _server(what: str, module: str, within: str, old: str, new: str) -> Removal:
+    return Removal(f"fleet: {what}", f"{SERVER}{module}.py", within, old, new, SERVERS)
+
+
+ADMITTING: Final[tuple[Removal, ...]] = (
+    _fleet(
+        "a claim is signed by somebody entitled",
+        "claim_counts",
+        "judge.author_is(claim, COUNTERSIGNERS, said.cohort, said.site) is not None\n        and ",
+        "",
+    ),
+    _fleet(
+        "a claim expires, and begins",
+        "claim_counts",
+        "and said.at <= judge.now < said.expires",
+        "",
+    ),
+    _fleet(
+        "a claim is for what it names",
+        "claim_refuses",
+        "claimed is not None and claimed != asked",
+        "False",
+    ),
+    _fleet(
+        "an enrolment is signed by the key that it names",
+        "countersigned",
+        "said.fleet != judge.roster.fleet or not signed_by_device(enrolment)",
+        "said.fleet != judge.roster.fleet",
+    ),
+    _fleet(
+        "only operators and engineers countersign",
+        "countersigned",
+        "role in COUNTERSIGNERS\n            and ",
+        "",
+    ),
+    _fleet(
+        "no countersignature counts before its time",
+        "countersigned",
+        "and word.said.at <= judge.now",
+        "",
+    ),
+    _fleet(
+        "a countersignature counts by the roster",
+        "countersigned",
+        "and judge.authorised_at(enrolment, {role: 1}, (word,), said.cohort, said.site)",
+        "",
+    ),
+    _fleet(
+        "the enrolment countersigned last is in force",
+        "in_force",
+        "max(counting",
+        "min(counting",
+    ),
+    _fleet(
+        "an assignment expires, and begins",
+        "assigned_at",
+        "not said.at <= judge.now < said.expires",
+        "False",
+    ),
+    _fleet(
+        "both cohorts' rules judge an assignment",
+        "assigned_at",
+        "for cohort in (said.from_cohort, said.to_cohort):",
+        "for cohort in (said.to_cohort,):",
+    ),
+    _fleet(
+        "an assignment's author is an operator over both",
+        "assigned_at",
+        "rules is None or judge.author_is(assignment, (OPERATOR,), cohort) is None",
+        "rules is None",
+    ),
+    _fleet(
+        "an assignment meets the rules",
+        "assigned_at",
+        "if at is None or at > judge.now:\n            return None",
+        "if at is None:\n            at = said.at",
+    ),
+    _fleet(
+        "nothing moves what is not enrolled, or under another enrolment",
+        "move",
+        "place.enrolment is not None\n        "
+        "and one.said.enrolment == place.enrolment\n        and ",
+        "",
+    ),
+    _fleet(
+        "an assignment is for this device",
+        "move",
+        "and one.said.device == place.device",
+        "",
+    ),
+    _fleet(
+        "an assignment leads out of the present cohort",
+        "move",
+        "and one.said.from_cohort == place.cohort",
+        "",
+    ),
+    _fleet(
+        "the number of an assignment rises",
+        "move",
+        "and one.said.seq > place.seq",
+        "",
+    ),
+    _fleet(
+        "a gateway is moved only where its configuration lets it",
+        "move",
+        "and any(covers(pattern, one.said.to_cohort) for pattern in place.patterns)",
+        "",
+    ),
+    _fleet(
+        "a report is of this enrolment",
+        "report_counts",
+        "said.enrolment == enrolment.id\n        and ",
+        "",
+    ),
+    _fleet(
+        "a report is of this device and fleet",
+        "report_counts",
+        "and (said.fleet, said.author) == (of.fleet, of.device)",
+        "",
+    ),
+    _fleet(
+        "a report is signed by the enrolment's key",
+        "report_counts",
+        "and _signed(report, of.key)",
+        "",
+    ),
+    _fleet(
+        "nothing is taken beyond a gap",
+        "follows",
+        'return "gap"',
+        'return "next"',
+    ),
+    _fleet(
+        "the same number twice is a fork",
+        "follows",
+        'return "known" if known == report.id else "fork"',
+        'return "known"',
+    ),
+    _fleet(
+        "a report names the one before",
+        "follows",
+        "report.said.previous == (tip.id if tip is not None else None)",
+        "True",
+    ),
+    _server(
+        "nobody takes a device away from those who look after it",
+        "admission",
+        "_check_replaced",
+        "not may_countersign(ground.judge, author, before)",
+        "False",
+    ),
+    _server(
+        "nobody uses up a device's numbers",
+        "admission",
+        "check_assignment_seq",
+        "said.seq > highest + MAX_STEP",
+        "False",
+    ),
+    _server(
+        "a word about an enrolment is judged again under the turn",
+        "statements",
+        "Statements._accept",
+        "                check_of_the_fleet(alone, ground)\n",
+        "",
+    ),
+)
