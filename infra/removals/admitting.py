@@ -45,25 +45,25 @@ ADMITTING: Final[tuple[Removal, ...]] = (
     ),
     _fleet(
         "an enrolment is signed by the key that it names",
-        "countersigned",
+        "_counting",
         "said.fleet != judge.roster.fleet or not signed_by_device(enrolment)",
         "said.fleet != judge.roster.fleet",
     ),
     _fleet(
         "only operators and engineers countersign",
-        "countersigned",
+        "_counting",
         "role in COUNTERSIGNERS\n            and ",
         "",
     ),
     _fleet(
         "no countersignature counts before its time",
-        "countersigned",
+        "_counting",
         "and word.said.at <= judge.now",
         "",
     ),
     _fleet(
         "a countersignature counts by the roster",
-        "countersigned",
+        "_counting",
         "and judge.authorised_at(enrolment, {role: 1}, (word,), said.cohort, said.site)",
         "",
     ),
@@ -72,6 +72,12 @@ ADMITTING: Final[tuple[Removal, ...]] = (
         "in_force",
         "max(counting",
         "min(counting",
+    ),
+    _fleet(
+        "no older enrolment is in force again by itself",
+        "in_force",
+        "None if any(replaced) else newest",
+        "newest",
     ),
     _fleet(
         "an assignment expires, and begins",

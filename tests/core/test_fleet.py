@@ -182,6 +182,26 @@ class TestEnrolments:
         words.append(authorise(ENROLMENT, "olga", role="operator", at=DAY0 + hours(1.5)))
         assert in_force(judge(), [ENROLMENT, newer], words) is ENROLMENT
 
+    def test_an_older_one_is_not_in_force_again_because_somebody_left(self) -> None:
+        """The older key may be the reason why there is a newer one."""
+        newer = enrolment(key="GW-0001 again", at=DAY0 + hours(1))
+        words = [
+            authorise(ENROLMENT, "olga", role="operator", at=DAY0 + hours(0.5)),
+            authorise(newer, "omar", role="operator", at=DAY0 + hours(1.2)),
+        ]
+        both = [ENROLMENT, newer]
+        without_omar = [one for one in PEOPLE if one.name != "omar"]
+        everywhere = person("omar", grant("operator"))
+        assert in_force(judge(*without_omar, everywhere), both, words) is newer
+        assert in_force(judge(*without_omar), both, words) is None
+        # What was only reviewed took nothing's place.
+        seen = authorise(newer, "omar", role="operator", meaning="reviewed", at=DAY0 + hours(1.2))
+        assert in_force(judge(*without_omar), both, [words[0], seen]) is ENROLMENT
+        # Somebody may say so anew, of the older or of the newer one.
+        for said in both:
+            anew = authorise(said, "olga", role="operator", at=DAY0 + hours(1.5))
+            assert in_force(judge(*without_omar), both, [*words, anew]) is said
+
 
 ASSIGN = (
     rules(assign={"approver": 1}),

@@ -213,15 +213,18 @@ def test_a_countersignature_from_the_past_takes_no_device_away(bench: Bench) -> 
     assert shown(bench).enrolment == enrolment().envelope
 
 
-def test_an_old_key_that_counts_again_is_said_aloud(
+def test_an_old_key_counts_again_only_when_somebody_says_so(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Who countersigned the newer one has left: nobody signed for the old one now."""
+    """Who countersigned the newer one has left: that brings no older key back."""
     old = bench.let_in(enrolment())
-    bench.let_in(enrolment(key="new-key", at=NOW), by="omar", at=NOW)
-    assert "in force again" not in caplog.text
+    new = bench.let_in(enrolment(key="new-key", at=NOW - hours(1)), by="omar", at=NOW - hours(1))
     renewed(bench, people.OLGA, people.ADA)
-    assert shown(bench).enrolment == old.envelope
+    assert (shown(bench).enrolment, shown(bench).state) == (new.envelope, "waiting")
+    assert bench.tell(report(old)).json["reason"] == "superseded"
+    assert "in force again" not in caplog.text
+    bench.say_all(countersign(old, at=NOW))
+    assert (shown(bench).enrolment, shown(bench).state) == (old.envelope, "countersigned")
     assert f"an older enrolment of device {DEVICE} is in force again ({old.id})" in caplog.text
 
 
@@ -229,7 +232,8 @@ def test_a_fork_stays_quarantined_although_its_successor_counts_no_more(bench: B
     old = bench.let_in(enrolment())
     bench.tell_all(report(old))
     assert bench.tell(report(old, reason="the thief")).json["reason"] == "report_fork"
-    bench.let_in(enrolment(key="new-key", at=NOW), by="omar", at=NOW)
+    bench.let_in(enrolment(key="new-key", at=NOW - hours(1)), by="omar", at=NOW - hours(1))
     renewed(bench, people.OLGA, people.ADA)
+    bench.say_all(countersign(old, at=NOW))
     assert shown(bench).state == "quarantined"
     assert bench.tell(report(old, report(old))).json["reason"] == "quarantined"

@@ -10,9 +10,10 @@ a.  A claim is signed by an operator over its cohort, or by an engineer of its s
 b.  An enrolment is signed by the key that it names, and counts once an operator over its cohort, or
     an engineer of its site over that cohort, has approved it or consented to it.
 c.  Of several enrolments of one device, that which was countersigned last is in force. Numbering
-    starts again under it (20). Whoever keeps them on file takes no word that puts one in the place
-    of another which its author could not countersign himself (``may_countersign``): or an engineer
-    of one hospital could take a gateway away from another.
+    starts again under it (20). Where its countersigner speaks for nobody any more, no older one is
+    in force again until somebody countersigns that anew. Whoever keeps them on file takes no word
+    that puts one in the place of another which its author could not countersign himself
+    (``may_countersign``): or an engineer of one hospital could take a gateway away from another.
 18. An assignment is signed by an operator over both cohorts, and others have authorised it by the
     rule ``assign`` of both. It moves the device of its enrolment from its present cohort, unless
     it has expired or its ``seq`` is not above the last. Of several the highest ``seq`` is taken.
@@ -34,7 +35,7 @@ from interlock_core.keybytes import PublicKey
 from interlock_core.names import CohortPattern, covers
 from interlock_core.order import Assignment, Authorisation, Order
 from interlock_core.report import Claim, Decided, Enrolment, Outcome, Report
-from interlock_core.roster import ENGINEER, OPERATOR, Judge
+from interlock_core.roster import COUNTING_MEANINGS, ENGINEER, OPERATOR, Judge
 from interlock_core.statement import Opened
 from interlock_core.wire import format_time
 
@@ -93,9 +94,17 @@ def countersigned(
     judge: Judge, enrolment: Opened[Enrolment], words: Sequence[Opened[Authorisation]]
 ) -> Countersigned | None:
     """The first countersignature that counts (b), or None while there is none."""
+    return next(iter(_counting(judge, enrolment, words)), None)
+
+
+def _counting(
+    judge: Judge, enrolment: Opened[Enrolment], words: Sequence[Opened[Authorisation]]
+) -> list[Countersigned]:
+    """The countersignatures that count (b), in the order of signing."""
     said = enrolment.said
     if said.fleet != judge.roster.fleet or not signed_by_device(enrolment):
-        return None
+        return []
+    found = []
     for word in sorted(words, key=lambda word: (word.said.at, word.id)):
         role = word.said.role
         if (
@@ -103,8 +112,8 @@ def countersigned(
             and word.said.at <= judge.now
             and judge.authorised_at(enrolment, {role: 1}, (word,), said.cohort, said.site)
         ):
-            return Countersigned(word.said.author, role, word.said.at)
-    return None
+            found.append(Countersigned(word.said.author, role, word.said.at))
+    return found
 
 
 def may_countersign(judge: Judge, person: str, enrolment: Enrolment) -> bool:
@@ -120,9 +129,23 @@ def in_force(
     words: Sequence[Opened[Authorisation]],
 ) -> Opened[Enrolment] | None:
     """Of one device's enrolments the one that counts (c)."""
-    known = [(one, countersigned(judge, one, words)) for one in enrolments]
-    counting = [(when.at, one.id, one) for one, when in known if when is not None]
-    return max(counting, key=lambda found: found[:2])[2] if counting else None
+    known = [(one, _counting(judge, one, words)) for one in enrolments]
+    counting = [(times[0].at, one.id, one, times[-1].at) for one, times in known if times]
+    if not counting:
+        return None
+    *_, newest, said_last = max(counting, key=lambda found: found[:2])
+    # Whoever let a newer one in may have left: the older key, perhaps a thief's, stays out until
+    # somebody countersigns it anew.
+    others = {one.id for one, times in known if not times}
+    replaced = (
+        word.said.at <= judge.now
+        and word.said.id in others
+        and word.said.role in COUNTERSIGNERS
+        and word.said.meaning in COUNTING_MEANINGS
+        and word.said.at >= said_last
+        for word in words
+    )
+    return None if any(replaced) else newest
 
 
 # How a device is moved, rule 18
