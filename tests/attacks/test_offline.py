@@ -12,7 +12,7 @@ import pytest
 from tuf.api.metadata import DelegatedRole, Delegations
 
 from interlock_core.names import ROSTER_PATH
-from interlock_core.tuf_metadata import set_issued
+from interlock_core.tuf_metadata import REHEARSAL, set_issued
 from tests.attacks.simulator import IMAGE, Simulator
 from tests.client.world import PRODUCT, World, new_keys
 
@@ -194,6 +194,12 @@ class TestTargets:
         sim.serve_role("targets", targets, sim.world.targets_keys)
         sim.refuses("untrusted_metadata")
 
+    def test_that_a_rehearsal_made(self, sim: Simulator) -> None:
+        targets = sim.top_level()
+        targets.unrecognized_fields[REHEARSAL] = True
+        sim.serve_role("targets", targets, sim.world.targets_keys)
+        sim.refuses("rehearsal")
+
     @pytest.mark.parametrize("keys", [0, 1])
     def test_below_the_threshold(self, sim: Simulator, keys: int) -> None:
         sim.serve_role("targets", sim.top_level(), sim.world.targets_keys[:keys])
@@ -238,12 +244,30 @@ class TestRoots:
         sim.sign_root(prefix, root, sim.root_keys(prefix))
         sim.refuses("untrusted_metadata")
 
+    def test_one_of_a_rehearsal(self, sim: Simulator, prefix: str) -> None:
+        """Even if its keys were not thrown away, and the threshold signed it."""
+        root = sim.root(prefix)
+        root.unrecognized_fields[REHEARSAL] = True
+        sim.sign_root(prefix, root, sim.root_keys(prefix))
+        sim.refuses("rehearsal")
+
     def test_the_other_repositorys(self, sim: Simulator, prefix: str) -> None:
         """The two share no key: a genuine root of the one is nothing to the other."""
         other = "director/wards" if prefix == "image" else "image"
         root = sim.world.signed(sim.root(other), sim.root_keys(other))
         sim.lie(f"/{prefix}/metadata/2.root.json", root)
         sim.refuses("untrusted_metadata")
+
+
+@pytest.mark.parametrize("repository", ["image", "director"])
+def test_a_rehearsals_root_in_the_firmware(sim: Simulator, repository: str) -> None:
+    path = sim.bed.home / f"{repository}.root.json"
+    honest = path.read_bytes()
+    sim.world.roll_out(sim.release())
+    root = sim.root("image" if repository == "image" else "director/wards", version=1)
+    root.unrecognized_fields[REHEARSAL] = True
+    path.write_bytes(sim.world.signed(root, new_keys(2)))
+    sim.refuses("rehearsal", mend=lambda: path.write_bytes(honest))
 
 
 def test_another_fleets_root_in_the_firmware(sim: Simulator, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from interlock_core.store import FileStore
 from interlock_core.tuf_metadata import (
     MAX_CLOCK_SKEW,
     MAX_LENGTH,
+    REHEARSAL,
     issued_of,
     parse_metadata,
     refuse_shared_keys,
@@ -286,6 +287,18 @@ def test_a_root_with_a_key_under_two_ids_is_refused(world: World) -> None:
     root.add_key(under_another_id(world.root_keys[0].public_key, "ab" * 32), "root")
     data = signed(root, world.root_keys)
     assert reason_of(lambda: verify_root(data, None, NOW)) == "shared_key"
+
+
+@pytest.mark.parametrize("field", [True, False, None, "no"])
+def test_what_a_rehearsal_made_is_trusted_by_nobody(world: World, field: object) -> None:
+    root, targets = world.root(), world.targets()
+    for made in (root, targets):
+        made.unrecognized_fields[REHEARSAL] = field
+    first, second = signed(root, world.root_keys), signed(targets, world.targets_keys)
+    assert reason_of(lambda: verify_root(first, None, NOW)) == "rehearsal"
+    assert reason_of(lambda: verify(world, second, "targets")) == "rehearsal"
+    # A ceremony checks what its own rehearsal made.
+    assert verify_root(first, None, NOW, rehearsal=True).signed.version == 1
 
 
 def test_a_root_without_consistent_snapshots_is_refused(world: World) -> None:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from tuf.api.metadata import Metadata, Root
 
 from interlock_core import wire
 from interlock_core.errors import InterlockError, RefusedError, TransientError, WireError
 from interlock_core.http import make_pool
+from interlock_core.tuf_metadata import REHEARSAL, serialise
 from interlock_ops.image import ImageRepository
 from interlock_ops.order_file import Facts
 from tests.ops.world import (
@@ -68,6 +70,15 @@ def refused(client: ImageRepository) -> InterlockError:
     with pytest.raises(InterlockError) as caught:
         client.find(PATH)
     return caught.value
+
+
+def test_a_rehearsals_root_is_refused(repository: Repository) -> None:
+    repository.publish()
+    root = Metadata[Root].from_bytes(repository.writer.root)
+    root.signed.unrecognized_fields[REHEARSAL] = True
+    with pytest.raises(RefusedError) as refusal:
+        repository.client(root=serialise(root))
+    assert refusal.value.reason == "rehearsal"
 
 
 def test_facts_and_roster_are_read(repository: Repository) -> None:

@@ -7,8 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tuf.api.metadata import Targets
 
 from interlock_core.clock import system_clock
+from interlock_core.tuf_metadata import REHEARSAL
 from interlock_core.tuf_repository import OnlineRepository
 from interlock_repo.drafting import draft_delegations, draft_release, draft_roster
 from interlock_repo.event import Draft, SourceFile
@@ -202,6 +204,36 @@ def test_the_root_file_must_be_one(delegated: World, tmp_path: Path) -> None:
         )  # fmt: skip
         assert made.code == 20
         assert "root.json" in made.err
+
+
+def test_a_rehearsals_root_is_no_beginning(delegated: World, tmp_path: Path) -> None:
+    root = delegated.root(system_clock())
+    root.unrecognized_fields[REHEARSAL] = True
+    rehearsed = tmp_path / "root.json"
+    rehearsed.write_bytes(signed(root, delegated.root_signers))
+    for place in (delegated.store.root, delegated.ceremony):
+        made = tool(
+            "stage", "--event", tmp_path / "e", "--repository", place, "--root", rehearsed,
+            "--json", delegated.release(),
+        )  # fmt: skip
+        assert (made.code, made.answer["reason"]) == (20, "rehearsal"), made.err
+
+
+def test_a_rehearsals_output_is_no_repository(delegated: World, tmp_path: Path) -> None:
+    """The caller's root is genuine; what the directory adds to it is not."""
+    for signed_part, name, signers in (
+        (delegated.root(system_clock(), version=2), "2.root.json", delegated.root_signers),
+        (Targets(version=2), "2.targets.json", [delegated.signer(n) for n in KEY_HOLDERS[:2]]),
+    ):
+        signed_part.unrecognized_fields[REHEARSAL] = True
+        path = delegated.ceremony / "image" / name
+        path.write_bytes(signed(signed_part, signers))
+        made = delegated.make(
+            "delegate", tmp_path / "e", delegated.delegations(), "--repository",
+            delegated.ceremony, "--json",
+        )  # fmt: skip
+        assert (made.code, made.answer["reason"]) == (20, "rehearsal"), made.err
+        path.unlink()
 
 
 def test_a_copy_on_another_disk_serves(delegated: World, tmp_path: Path) -> None:

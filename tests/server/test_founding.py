@@ -15,6 +15,7 @@ from interlock_core.genesis import ONLINE_ROLES, FleetFile
 from interlock_core.keys import load_public_key
 from interlock_core.names import DIRECTIVE_PATH
 from interlock_core.store import FileStore
+from interlock_core.tuf_metadata import REHEARSAL
 from tests.server.world import (
     COHORTS,
     ROOT,
@@ -136,6 +137,12 @@ def _expired_root(fleet: Fleet) -> None:
     _with_image_root(fleet, sign(root, ROOT[:2]))
 
 
+def _rehearsal(fleet: Fleet) -> None:
+    root = fleet.root("image")
+    root.unrecognized_fields[REHEARSAL] = True
+    _with_image_root(fleet, sign(root, ROOT[:2]))
+
+
 def _second_root(fleet: Fleet) -> None:
     _with_image_root(fleet, sign(fleet.root("image", version=2), ROOT[:2]))
 
@@ -185,6 +192,7 @@ def _swapped_keys(fleet: Fleet) -> None:
         (_edited_root, 20, "wrong_digest"),
         (_targets_of_one, 20, "untrusted_metadata"),
         (_expired_root, 20, "expired_metadata"),
+        (_rehearsal, 20, "rehearsal"),
         (_second_root, 20, "version_gap"),
         (_shared_key, 20, "shared_key"),
         (_foreign_online_key, 2, "wrong_online_key"),

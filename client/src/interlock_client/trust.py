@@ -8,10 +8,11 @@ Rules (``statements.md``, "Trusted metadata" and "Version floors"):
    gateway for ever. What is thrown away leaves no trace but genuine newer roots.
 2. Trust begins at the embedded roots, at every refresh: roots that were kept must chain to them.
 3. All times are judged at the time of the decision.
-4. Beyond what TUF asks: no public key twice in a role, Interlock's shape of delegations, versions
-   not below the floors that are kept outside (``memory``).
+4. Beyond what TUF asks: no public key twice in a role, nothing that a rehearsal made, Interlock's
+   shape of delegations, versions not below the floors that are kept outside (``memory``).
 5. An error of TUF becomes a refusal with a name: ``expired_metadata``, ``rollback``,
-   ``inconsistent_metadata``, ``untrusted_metadata``; of the network, a ``TransientError``.
+   ``inconsistent_metadata``, ``rehearsal``, ``untrusted_metadata``; of the network, a
+   ``TransientError``.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from interlock_core.tuf_metadata import (
     check_top_level,
     delegated_roles,
     parse_metadata,
+    refuse_rehearsal,
     refuse_shared_keys,
 )
 from interlock_core.wire import sha256_hex
@@ -146,6 +148,7 @@ class Repository:
             path = self.directory / f"{role}.json"
             data = durable.read(path, limit=MAX_LENGTH[type_.type], what=f"{role} metadata")
             metadata = parse_metadata(data, type_, what=f"{role} metadata")
+            refuse_rehearsal(metadata.signed)
             self.loaded[role] = (metadata, sha256_hex(data))
         signed = self.loaded[role][0].signed
         assert isinstance(signed, type_)
@@ -198,6 +201,10 @@ def _refresh(
     tree: Path, prefix: str, server: Server, fetcher: BundleFetcher, root: bytes, now: datetime
 ) -> Repository:
     directory = tree / prefix
+    with _as_untrusted(prefix):
+        first = parse_metadata(root, Root, what="embedded root").signed
+        # Said before any other metadata is blamed for not being signed by its keys.
+        refuse_rehearsal(first)
     with durable.translated("write", directory):
         directory.mkdir(parents=True, exist_ok=True)
         try:
@@ -219,8 +226,7 @@ def _refresh(
             updater.refresh()
     repository = Repository(prefix, directory, server, fetcher, updater)
     with _as_untrusted(prefix):
-        first = parse_metadata(root, Root, what="embedded root").signed.version
-        for version in range(first, repository.root().version + 1):
+        for version in range(first.version, repository.root().version + 1):
             _check_root(directory / "root_history" / f"{version}.root.json")
         if prefix == IMAGE:
             check_top_level(repository.targets())
@@ -232,7 +238,9 @@ def _refresh(
 
 def _check_root(path: Path) -> None:
     data = durable.read(path, limit=512_000, what="root metadata")
-    refuse_shared_keys(parse_metadata(data, Root, what=f"root metadata {path.name}").signed)
+    root = parse_metadata(data, Root, what=f"root metadata {path.name}").signed
+    refuse_rehearsal(root)
+    refuse_shared_keys(root)
 
 
 @contextmanager
@@ -240,7 +248,8 @@ def _as_untrusted(prefix: str) -> Iterator[None]:
     try:
         yield
     except (RefusedError, WireError) as e:
-        raise RefusedError(f"{prefix}: {e}", reason="untrusted_metadata") from e
+        name = e.reason if e.reason == "rehearsal" else "untrusted_metadata"
+        raise RefusedError(f"{prefix}: {e}", reason=name) from e
 
 
 @contextmanager

@@ -11,6 +11,7 @@ Rules:
    covers ``<product>/*/*``, or ``interlock/*`` for the roster; nobody delegates further.
 5. ``issued`` is a signed field that offline tools set. It raises the gateways' clock floor, so a
    time in the future is refused.
+6. What a rehearsal made says so under its signatures, and nobody trusts it.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ ISSUED: Final = "issued"
 
 COHORT: Final = "cohort"
 """The signed field of a director's online roles that names its cohort."""
+
+REHEARSAL: Final = "rehearsal"
+"""The signed field that marks what a rehearsal made (rule 6)."""
 
 T = TypeVar("T", Root, Timestamp, Snapshot, Targets)
 
@@ -127,6 +131,20 @@ def set_issued(signed: Signed, time: datetime) -> None:
     signed.unrecognized_fields[ISSUED] = wire.format_time(time)
 
 
+def refuse_rehearsal(signed: Signed) -> None:
+    """Refuse what a ceremony's rehearsal made (rule 6), whatever the field says.
+
+    Raises:
+        RefusedError: ``rehearsal``.
+    """
+    if REHEARSAL in signed.unrecognized_fields:
+        raise RefusedError(
+            f"{signed.type} {signed.version} was made in a rehearsal, with keys that were thrown "
+            "away: use what the ceremony itself made.",
+            reason="rehearsal",
+        )
+
+
 def refuse_shared_keys(signed: Root | Targets) -> None:
     """Refuse a delegator that lists one public key twice within one role (rule 2).
 
@@ -179,19 +197,29 @@ def check_signatures(delegator: Root | Targets, role: str, metadata: Metadata[T]
         )
 
 
-def verify_root(data: bytes, current: bytes | None, now: datetime) -> Metadata[Root]:
+def verify_root(
+    data: bytes, current: bytes | None, now: datetime, *, rehearsal: bool = False
+) -> Metadata[Root]:
     """Verify new root metadata; ``current`` is the newest trusted one, or None for the first.
 
     A new root carries the threshold of the root before and its own.
 
+    Args:
+        data: the file's bytes.
+        current: see above.
+        now: to judge expiry and issue time by.
+        rehearsal: accept what a rehearsal made: only for a ceremony that checks its own rehearsal.
+
     Raises:
         RefusedError: ``untrusted_metadata``, ``expired_metadata``, ``rollback``,
-            ``version_gap``, ``shared_key`` or ``issued_in_future``.
+            ``version_gap``, ``shared_key``, ``rehearsal`` or ``issued_in_future``.
         ConflictError: another root of the current version.
         WireError: the form is wrong.
     """
     metadata = parse_metadata(data, Root, what="root metadata")
     root = metadata.signed
+    if not rehearsal:
+        refuse_rehearsal(root)
     if not root.consistent_snapshot:
         raise WireError("The root metadata does not ask for consistent snapshots.")
     _check_version(Root.type, data, root.version, current, _version_of(current, Root))
@@ -211,6 +239,7 @@ def verify_new_offline(
     targets: Targets | None,
     current: bytes | None,
     now: datetime,
+    rehearsal: bool = False,
 ) -> Metadata[Targets]:
     """Verify new metadata of a role that people sign offline.
 
@@ -221,14 +250,18 @@ def verify_new_offline(
         targets: the trusted top-level targets, which delegates ``role``; None for ``targets``.
         current: the newest trusted bytes of this role, or None if there are none.
         now: to judge expiry and issue time by.
+        rehearsal: as ``verify_root``.
 
     Raises:
         RefusedError: ``untrusted_metadata``, ``expired_metadata``, ``rollback``,
-            ``version_gap``, ``shared_key``, ``bad_delegation`` or ``issued_in_future``.
+            ``version_gap``, ``shared_key``, ``bad_delegation``, ``rehearsal`` or
+            ``issued_in_future``.
         ConflictError: other bytes of the current version.
         WireError: the form is wrong.
     """
     metadata = parse_metadata(data, Targets, what=f"{role} metadata")
+    if not rehearsal:
+        refuse_rehearsal(metadata.signed)
     delegator: Root | Targets | None = root if role == Targets.type else targets
     if delegator is None:
         raise RefusedError(

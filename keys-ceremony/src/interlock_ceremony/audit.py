@@ -74,8 +74,8 @@ def audit(data: bytes, files: Mapping[str, bytes], *, rehearsal: bool = False) -
     plan = _script(began, held)
     _check_digests(told, files)
     roots: dict[Repository, Metadata[Root]] = {
-        IMAGE: _root(files, IMAGE_ROOT, held),
-        DIRECTOR: _root(files, DIRECTOR_ROOT, held),
+        IMAGE: _root(files, IMAGE_ROOT, held, rehearsal=rehearsal),
+        DIRECTOR: _root(files, DIRECTOR_ROOT, held, rehearsal=rehearsal),
     }
     keys = _keys(plan, told, roots)
     transcript.check_signatures(told, [(duty.key, keys[duty.key]) for duty in quorum.duties(plan)])
@@ -115,8 +115,10 @@ def _check_digests(told: Transcript, files: Mapping[str, bytes]) -> None:
             raise _wrong_metadata(act.file, "it is not the file that the transcript names")
 
 
-def _root(files: Mapping[str, bytes], file: str, held: datetime) -> Metadata[Root]:
-    return tuf_metadata.verify_root(files[file], None, held)
+def _root(
+    files: Mapping[str, bytes], file: str, held: datetime, *, rehearsal: bool
+) -> Metadata[Root]:
+    return tuf_metadata.verify_root(files[file], None, held, rehearsal=rehearsal)
 
 
 def _keys(
@@ -223,7 +225,13 @@ def _check_metadata(
             roots[repository]
             if role == Root.type
             else tuf_metadata.verify_new_offline(
-                files[file], Targets.type, root=root, targets=None, current=None, now=held
+                files[file],
+                Targets.type,
+                root=root,
+                targets=None,
+                current=None,
+                now=held,
+                rehearsal=rehearsal,
             )
         )
         # A later library writes a later patch of the same specification.

@@ -23,7 +23,7 @@ from tuf.api.metadata import Metadata, Root, Targets
 from interlock_ceremony.quorum import Repository, Role, duties, roles
 from interlock_ceremony.script import Script
 from interlock_core.genesis import DIRECTOR, IMAGE, ONLINE_ROLES
-from interlock_core.tuf_metadata import set_issued
+from interlock_core.tuf_metadata import REHEARSAL, set_issued
 
 File = Literal["image/1.root.json", "image/1.targets.json", "director/1.root.json"]
 
@@ -42,9 +42,6 @@ SIGNED_BY: Final[Mapping[File, tuple[Repository, Role]]] = {
     DIRECTOR_ROOT: (DIRECTOR, "root"),
 }
 """File -> the (repository, role) that signs it."""
-
-REHEARSAL: Final = "rehearsal"
-"""The signed field that marks what a rehearsal made (rule 5)."""
 
 
 def build(

@@ -31,6 +31,7 @@ from interlock_core.tuf_metadata import (
     check_signatures,
     delegated_roles,
     parse_metadata,
+    refuse_rehearsal,
     serialise,
 )
 from interlock_repo.delegations import check_delegations
@@ -73,7 +74,7 @@ def open_event(directory: Path, trusted_root: Path | None = None) -> Event:
     Raises:
         NotFoundError: there is no event.
         RefusedError: ``event_damaged``, ``event_changed``, ``untrusted_metadata``,
-            ``bad_signature``, ``wrong_key``, or as the checks of its kind.
+            ``bad_signature``, ``wrong_key``, ``rehearsal``, or as the checks of its kind.
         WireError: a file does not have its form; the message names it.
         TransientError: it cannot be read.
     """
@@ -186,7 +187,9 @@ class _Reader:
 
     def _parse_base(self, name: str) -> Metadata[Targets]:
         what = f"metadata {self._path(f'{BASE}/{name}')}"
-        return parse_metadata(self.base[name], Targets, what=what)
+        metadata = parse_metadata(self.base[name], Targets, what=what)
+        refuse_rehearsal(metadata.signed)
+        return metadata
 
     def _previous(self) -> Targets | None:
         name = self._file.previous_name

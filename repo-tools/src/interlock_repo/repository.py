@@ -3,7 +3,7 @@
 Rules:
 
 1. Trust begins with a root file that the caller names. ``tuf.ngclient`` walks from it to the
-   newest root and verifies everything else, freshness included.
+   newest root and verifies everything else, freshness included. What a rehearsal made is refused.
 2. Metadata that people sign must be readable after it expired, or nobody could renew it.
    ``ngclient`` refuses it; then the signatures are checked here, against the snapshot that
    ``ngclient`` verified.
@@ -35,6 +35,7 @@ from interlock_core.tuf_metadata import (
     check_signatures,
     delegated_roles,
     parse_metadata,
+    refuse_rehearsal,
     verify_root,
 )
 from interlock_repo.fetch import BASE, DirectoryFetcher, ServerFetcher
@@ -86,7 +87,7 @@ def open_repository(
         proxy: an HTTP proxy to use, for a server.
 
     Raises:
-        RefusedError: ``untrusted_metadata``, ``expired_metadata`` and the like.
+        RefusedError: ``untrusted_metadata``, ``expired_metadata``, ``rehearsal`` and the like.
         NotFoundError: there is no repository there.
         TransientError: it cannot be read.
         ConfigurationError: a URL that may not be called.
@@ -94,7 +95,7 @@ def open_repository(
     """
     what = f"root file {trusted_root}"
     root = durable.read(trusted_root, limit=MAX_LENGTH[Root.type], what=what)
-    parse_metadata(root, Root, what=what)
+    refuse_rehearsal(parse_metadata(root, Root, what=what).signed)
     if "://" not in where:
         directory = Path(where)
         if not (directory / "image" / "metadata").is_dir() and (directory / "image").is_dir():
@@ -133,6 +134,7 @@ class _Verified:
         ).signed
         self.targets = self._targets()
         self._delegator = parse_metadata(self.targets, Targets, what="targets metadata").signed
+        refuse_rehearsal(self._delegator)
 
     def _root_chain(self, trusted: bytes) -> tuple[bytes, ...]:
         version = parse_metadata(trusted, Root, what="root metadata").signed.version
@@ -217,6 +219,7 @@ class _Ceremony:
             )
         self.targets = _read(directory / f"{newest}.targets.json", Targets.type)
         metadata = parse_metadata(self.targets, Targets, what=f"{newest}.targets.json")
+        refuse_rehearsal(metadata.signed)
         check_signatures(root.signed, Targets.type, metadata)
 
     def role(self, name: str) -> bytes | None:  # noqa: ARG002  # nobody signed it in a ceremony

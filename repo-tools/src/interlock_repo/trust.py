@@ -3,7 +3,7 @@
 Rules:
 
 1. A chain of roots begins with one that is trusted already; each next one carries the thresholds
-   of the root before and its own, and no version is skipped.
+   of the root before and its own, no version is skipped, and none was made in a rehearsal.
 2. Expiry is not judged here: what has expired must still be readable to be renewed. Whether a
    repository is fresh is judged where it is read.
 3. A delegated role's signed field ``holders`` gives each key a name, for people. Nobody who
@@ -26,6 +26,7 @@ from interlock_core.tuf_metadata import (
     check_signatures,
     delegated_roles,
     parse_metadata,
+    refuse_rehearsal,
     refuse_shared_keys,
 )
 
@@ -104,12 +105,13 @@ def link_roots(chain: Sequence[bytes]) -> list[Metadata[Root]]:
     """Check that roots form a chain (rule 1), the trusted one first.
 
     Raises:
-        RefusedError: ``untrusted_metadata``, ``version_gap`` or ``shared_key``.
+        RefusedError: ``untrusted_metadata``, ``version_gap``, ``shared_key`` or ``rehearsal``.
         WireError: one is no root metadata.
     """
     roots: list[Metadata[Root]] = []
     for data in chain:
         root = parse_metadata(data, Root, what="root metadata")
+        refuse_rehearsal(root.signed)
         refuse_shared_keys(root.signed)
         if roots:
             before = roots[-1].signed

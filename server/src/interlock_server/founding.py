@@ -90,7 +90,8 @@ def read_ceremony(directory: Path, signers: Mapping[str, Signer], now: datetime)
         now: to judge expiry by.
 
     Raises:
-        RefusedError: ``wrong_digest``, ``shared_key``, or as ``tuf_metadata`` names it.
+        RefusedError: ``wrong_digest``, ``shared_key``, ``rehearsal``, or as ``tuf_metadata`` names
+            it.
         ConfigurationError: ``wrong_online_key``.
         NotFoundError, WireError, TransientError: a file is missing, malformed, unreadable.
     """

@@ -29,7 +29,7 @@ from interlock_core.errors import InterlockError, RefusedError, TransientError
 from interlock_core.names import ROSTER_PATH
 from interlock_core.release import Image, read_image
 from interlock_core.roster import MAX_ROSTER, Roster, read_roster
-from interlock_core.tuf_metadata import MAX_LENGTH, parse_metadata
+from interlock_core.tuf_metadata import MAX_LENGTH, parse_metadata, refuse_rehearsal
 from interlock_ops.order_file import Facts
 
 _CHUNK: Final = 64 * 1024
@@ -56,7 +56,7 @@ class ImageRepository:
     def __init__(
         self, server: str, root: bytes, directory: Path, pool: urllib3.PoolManager
     ) -> None:
-        parse_metadata(root, Root, what="image root file")
+        refuse_rehearsal(parse_metadata(root, Root, what="image root file").signed)
         self._server = server
         self._root = root
         self._directory = directory
