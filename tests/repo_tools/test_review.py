@@ -12,6 +12,7 @@ from tuf.api.metadata import Metadata, Targets
 
 from interlock_core import wire
 from interlock_core.tuf_metadata import serialise
+from interlock_core.words import words_of
 from interlock_repo.reading import open_event
 from interlock_repo.review import account, printable
 from tests.repo_tools.world import PRODUCT, World, role, tool
@@ -109,4 +110,8 @@ def test_the_digest_that_is_read_aloud_pins_what_the_event_follows(
     assert made["read_aloud"] == tool("review", tmp_path / "one", "--json").answer["read_aloud"]
     event = json.loads((tmp_path / "one" / "event.json").read_bytes())
     assert made["read_aloud"].replace(" ", "") == wire.sha256_hex(wire.encode(event))[:20]
+    assert made["words"] == words_of(wire.sha256_hex(wire.encode(event)))
+    for shown in (tool("review", tmp_path / "one"), tool("status", tmp_path / "one")):
+        assert made["read_aloud"] in shown.out
+        assert f"in words: {made['words']}" in shown.out
     assert set(event["base"]) == {"1.root.json", "2.targets.json"}

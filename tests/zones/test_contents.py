@@ -15,6 +15,7 @@ pytestmark = pytest.mark.zones
 SERVER_LIBRARIES = {
     "alembic",
     "boto3",
+    "botocore",
     "flask",
     "gunicorn",
     "itsdangerous",
@@ -22,14 +23,28 @@ SERVER_LIBRARIES = {
     "sqlalchemy",
     "werkzeug",
 }
+TOKENS = {"pkcs11"}
+WORDS = {"mnemonic"}
+RELEASE_LIBRARIES = {"cyclonedx", "spdx_tools"}
+CEREMONY_LIBRARIES = {"segno"}
 # tuf depends on urllib3, so the ceremony's environment holds it; the import contract and
 # test_ceremony.py show that the ceremony opens no door to a network with it.
 ABSENT = {
-    "interlock-client": SERVER_LIBRARIES | {"rich"},
-    "interlock-server": {"boto3", "rich"},
-    "interlock-ops": SERVER_LIBRARIES,
-    "interlock-repo": SERVER_LIBRARIES,
-    "interlock-ceremony": SERVER_LIBRARIES | {"rich", "requests"},
+    "interlock-client": (
+        SERVER_LIBRARIES | {"rich"} | TOKENS | WORDS | RELEASE_LIBRARIES | CEREMONY_LIBRARIES
+    ),
+    "interlock-server": {"rich"} | WORDS | RELEASE_LIBRARIES | CEREMONY_LIBRARIES,
+    "interlock-ops": SERVER_LIBRARIES | WORDS | RELEASE_LIBRARIES | CEREMONY_LIBRARIES,
+    "interlock-repo": SERVER_LIBRARIES | CEREMONY_LIBRARIES,
+    "interlock-ceremony": SERVER_LIBRARIES | {"rich", "requests"} | RELEASE_LIBRARIES,
+}
+# What a zone can do only with a library that its lock could lose without an import failing.
+PRESENT = {
+    "interlock-client": set[str](),
+    "interlock-server": {"boto3"} | TOKENS,
+    "interlock-ops": TOKENS,
+    "interlock-repo": TOKENS | WORDS | RELEASE_LIBRARIES,
+    "interlock-ceremony": TOKENS | WORDS | CEREMONY_LIBRARIES,
 }
 DEVELOPERS_TOOLS = {"coverage", "flit_core", "hypothesis", "mypy", "pip", "pytest", "ruff"}
 
@@ -58,6 +73,11 @@ def test_what_must_not_be_there_is_not(zone: Zone, tmp_path: Path) -> None:
     others = {one.package for one in DEPLOYABLES} - {zone.deployable.package}
     unwanted = sorted(ABSENT[zone.deployable.name] | others | DEVELOPERS_TOOLS)
     assert zone.ask(FOUND, *unwanted, cwd=tmp_path) == []
+
+
+def test_what_it_imports_only_where_it_is_used_is_there(zone: Zone, tmp_path: Path) -> None:
+    wanted = sorted(PRESENT[zone.deployable.name])
+    assert zone.ask(FOUND, *wanted, cwd=tmp_path) == wanted
 
 
 def test_it_holds_its_lock_core_and_itself_and_nothing_else(zone: Zone, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from interlock_core.errors import ConflictError, NotFoundError, RefusedError
 from interlock_core.names import RESERVED, ROSTER_ROLE, Digest, Name
 from interlock_core.roster import Roster
 from interlock_core.tuf_metadata import serialise
+from interlock_core.words import words_of
 from interlock_repo.signatures import SignatureFile, Signed
 from interlock_repo.trust import spoken
 
@@ -145,6 +146,11 @@ class Event:
     def spoken_digest(self) -> str:
         """What people read to one another to know that they look at the same event."""
         return spoken(self.digest)
+
+    @property
+    def words(self) -> str:
+        """The same as words: what people say where digits are easily misheard."""
+        return words_of(self.digest)
 
     def target_path(self, path: str) -> Path:
         """Where the bytes of a target lie."""

@@ -115,6 +115,7 @@ def _summary(event: Event, now: datetime, root_is_trusted: bool) -> Iterable[Lin
         yield _told("newest root", f"{last}, signed through from root {first}")
     yield _told("metadata_sha256", file.metadata_sha256)
     yield _told("read aloud", event.spoken_digest)
+    yield _told("in words", event.words)
 
 
 def _installable(event: Event) -> Iterable[Section]:

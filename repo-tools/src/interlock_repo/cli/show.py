@@ -75,6 +75,7 @@ def event_facts(event: Event, tally: Tally) -> dict[str, Any]:
         "version": event.file.version,
         "metadata_sha256": event.file.metadata_sha256,
         "read_aloud": event.spoken_digest,
+        "words": event.words,
         "expires": format_time(event.metadata.signed.expires),
         "threshold": tally.role.threshold,
         "signed": [

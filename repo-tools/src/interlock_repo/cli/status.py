@@ -38,7 +38,10 @@ def status(
     del as_json
     first, tally = open_copies(event, trusted_root)
     brought = bring_together(first, tally) if merge else []
-    lines = [f"{first.file.role} {first.file.version}, read aloud: {first.spoken_digest}"]
+    lines = [
+        f"{first.file.role} {first.file.version}, read aloud: {first.spoken_digest}",
+        f"  in words: {first.words}",
+    ]
     for one in tally.signed:
         reason = f": {printable(one.file.reason)}" if one.file.reason else ""
         lines.append(
