@@ -146,6 +146,23 @@ def test_holders_may_not_change_under_a_release_that_they_did_not_sign(
     assert delegated.make("delegate", tmp_path / "e", spec).code == 0
 
 
+def test_a_hybrid_role_needs_two_people_beyond_either_family(
+    delegated: World, tmp_path: Path
+) -> None:
+    for name in ("petra", "piet"):
+        keys.new_key(delegated.keys, name, "ml-dsa-65/1", PASSPHRASE, scrypt_n=keys.MIN_SCRYPT_N)
+    for threshold, reason in ((3, "weak_hybrid"), (4, "staged")):
+        spec = delegated.delegations(
+            role("products.other", threshold, "rosa", "raul", "petra", "piet")
+        )
+        made = delegated.make("delegate", tmp_path / "e", spec, "--json")
+        assert made.answer["reason"] == reason, made.err
+    spec = delegated.delegations(role("products.other", 3, "rosa", "raul", "petra"))
+    made = delegated.make("delegate", tmp_path / "f", spec)
+    assert made.code == 20
+    assert "2 classical and 1 post-quantum" in made.err
+
+
 def test_key_holders_of_the_root_sign_delegations(world: World, tmp_path: Path) -> None:
     world.make("delegate", tmp_path / "e", world.delegations())
     refused = world.sign(tmp_path / "e", RELEASE_MANAGERS[0], "--json")

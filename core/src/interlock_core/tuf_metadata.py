@@ -12,6 +12,8 @@ Rules:
 5. ``issued`` is a signed field that offline tools set. It raises the gateways' clock floor, so a
    time in the future is refused.
 6. What a rehearsal made says so under its signatures, and nobody trusts it.
+7. What is newly published keeps the hybrid rule (``hybrid``), roots and delegations alike; what is
+   read is not judged by it.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar, cast
 
+from securesystemslib.signer import Key
 from tuf.api.metadata import (
     DelegatedRole,
     Metadata,
@@ -35,6 +38,7 @@ from tuf.api.serialization.json import JSONSerializer
 
 from interlock_core import wire
 from interlock_core.errors import ConflictError, RefusedError, WireError
+from interlock_core.hybrid import check_hybrid
 from interlock_core.keybytes import public_key_bytes
 from interlock_core.names import ROSTER_PATH, ROSTER_ROLE, check_product
 
@@ -173,6 +177,17 @@ def refuse_shared_keys(signed: Root | Targets) -> None:
             )
 
 
+def check_hybrid_roles(signed: Root | Targets) -> None:
+    """Check that each role of a delegator with keys of two families asks for enough (``hybrid``).
+
+    Raises:
+        RefusedError: ``weak_hybrid``.
+        WireError: ``bad_key``: a listed key is missing.
+    """
+    for name, role in _roles_of(signed).items():
+        check_hybrid(name, role.threshold, (_key(signed, k, name).scheme for k in role.keyids))
+
+
 def check_signatures(delegator: Root | Targets, role: str, metadata: Metadata[T]) -> None:
     """Check that ``role``'s metadata carries its delegator's threshold (rule 2).
 
@@ -212,7 +227,8 @@ def verify_root(
 
     Raises:
         RefusedError: ``untrusted_metadata``, ``expired_metadata``, ``rollback``,
-            ``version_gap``, ``shared_key``, ``rehearsal`` or ``issued_in_future``.
+            ``version_gap``, ``shared_key``, ``weak_hybrid``, ``rehearsal`` or
+            ``issued_in_future``.
         ConflictError: another root of the current version.
         WireError: the form is wrong.
     """
@@ -224,6 +240,8 @@ def verify_root(
         raise WireError("The root metadata does not ask for consistent snapshots.")
     _check_version(Root.type, data, root.version, current, _version_of(current, Root))
     refuse_shared_keys(root)
+    if current != data:
+        check_hybrid_roles(root)
     if current is not None and current != data:
         check_signatures(parse_metadata(current, Root, what="root").signed, Root.type, metadata)
     check_signatures(root, Root.type, metadata)
@@ -254,7 +272,7 @@ def verify_new_offline(
 
     Raises:
         RefusedError: ``untrusted_metadata``, ``expired_metadata``, ``rollback``,
-            ``version_gap``, ``shared_key``, ``bad_delegation``, ``rehearsal`` or
+            ``version_gap``, ``shared_key``, ``weak_hybrid``, ``bad_delegation``, ``rehearsal`` or
             ``issued_in_future``.
         ConflictError: other bytes of the current version.
         WireError: the form is wrong.
@@ -273,6 +291,8 @@ def verify_new_offline(
     _check_time(role, metadata.signed, now)
     if role == Targets.type:
         check_top_level(metadata.signed)
+        if data != current:
+            check_hybrid_roles(metadata.signed)
     else:
         _check_delegated(metadata.signed, role)
     return metadata
@@ -375,8 +395,12 @@ def _roles_of(signed: Root | Targets) -> Mapping[str, Role]:
 
 
 def _key_bytes(signed: Root | Targets, keyid: str, role: str) -> bytes:
+    return public_key_bytes(_key(signed, keyid, role))
+
+
+def _key(signed: Root | Targets, keyid: str, role: str) -> Key:
     try:
-        return public_key_bytes(signed.get_key(keyid))
+        return signed.get_key(keyid)
     except ValueError as e:
         raise WireError(
             f"The role {role} names the key {keyid[:12]}, which is not listed.", reason="bad_key"

@@ -23,6 +23,7 @@ from typing import Final, Literal
 
 from interlock_ceremony.script import DEFAULT_SCHEME, Problem, RoleScript, Script
 from interlock_core.genesis import DIRECTOR, IMAGE, ONLINE_ROLES
+from interlock_core.hybrid import POST_QUANTUM, families, least_threshold
 from interlock_core.keybytes import KEY_SCHEMES
 from interlock_core.names import is_name
 
@@ -34,7 +35,6 @@ MIN_THRESHOLD: Final = 2
 MIN_LIFETIME_DAYS: Final = 30
 MAX_LIFETIME_DAYS: Final = 5 * 366
 MAX_FULL_NAME: Final = 100
-POST_QUANTUM: Final = frozenset({"ml-dsa-65/1"})
 
 EARLIEST: Final = datetime(2024, 1, 1, tzinfo=UTC)
 """An earlier clock is wrong: a machine whose battery died wakes up long ago."""
@@ -199,10 +199,10 @@ def _threshold(path: tuple[str, ...], plan: RoleScript) -> Iterator[Problem]:
             f"{plan.threshold} signatures cannot come from {count} holders; name more holders or "
             "lower it.",
         )
-    post_quantum = sum(plan.schemes.get(person) in POST_QUANTUM for person in plan.holders)
-    classical = count - post_quantum
-    needed = max(classical, post_quantum) + MIN_THRESHOLD
-    if classical and post_quantum and plan.threshold < needed:
+    schemes = [plan.schemes.get(person, DEFAULT_SCHEME) for person in plan.holders]
+    needed = least_threshold(schemes)
+    if plan.threshold < needed > MIN_THRESHOLD:
+        classical, post_quantum = families(schemes)
         yield Problem(
             path,
             f"with {classical} classical and {post_quantum} post-quantum keys it must be {needed} "

@@ -9,6 +9,7 @@ Rules:
    product. Otherwise those who make releases could decide who installs them.
 4. A role's metadata in force must still carry the threshold of the role's new holders, or the
    server could not publish the two together.
+5. A role with classical and post-quantum keys asks for as many as ``interlock_core.hybrid`` says.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from interlock_core.keybytes import public_key_bytes
 from interlock_core.keys import NamedKey
 from interlock_core.names import ROSTER_ROLE, check_product
 from interlock_core.tuf_metadata import (
+    check_hybrid_roles,
     check_signatures,
     check_top_level,
     delegated_paths,
@@ -47,7 +49,8 @@ def next_targets(
     """The targets metadata that follows ``current``, with the roles of ``changes`` set.
 
     Raises:
-        RefusedError: ``shared_key``, ``same_person``, ``bad_threshold`` or ``same_holders``.
+        RefusedError: ``shared_key``, ``same_person``, ``bad_threshold``, ``weak_hybrid`` or
+            ``same_holders``.
         WireError: ``bad_name``: a name that may not name a product.
     """
     roles = dict(delegated_roles(current))
@@ -75,13 +78,15 @@ def next_targets(
 
 
 def check_delegations(targets: Targets) -> None:
-    """Check top-level targets metadata (rules 1 to 3), whoever made it.
+    """Check top-level targets metadata (rules 1 to 3 and 5), whoever made it.
 
     Raises:
-        RefusedError: ``bad_delegation``, ``shared_key``, ``bad_threshold`` or ``same_holders``.
+        RefusedError: ``bad_delegation``, ``shared_key``, ``bad_threshold``, ``weak_hybrid`` or
+            ``same_holders``.
         WireError: ``bad_name`` or ``bad_key``.
     """
     check_top_level(targets)
+    check_hybrid_roles(targets)
     roles = [role_of(targets, name) for name in delegated_roles(targets)]
     interlock = next((role for role in roles if role.name == ROSTER_ROLE), None)
     for role in roles:
