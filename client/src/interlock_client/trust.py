@@ -37,6 +37,7 @@ from interlock_core import durable
 from interlock_core.errors import ConfigurationError, RefusedError, TransientError, WireError
 from interlock_core.tuf_metadata import (
     MAX_LENGTH,
+    MAX_ROOT_ROTATIONS,
     check_top_level,
     delegated_roles,
     parse_metadata,
@@ -45,7 +46,6 @@ from interlock_core.tuf_metadata import (
 )
 from interlock_core.wire import sha256_hex
 
-MAX_ROOT_ROTATIONS: Final = 1024
 IMAGE: Final = "image"
 
 AnyRole = TypeVar("AnyRole", Root, Timestamp, Snapshot, Targets)

@@ -50,6 +50,9 @@ MAX_LENGTH: Final[Mapping[str, int]] = {
 }
 """The most bytes that ``tuf.ngclient`` reads of each type with its default settings."""
 
+MAX_ROOT_ROTATIONS: Final = 1024
+"""How many new roots a gateway follows in one go, and how many a server tries out."""
+
 MAX_CLOCK_SKEW: Final = timedelta(minutes=10)
 """How far ahead of ours a signer's clock may be (rule 5)."""
 

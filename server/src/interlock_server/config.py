@@ -92,6 +92,7 @@ class StorageSection(_Section, frozen=True, kw_only=True):
     pending_directory: Text
     database: Text
     largest_target_bytes: Annotated[int, Meta(ge=1, le=2**40)] = 4 * 2**30
+    oldest_supported_root: Annotated[int, Meta(ge=1, le=10**15 - 1)] = 1
 
 
 class KeysSection(_Section, frozen=True, kw_only=True):
@@ -117,6 +118,7 @@ class Settings:
         database_url: an SQLAlchemy URL, or None for SQLite.
         database_file: where SQLite keeps it, or None for another database.
         key_uris: by the name of the online key.
+        oldest_supported_root: version of the oldest image root in any firmware that is supported.
         passphrase_file: None means the systemd credential ``interlock-online``.
         tls: certificate and key, or None for plain HTTP on loopback.
     """
@@ -133,6 +135,7 @@ class Settings:
     database_url: str | None
     database_file: Path | None
     largest_target_bytes: int
+    oldest_supported_root: int
     key_uris: dict[str, str]
     passphrase_file: Path | None
 
@@ -199,6 +202,7 @@ def _checked(path: Path, file: _File) -> Settings:
         database_url=file.storage.database if database_file is None else None,
         database_file=database_file,
         largest_target_bytes=file.storage.largest_target_bytes,
+        oldest_supported_root=file.storage.oldest_supported_root,
         key_uris={
             IMAGE_ONLINE: _key(base, file.keys.image_online),
             DIRECTOR_TARGETS: _key(base, file.keys.director_targets),

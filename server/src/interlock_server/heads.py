@@ -15,6 +15,8 @@ Rules:
 6. Whoever publishes everything first judges anew whose countersignatures count (``standing``), and
    whoever makes a directive which assignments are over (``moves``). A cohort whose directive is out
    is not due any more.
+7. Offline metadata is shown only after real clients followed to it (``trial``): what they saw is
+   what is written.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ from interlock_server.director import Directed, direct
 from interlock_server.image import Released, read_released
 from interlock_server.moves import settle, with_moves
 from interlock_server.onfile import OnFile, read_on_file
+from interlock_server.overlay import Overlay
 from interlock_server.standing import rejudge
+from interlock_server.trial import try_out
 
 ALWAYS: Final = timedelta(days=36_500)
 """A margin that every head is within."""
@@ -115,15 +119,23 @@ class Publisher:
         store: where gateways read.
         signers: the online keys, by name.
         clock: now.
+        oldest_root: the version of the oldest image root that a supported gateway may have.
     """
 
     def __init__(
-        self, database: Database, store: Store, signers: Mapping[str, Signer], clock: Clock
+        self,
+        database: Database,
+        store: Store,
+        signers: Mapping[str, Signer],
+        clock: Clock,
+        *,
+        oldest_root: int = 1,
     ) -> None:
         self._database = database
         self._store = store
         self._signers = signers
         self._clock = clock
+        self._oldest_root = oldest_root
 
     def image(self) -> OnlineRepository:
         """The online side of the image repository."""
@@ -152,8 +164,33 @@ class Publisher:
         with self._database.writing() as session:
             self.direct_cohorts(session, sorted(cohorts))
 
-    def publish_all(self, session: Session) -> None:
-        """Publish the image repository as it is stored, then every director and bundle.
+    def publish_image(self, offline: Mapping[str, bytes] | None = None) -> bool:
+        """Show what is stored of the image repository, and ``offline`` with it (rule 7).
+
+        The caller holds the turn.
+
+        Args:
+            offline: verified metadata by role, to be stored first.
+
+        Returns:
+            Whether anything is new.
+
+        Raises:
+            RefusedError: ``gateways_would_refuse``; nothing was written.
+            InterlockError: as ``OnlineRepository.publish``, or the Store failed.
+        """
+        staged = Overlay(self._store)
+        repository = OnlineRepository(staged, IMAGE, self._roles(IMAGE), self._clock)
+        for role, text in (offline or {}).items():
+            repository.put_offline(role, text)
+        published = repository.publish()
+        if published:
+            try_out(self._store, staged, IMAGE, self._clock(), oldest_root=self._oldest_root)
+        staged.write()
+        return bool(published)
+
+    def publish_directors(self, session: Session) -> None:
+        """Publish every director and bundle by what the image repository says now.
 
         Args:
             session: one that holds the turn.
@@ -161,7 +198,6 @@ class Publisher:
         Raises:
             InterlockError: the first thing that went wrong.
         """
-        self.image().publish()
         self._rejudge(session)
         self.direct_cohorts(session, self.cohorts(session))
 
@@ -196,7 +232,7 @@ class Publisher:
                 # Both, in this order: what expires is signed again as it stands, and only then may
                 # more be shown, such as releases that somebody with the keys had taken back.
                 refreshed = image.refresh(margin)
-                if image.publish() or refreshed:
+                if self.publish_image() or refreshed:
                     written.append(IMAGE)
             finally:
                 self.direct_cohorts(session, cohorts, margin, written)

@@ -5,7 +5,8 @@ Rules:
 1. Nothing is stored before it was verified (``offline``). Bytes are taken only if the signed
    metadata names them, with that length and digest; they wait in the pending directory.
 2. ``commit`` puts the targets into the Store, then the metadata, then moves the heads. Everything
-   is verified again under the turn: something may have been published in between.
+   is verified again under the turn: something may have been published in between. Real clients
+   look at the whole before any metadata is put (``trial``).
 3. Every step is idempotent. After a kill at any point readers see the old repository whole, and the
    same calls again finish.
 """
@@ -151,9 +152,10 @@ class Publications:
         Raises:
             NotFoundError: there is no publication of this id.
             ConflictError: ``targets_missing``.
-            RefusedError: what was true when it was posted no longer is; the reason says what.
+            RefusedError: what was true when it was posted no longer is; the reason says what. Or
+                ``gateways_would_refuse``: a gateway would not follow; nothing was written.
             TransientError: the store or the database failed; or, with the reason
-                ``not_published``, the heads could not be moved. The same call again goes on.
+                ``not_published``, not every director follows yet. The same call again goes on.
         """
         row, targets = self._find(id_)
         if row.state != PUBLISHED:
@@ -217,13 +219,22 @@ class Publications:
         with self._database.writing() as session:
             verified = self._verify(row.role, row.metadata_text)
             self._check_roster(session, verified)
-            self._publisher.image().put_offline(verified.role, verified.text)
             try:
-                self._publisher.publish_all(session)
+                self._publisher.publish_image({verified.role: verified.text})
+            except (RefusedError, TransientError):
+                raise
             except InterlockError as e:
                 raise TransientError(
-                    f"{row.role} {row.version} is stored, but the heads could not be moved: {e} "
-                    "Commit it again, or run 'interlock-server refresh'.",
+                    f"{row.role} {row.version} waits, but the heads could not be moved: {e} "
+                    "Mend that, and commit it again.",
+                    reason="not_published",
+                ) from e
+            try:
+                self._publisher.publish_directors(session)
+            except InterlockError as e:
+                raise TransientError(
+                    f"{row.role} {row.version} is published, but not every director follows yet: "
+                    f"{e} Commit it again, or run 'interlock-server refresh'.",
                     reason="not_published",
                 ) from e
             return _mark(session, row)

@@ -122,7 +122,9 @@ def backstage(
     store = FileStore(settings.store_directory, clock)
     writes = writes or store
     database = open_database(settings)
-    publisher = Publisher(database, writes, signers, clock)
+    publisher = Publisher(
+        database, writes, signers, clock, oldest_root=settings.oldest_supported_root
+    )
     refusals = Refusals(database, clock)
     publications = Publications(
         database,
