@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner, Signer, SSlibKey
 
-from interlock_core import durable, keys, wire
+from interlock_core import durable, encrypted_keys, keys, wire
 from interlock_core.errors import (
     ConfigurationError,
     ConflictError,
@@ -109,7 +109,7 @@ def test_too_little_memory_is_reported(
         def derive(self, _passphrase: bytes) -> bytes:
             raise MemoryError
 
-    monkeypatch.setattr(keys, "Scrypt", Hungry)
+    monkeypatch.setattr(encrypted_keys, "Scrypt", Hungry)
     with pytest.raises(TransientError, match="takes 16 MiB"):
         load_signer(alice[0], secret())
 
@@ -244,7 +244,13 @@ def test_a_private_key_of_another_kind_is_refused(tmp_path: Path, alice: tuple[P
         load_signer(alice[0], secret(), load_public_key(public).key)
 
 
-@pytest.mark.parametrize("uri", ["file2:/etc/key", "file:/etc/key", "nonsense:x", "fantasy:"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "file2:/etc/key", "file:/etc/key", "nonsense:x", "fantasy:", "gnupg:", "awskms:alias/x",
+        "gcpkms:x", "azurekms:x", "hv:x", "tkey:",
+    ],
+)  # fmt: skip
 def test_plaintext_and_unknown_schemes_are_refused(uri: str) -> None:
     with pytest.raises(ConfigurationError, match="not a usable kind"):
         load_signer(uri, secret())
@@ -255,9 +261,27 @@ def test_a_token_needs_its_public_key_file() -> None:
         load_signer("hsm:2?label=x", secret())
 
 
-def test_faults_of_other_signers_are_one_clear_line(alice: tuple[Path, Path]) -> None:
-    with pytest.raises(ConfigurationError, match="cannot be used"):
-        load_signer("awskms:nothing", secret(), load_public_key(alice[1]).key)
+def test_faults_of_other_signers_are_one_clear_line(
+    alice: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(keys.EncryptedFileSigner):
+        @classmethod
+        def from_priv_key_uri(cls, *_: object) -> Any:
+            raise RuntimeError("no such luck")
+
+    monkeypatch.setitem(SIGNER_FOR_URI_SCHEME, "hsm", Broken)
+    with pytest.raises(ConfigurationError, match="cannot be used: RuntimeError: no such luck"):
+        load_signer("hsm:2?label=x", secret(), load_public_key(alice[1]).key)
+
+
+@pytest.mark.parametrize("scheme", sorted(KEY_SCHEMES))
+def test_a_key_that_is_not_encrypted_never_opens(tmp_path: Path, scheme: str) -> None:
+    private, public = pair(tmp_path, scheme=scheme)
+    plain = encrypted_keys.generate(scheme)
+    public.write_bytes(keys.public_key_file("alice", plain))
+    private.write_bytes(edited(private, pkcs8=plain.private_bytes.decode()))
+    with pytest.raises(SecretError, match="does not open"):
+        load_signer(private, secret())
 
 
 def test_a_file_of_another_name_is_not_a_private_key(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from interlock_core import keys
+from interlock_core import encrypted_keys
 from tests.keys_ceremony.stage import Stage
 
 
@@ -40,4 +40,4 @@ def held(original: Stage, tmp_path: Path) -> Stage:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Derive passwords without scrypt, where hundreds of ceremonies are held."""
-    monkeypatch.setattr(keys, "_password", lambda passphrase, _: passphrase.encode())
+    monkeypatch.setattr(encrypted_keys, "_password", lambda passphrase, _: passphrase.encode())

@@ -23,7 +23,7 @@ from click.testing import CliRunner, Result
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Root, TargetFile, Targets
 
-from interlock_core import keys, wire
+from interlock_core import encrypted_keys, keys, wire
 from interlock_core.api import (
     Accepted,
     Challenge,
@@ -527,7 +527,7 @@ def build(directory: Path, roster: Roster = OPS_ROSTER) -> Original:
 
 def write_key(home: Path, name: str) -> None:
     """The key files of the key that follows from a name, at the lowest cost of opening."""
-    private = keys._encrypted(signer(name), PASSPHRASE, keys.MIN_SCRYPT_N)
+    private = encrypted_keys.encrypted(signer(name), PASSPHRASE, keys.MIN_SCRYPT_N)
     (home / f"{name}.key.json").write_bytes(private)
     (home / f"{name}.pub.json").write_bytes(keys.public_key_file(name, signer(name)))
 

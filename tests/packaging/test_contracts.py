@@ -21,13 +21,17 @@ ACTING = {
     "credentials",
     "disk",
     "durable",
+    "encrypted_keys",
     "http",
     "keys",
     "released",
     "store",
+    "token_keys",
+    "tokens",
     "tuf_metadata",
     "tuf_repository",
     "tuf_stored",
+    "words",
 }
 
 PLANTS = [

@@ -31,7 +31,7 @@ from unittest import mock
 
 import click
 
-from interlock_core import keys
+from interlock_core import encrypted_keys
 from tests.sweep.damage import DENIED, Kind, damaged, damages_of
 from tests.sweep.prepare import Step, nothing
 from tests.sweep.tree import Kept, Snapshot, bound_by_permissions, changes, remove
@@ -203,7 +203,7 @@ def _not_flushed(_: int) -> None:
 def hasty() -> Iterator[None]:
     """Passwords without scrypt, and nothing flushed."""
     with (
-        mock.patch.object(keys, "_password", lambda passphrase, _: passphrase.encode()),
+        mock.patch.object(encrypted_keys, "_password", lambda passphrase, _: passphrase.encode()),
         mock.patch.object(os, "fsync", _not_flushed),
     ):
         yield

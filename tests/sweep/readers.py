@@ -19,7 +19,7 @@ from interlock_ceremony.acts import Present
 from interlock_client import boot, config, identity, journal, memory, outbox, poll, sealed
 from interlock_client.identity import Home
 from interlock_client.journal import Decisions
-from interlock_core import keys, store, tuf_metadata, urls, wire
+from interlock_core import encrypted_keys, keys, store, tuf_metadata, urls, wire
 from interlock_core.api import MAX_BODY, EnrolmentRequest, PublicationRequest
 from interlock_core.bundle import read_bundle
 from interlock_core.clock import EPOCH, fixed_clock
@@ -172,7 +172,7 @@ def _private(path: Path) -> Any:
 @cache
 def _key_file() -> bytes:
     # The password is made without scrypt here (``commands.hasty``).
-    return keys._encrypted(signer("olga"), "x", keys.MIN_SCRYPT_N)
+    return encrypted_keys.encrypted(signer("olga"), "x", keys.MIN_SCRYPT_N)
 
 
 def _spec(name: str, type_: type[Any]) -> Reader:

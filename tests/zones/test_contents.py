@@ -53,8 +53,8 @@ import importlib.util, json, sys
 print(json.dumps([name for name in sys.argv[1:] if importlib.util.find_spec(name)]))
 """
 INSTALLED = """
-import importlib.metadata, json
-print(json.dumps({d.name.lower().replace("_", "-"): d.version
+import importlib.metadata, json, re
+print(json.dumps({re.sub("[-_.]+", "-", d.name).lower(): d.version
                   for d in importlib.metadata.distributions()}))
 """
 # A migration script is run by Alembic, with its context, and is not imported.

@@ -9,6 +9,8 @@ Rules:
    ``$CREDENTIALS_DIRECTORY`` are exempt: systemd guards the directory, and their mode shows the
    mask of an access list.
 3. Without a terminal nobody is asked: the error says what to pass instead.
+4. A person types the PIN of a token: it is in no file. Who holds a token must be there to use it,
+   and a file would make one factor of two. A service has nobody to ask: its PIN is a credential.
 """
 
 from __future__ import annotations
@@ -24,9 +26,19 @@ from interlock_core import durable
 from interlock_core.errors import ConfigurationError, SecretError, WireError
 
 MAX_SECRET_FILE: Final = 4096
+_PIN: Final = "PIN of the "
 
 Prompt = Callable[[str], str]
 """Asks a person for the secret that the text names, without echo."""
+
+
+def pin_of(token: str) -> str:
+    """What a handler is asked for when it is a PIN.
+
+    Args:
+        token: what people call it, for instance ``token 'alice'``.
+    """
+    return f"{_PIN}{token}"
 
 
 def passphrase_handler(
@@ -35,7 +47,8 @@ def passphrase_handler(
     """A secrets handler as ``securesystemslib`` and ``keys.load_signer`` take it.
 
     Args:
-        passphrase_file: its first line is the secret; asked for nothing else.
+        passphrase_file: its first line is the passphrase; asked for nothing else, and for no PIN
+            (rule 4).
         prompt: asks a person; by default the terminal, if there is one.
         credential: a name to look for in ``$CREDENTIALS_DIRECTORY`` if no file is passed.
 
@@ -47,10 +60,38 @@ def passphrase_handler(
 
     def handler(what: str) -> str:
         file = passphrase_file or (credential_file(credential) if credential else None)
-        secret = _first_line(file) if file is not None else _ask(what, prompt)
-        if not secret:
-            raise SecretError(f"The {what} is empty: nothing was done.", reason="no_passphrase")
-        return secret
+        if file is None or what.startswith(_PIN):
+            return _given(_ask(what, prompt), what)
+        return _given(_first_line(file), what)
+
+    return handler
+
+
+def service_handler(
+    passphrase: tuple[Path | None, str], pin: tuple[Path | None, str]
+) -> Callable[[str], str]:
+    """A secrets handler of a service, which has nobody to ask (rule 4).
+
+    Args:
+        passphrase: the file that was named for passphrases, and the credential that is looked for
+            if none was.
+        pin: the same for PINs.
+
+    The handler raises:
+        SecretError: ``no_passphrase``: neither is there, or it is empty.
+        ConfigurationError, NotFoundError, TransientError: as ``passphrase_handler``.
+    """
+
+    def handler(what: str) -> str:
+        named, credential = pin if what.startswith(_PIN) else passphrase
+        file = named or credential_file(credential)
+        if file is None:
+            raise SecretError(
+                f"The {what} is needed: name a file for it in the settings, or pass the systemd "
+                f"credential {credential}.",
+                reason="no_passphrase",
+            )
+        return _given(_first_line(file), what)
 
     return handler
 
@@ -67,6 +108,12 @@ def new_passphrase(passphrase_file: Path | None, what: str, prompt: Prompt | Non
     if passphrase_file is None and handler(f"{what} again") != first:
         raise SecretError("The two passphrases differ: nothing was made, try again.")
     return first
+
+
+def _given(secret: str, what: str) -> str:
+    if not secret:
+        raise SecretError(f"The {what} is empty: nothing was done.", reason="no_passphrase")
+    return secret
 
 
 def credential_file(name: str) -> Path | None:
@@ -108,9 +155,13 @@ def _ask(what: str, prompt: Prompt | None) -> str:
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
     except OSError as e:
+        instead = (
+            "run this at one; a PIN is typed by whoever holds the token, and is read from no file."
+            if what.startswith(_PIN)
+            else "pass --passphrase-file FILE."
+        )
         raise SecretError(
-            f"The {what} is needed and there is no terminal to ask at: pass "
-            "--passphrase-file FILE.",
+            f"The {what} is needed and there is no terminal to ask at: {instead}",
             reason="no_passphrase",
         ) from e
     try:

@@ -1,94 +1,77 @@
-"""Key URIs become signers; private keys rest encrypted (I/O).
+"""Key files and key URIs become signers; a pair is made whole (I/O).
 
 Rules:
 
-1. A private key file is create-only, mode 0600, and encrypted: PKCS#8 under a password that
-   scrypt derives from the passphrase. ``docs/adr/0002-encrypted-key-files.md`` says why. Its
-   parameters are bounded before they are used.
+1. A private key rests encrypted in a file (``encrypted_keys``) or in a token that does not give it
+   away (``token_keys``): two factors each. Anything else is refused.
 2. A public key file carries a proof of possession: a signature by that key over its name and
    content. Nobody can enrol another person's key as his own, and a damaged file is found.
-3. ``alice.key.json`` is the private half of ``alice.pub.json``, beside it. A pair is made private
-   half first: a public key without its private half could be handed on and trusted, and the role
-   be lost; a private key alone was seen by nobody, and the same call finishes the pair.
-4. A bare path means ``encrypted-file:<path>``. Keys in a token or a KMS have URIs of their own;
-   plaintext key files are refused.
+3. ``alice.key.json`` is the private half of ``alice.pub.json``, beside it: the key itself,
+   encrypted, or the handle of a key in a token, which says where it lives and holds nothing secret.
+   A pair is made private half first: a public key without its private half could be handed on and
+   trusted, and the role be lost; a private key alone was seen by nobody, and the same call finishes
+   the pair.
+4. A bare path means ``encrypted-file:<path>``, whatever the file holds; ``hsm:…`` is a key in a
+   token. That online keys may live in a KMS as well is the server's own affair.
 5. Secrets come from a handler that is passed in, and appear in no message.
 """
 
 from __future__ import annotations
 
-import base64
 import re
-import secrets as system_random
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-import msgspec
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    PrivateFormat,
-    load_pem_private_key,
-)
 from msgspec import Meta
 from securesystemslib.exceptions import UnverifiedSignatureError
-from securesystemslib.signer import (
-    SIGNER_FOR_URI_SCHEME,
-    CryptoSigner,
-    Key,
-    SecretsHandler,
-    Signature,
-    Signer,
-    SSlibKey,
-)
+from securesystemslib.signer import SecretsHandler, Signature, Signer, SSlibKey
 
-from interlock_core import durable, keybytes, wire
-from interlock_core.errors import (
-    ConfigurationError,
-    ConflictError,
-    InterlockError,
-    SecretError,
-    TransientError,
-    WireError,
+from interlock_core import durable, encrypted_keys, keybytes, token_keys, wire
+from interlock_core.encrypted_keys import (
+    MAX_KEY_FILE,
+    MAX_SCRYPT_N,
+    MIN_PASSPHRASE_LENGTH,
+    MIN_SCRYPT_N,
+    SCRYPT_N,
+    EncryptedFileSigner,
+    EncryptedKey,
 )
+from interlock_core.errors import ConfigurationError, ConflictError, InterlockError, WireError
 from interlock_core.keybytes import PublicKey
 from interlock_core.names import Name, check_name
+from interlock_core.tokens import SCHEME, read_uri
 
-SCRYPT_N: Final = 2**16
-"""Cost of opening a key file: 64 MiB of memory and about 0.2 s."""
-MIN_SCRYPT_N: Final = 2**14
-MAX_SCRYPT_N: Final = 2**20
-MIN_PASSPHRASE_LENGTH: Final = 8
-MAX_KEY_FILE: Final = 32 * 1024
+__all__ = [
+    "MAX_KEY_FILE",
+    "MAX_SCRYPT_N",
+    "MIN_PASSPHRASE_LENGTH",
+    "MIN_SCRYPT_N",
+    "PRIVATE_SUFFIX",
+    "PUBLIC_SUFFIX",
+    "SCRYPT_N",
+    "EncryptedFileSigner",
+    "NamedKey",
+    "PublicKeyFile",
+    "TokenKey",
+    "TokenPair",
+    "home_of",
+    "load_public_key",
+    "load_signer",
+    "new_key",
+    "new_token_key",
+    "parse_public_key",
+    "public_key_file",
+    "public_path_of",
+]
 
+TOKEN_FORMAT: Final = "interlock token key v1"  # noqa: S105  # the name of a file format
 PRIVATE_SUFFIX: Final = ".key.json"
 PUBLIC_SUFFIX: Final = ".pub.json"
 
 _PROOF_CONTEXT: Final = b"interlock proof of possession v1\n"
 _URI: Final = re.compile(r"([a-z][a-z0-9+.-]+):")
-_PLAINTEXT_SCHEMES: Final = frozenset({"file", "file2"})
-
-
-class Kdf(wire.Record, frozen=True, kw_only=True):
-    """How the passphrase becomes the password of the PKCS#8 (rule 1)."""
-
-    name: Literal["scrypt"]
-    n: Annotated[int, Meta(ge=MIN_SCRYPT_N, le=MAX_SCRYPT_N)]
-    r: Literal[8]
-    p: Literal[1]
-    salt: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
-
-
-class EncryptedKey(wire.Record, frozen=True, kw_only=True):
-    """A private key file."""
-
-    format: Literal["interlock encrypted key v1"]
-    kdf: Kdf
-    pkcs8: str
+_SCHEMES: Final = (EncryptedFileSigner.SCHEME, SCHEME)
 
 
 class PublicKeyFile(wire.Record, frozen=True, kw_only=True):
@@ -100,8 +83,15 @@ class PublicKeyFile(wire.Record, frozen=True, kw_only=True):
     proof: Annotated[str, Meta(pattern=r"^(?:[0-9a-f]{2}){1,8192}\Z")]
 
 
+class TokenKey(wire.Record, frozen=True, kw_only=True):
+    """The handle of a key in a token (rule 3)."""
+
+    format: Literal["interlock token key v1"]
+    uri: Annotated[str, Meta(min_length=1, max_length=1024)]
+
+
 # Whoever has several keys opens them at once, each in a thread.
-wire.make_ready(EncryptedKey, PublicKeyFile)
+wire.make_ready(EncryptedKey, PublicKeyFile, TokenKey)
 
 
 @dataclass(frozen=True)
@@ -112,53 +102,19 @@ class NamedKey:
     key: SSlibKey
 
 
-class EncryptedFileSigner(Signer):
-    """Signs with an encrypted private key file; scheme ``encrypted-file:<path>``.
+@dataclass(frozen=True)
+class TokenPair:
+    """The files of a key in a token.
 
-    The file is opened once, when the signer is made. The key is not offered for export.
+    Attributes:
+        private: the handle.
+        public: the public key file.
+        new: whether the key was made by this call; else by one that was cut off.
     """
 
-    SCHEME: Final = "encrypted-file"
-
-    def __init__(self, signer: CryptoSigner) -> None:
-        self._signer = signer
-
-    @property
-    def public_key(self) -> SSlibKey:
-        """The public half."""
-        return self._signer.public_key
-
-    def sign(self, payload: bytes) -> Signature:
-        """Sign ``payload``."""
-        return self._signer.sign(payload)
-
-    @classmethod
-    def from_priv_key_uri(
-        cls,
-        priv_key_uri: str,
-        public_key: Key,
-        secrets_handler: SecretsHandler | None = None,
-    ) -> EncryptedFileSigner:
-        """Open the key file that the URI names.
-
-        Raises:
-            SecretError: no handler was passed, or the passphrase does not open the file.
-            ConfigurationError: the private key does not belong to ``public_key``.
-            NotFoundError, WireError, TransientError: the file is missing, malformed, unreadable.
-        """
-        path = Path(priv_key_uri.removeprefix(f"{cls.SCHEME}:"))
-        private_key = _open_private(path, secrets_handler)
-        opened = SSlibKey.from_crypto(private_key.public_key(), scheme=public_key.scheme)
-        if keybytes.public_key_bytes(opened) != keybytes.public_key_bytes(public_key):
-            raise ConfigurationError(
-                f"The private key in {path} does not belong to the public key "
-                f"{public_key.keyid[:12]}: name the file that does.",
-                reason="key_mismatch",
-            )
-        return cls(CryptoSigner(private_key, keybytes.check_key(public_key)))
-
-
-SIGNER_FOR_URI_SCHEME[EncryptedFileSigner.SCHEME] = EncryptedFileSigner
+    private: Path
+    public: Path
+    new: bool
 
 
 def new_key(
@@ -194,19 +150,56 @@ def new_key(
             f"The passphrase is too short: use at least {MIN_PASSPHRASE_LENGTH} characters.",
             reason="weak_passphrase",
         )
-    private_path = directory / (name + PRIVATE_SUFFIX)
-    public_path = directory / (name + PUBLIC_SUFFIX)
-    if public_path.exists():
-        raise ConflictError(f"{public_path} exists: choose another name, or use that key.")
-    durable.mkdir(directory)
+    private_path, public_path = _new_pair(directory, name)
     if private_path.exists():
-        private_key = _open_private(private_path, lambda _: passphrase)
-        signer = _signer(private_key, scheme, private_path)
+        if isinstance(_read_private(private_path), TokenKey):
+            raise ConflictError(
+                f"{private_path} is the handle of a key in a token: choose another name."
+            )
+        signer = encrypted_keys.reopen(private_path, scheme, passphrase)
     else:
-        signer = _generate(scheme)
-        durable.create(private_path, _encrypted(signer, passphrase, scrypt_n), mode=0o600)
+        signer = encrypted_keys.generate(scheme)
+        data = encrypted_keys.encrypted(signer, passphrase, scrypt_n)
+        durable.create(private_path, data, mode=0o600)
     durable.create(public_path, public_key_file(name, signer))
     return private_path, public_path
+
+
+def new_token_key(
+    directory: Path, name: str, scheme: str, uri: str, secrets: SecretsHandler
+) -> TokenPair:
+    """Make a key inside a token, and its handle and public key file (rule 3).
+
+    If an earlier call was cut off after the key was made, this one writes the files of that key.
+
+    Args:
+        directory: made if missing.
+        name: of the person or the role; names the files and the key in the token.
+        scheme: one of ``token_keys.CURVES``.
+        uri: ``hsm:[<number>][?label=<label of the token>]``.
+        secrets: asked for the token's PIN, once.
+
+    Raises:
+        ConfigurationError: an unknown scheme or URI, or a token that cannot be used or told apart.
+        ConflictError: there is a key of that name already, or the token has another under that
+            number.
+        NotFoundError: no such token; or the handle is there and its key is not.
+        SecretError: the PIN is missing or wrong, or the token is locked.
+        WireError: not a name.
+        TransientError: the token or the disk did not do it.
+    """
+    check_name(name, "key")
+    token_keys.check_scheme(scheme)
+    where = read_uri(uri)
+    private_path, public_path = _new_pair(directory, name)
+    handle = _read_private(private_path) if private_path.exists() else None
+    if isinstance(handle, EncryptedKey):
+        raise ConflictError(f"{private_path} holds a key of its own: choose another name.")
+    signer, new = token_keys.make_key(where, name, scheme, secrets, must_exist=handle is not None)
+    data = wire.encode(TokenKey(format="interlock token key v1", uri=str(signer.uri)))
+    durable.create(private_path, data, mode=0o600)
+    durable.create(public_path, public_key_file(name, signer))
+    return TokenPair(private_path, public_path, new)
 
 
 def public_key_file(name: str, signer: Signer) -> bytes:
@@ -261,41 +254,59 @@ def load_public_key(path: Path) -> NamedKey:
 def load_signer(
     uri_or_path: str | Path, secrets: SecretsHandler, public_key: SSlibKey | None = None
 ) -> Signer:
-    """The signer that a key URI, or the path of an encrypted key file, names (rule 4).
+    """The signer that a private key file, or a key URI, names (rules 1 and 4).
 
     Args:
-        uri_or_path: ``alice.key.json``, ``encrypted-file:…``, ``hsm:…`` and so on.
-        secrets: asked for a passphrase or PIN, by name.
-        public_key: the public half; by default it is read from beside an encrypted file.
+        uri_or_path: ``alice.key.json``, ``encrypted-file:…`` or ``hsm:…``.
+        secrets: asked for a passphrase or PIN, by name, once.
+        public_key: the public half; by default it is read from beside the file.
 
     Raises:
-        ConfigurationError: an unknown scheme, a plaintext key, a missing or wrong public half.
-        SecretError: the secret is missing or wrong.
-        NotFoundError, WireError, TransientError: a file is missing, malformed, unreadable.
+        ConfigurationError: an unknown scheme, a key without a second factor, a missing or wrong
+            public half, or a token that cannot be used or told apart.
+        RefusedError: ``weak_token_key``: the token does not guard the key.
+        SecretError: the secret is missing or wrong, or the token is locked.
+        NotFoundError, WireError, TransientError: a file or token is missing, malformed, unreadable.
     """
     text = str(uri_or_path)
     match = _URI.match(text)
     scheme = match[1] if match else EncryptedFileSigner.SCHEME
-    if scheme in _PLAINTEXT_SCHEMES or scheme not in SIGNER_FOR_URI_SCHEME:
+    if scheme not in _SCHEMES:
         raise ConfigurationError(
             f"{scheme!r} is not a usable kind of private key: pass the path of a key file made "
-            "by 'key new', or the URI of a key in a token or KMS."
+            "by 'key new', or the URI of a key in a token."
         )
-    uri = text if match else f"{scheme}:{text}"
-    if public_key is None:
-        if scheme != EncryptedFileSigner.SCHEME:
-            raise ConfigurationError(f"The key {text[:80]} needs its public key file beside it.")
-        public_key = load_public_key(public_path_of(Path(uri.removeprefix(f"{scheme}:")))).key
+    uri = text
+    if scheme == EncryptedFileSigner.SCHEME:
+        path = Path(text.removeprefix(f"{scheme}:"))
+        if public_key is None:
+            public_key = load_public_key(public_path_of(path)).key
+        handle = _read_private(path)
+        uri = str(read_uri(handle.uri)) if isinstance(handle, TokenKey) else f"{scheme}:{path}"
+    elif public_key is None:
+        raise ConfigurationError(f"The key {text[:80]} needs its public key file beside it.")
     try:
         return Signer.from_priv_key_uri(uri, public_key, secrets)
     except InterlockError:
         raise
     except Exception as e:
-        # Signers of tokens and KMS raise what their libraries raise; securesystemslib
-        # documents no narrower family.
+        # Signers raise what their libraries raise; securesystemslib documents no narrower family.
         raise ConfigurationError(
             f"The key {text[:80]} cannot be used: {type(e).__name__}: {e}", reason="signer"
         ) from e
+
+
+def home_of(private_path: Path) -> str:
+    """Where the key lives that a private key file is, or is the handle of: for people.
+
+    Raises:
+        NotFoundError, WireError, TransientError: the file is missing, malformed, unreadable.
+    """
+    handle = _read_private(private_path)
+    if isinstance(handle, TokenKey):
+        uri = read_uri(handle.uri)
+        return f"{uri.title}, number {uri.number} ({uri}); it does not leave it"
+    return f"{private_path}, encrypted under a passphrase"
 
 
 def public_path_of(private_path: Path) -> Path:
@@ -311,73 +322,28 @@ def public_path_of(private_path: Path) -> Path:
     return private_path.with_name(private_path.name.removesuffix(PRIVATE_SUFFIX) + PUBLIC_SUFFIX)
 
 
+def _new_pair(directory: Path, name: str) -> tuple[Path, Path]:
+    """The paths of a new pair, in a directory that is there.
+
+    Raises:
+        ConflictError: there is a public key of that name already.
+        TransientError: the disk did not do it.
+    """
+    public_path = directory / (name + PUBLIC_SUFFIX)
+    if public_path.exists():
+        raise ConflictError(f"{public_path} exists: choose another name, or use that key.")
+    durable.mkdir(directory)
+    return directory / (name + PRIVATE_SUFFIX), public_path
+
+
+def _read_private(path: Path) -> EncryptedKey | TokenKey:
+    what = f"private key file {path}"
+    data = durable.read(path, limit=MAX_KEY_FILE, what="private key file")
+    tree = wire.parse(data, limit=MAX_KEY_FILE, what=what)
+    if isinstance(tree, dict) and tree.get("format") == TOKEN_FORMAT:
+        return wire.decode_canonical(data, TokenKey, limit=MAX_KEY_FILE, what=what)
+    return wire.decode_canonical(data, EncryptedKey, limit=MAX_KEY_FILE, what=what)
+
+
 def _proof_payload(name: str, key: PublicKey) -> bytes:
     return _PROOF_CONTEXT + wire.encode([name, key])
-
-
-def _generate(scheme: str) -> CryptoSigner:
-    match keybytes.KEY_SCHEMES[scheme].keytype:
-        case "ed25519":
-            return CryptoSigner.generate_ed25519()
-        case "ecdsa":
-            return CryptoSigner.generate_ecdsa(scheme=scheme)
-        case "rsa":
-            return CryptoSigner.generate_rsa(scheme=scheme, size=keybytes.MIN_RSA_BITS)
-        case _:
-            return CryptoSigner.generate_mldsa(scheme=scheme)
-
-
-def _signer(private_key: PrivateKeyTypes, scheme: str, path: Path) -> CryptoSigner:
-    key = SSlibKey.from_crypto(private_key.public_key(), scheme=scheme)
-    try:
-        return CryptoSigner(private_key, keybytes.check_key(key))
-    except WireError as e:
-        raise ConflictError(
-            f"{path} holds a key of another kind than {scheme}: choose another name."
-        ) from e
-
-
-def _password(passphrase: str, kdf: Kdf) -> bytes:
-    if kdf.n & (kdf.n - 1):
-        raise WireError(f"The scrypt parameter n is {kdf.n}, which is not a power of two.")
-    derived = Scrypt(salt=bytes.fromhex(kdf.salt), length=32, n=kdf.n, r=kdf.r, p=kdf.p)
-    try:
-        return base64.b64encode(derived.derive(passphrase.encode()))
-    except MemoryError as e:
-        raise TransientError(
-            f"Opening this key takes {kdf.n // 1024} MiB of memory and there is less: free some."
-        ) from e
-
-
-def _encrypted(signer: CryptoSigner, passphrase: str, n: int) -> bytes:
-    kdf = msgspec.convert(
-        {"name": "scrypt", "n": n, "r": 8, "p": 1, "salt": system_random.token_hex(16)}, Kdf
-    )
-    plain = load_pem_private_key(signer.private_bytes, None)
-    password = _password(passphrase, kdf)
-    pkcs8 = plain.private_bytes(
-        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password)
-    )
-    # A key that does not open again must never come to be: whoever trusts it would be locked out.
-    CryptoSigner(load_pem_private_key(pkcs8, password), signer.public_key)
-    return wire.encode(
-        EncryptedKey(format="interlock encrypted key v1", kdf=kdf, pkcs8=pkcs8.decode())
-    )
-
-
-def _open_private(path: Path, secrets: SecretsHandler | None) -> PrivateKeyTypes:
-    data = durable.read(path, limit=MAX_KEY_FILE, what="private key file")
-    file = wire.decode_canonical(
-        data, EncryptedKey, limit=MAX_KEY_FILE, what=f"private key file {path}"
-    )
-    if secrets is None:
-        raise SecretError(f"{path} needs its passphrase.", reason="no_passphrase")
-    password = _password(secrets(f"passphrase of {path}"), file.kdf)
-    try:
-        return load_pem_private_key(file.pkcs8.encode(), password)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        # The library's words are about PKCS#8 and help nobody; no chain, so that no local
-        # variable of it is ever printed.
-        raise SecretError(
-            f"The passphrase does not open {path} (or the file was damaged): try again."
-        ) from None

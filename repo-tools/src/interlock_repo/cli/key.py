@@ -9,6 +9,7 @@ import click
 from interlock_core import credentials, keys
 from interlock_core.keybytes import KEY_SCHEMES
 from interlock_core.keys import PRIVATE_SUFFIX, NamedKey
+from interlock_core.token_keys import DEFAULT_SCHEME as TOKEN_SCHEME
 from interlock_repo.cli.edge import Outcome, json_option
 from interlock_repo.cli.options import DIRECTORY, FILE, passphrase_file
 from interlock_repo.trust import spoken
@@ -24,6 +25,7 @@ def key() -> None:
 Examples:
   interlock-repo key new alice --directory keys
   interlock-repo key new alice --directory keys --scheme ecdsa-sha2-nistp256
+  interlock-repo key new alice --directory keys --token 'hsm:2?label=alice'
 """
 )
 @click.argument("name")
@@ -33,26 +35,43 @@ Examples:
 @click.option(
     "--scheme",
     type=click.Choice(sorted(KEY_SCHEMES)),
-    default="ed25519",
-    show_default=True,
+    show_default="ed25519, or ecdsa-sha2-nistp256 in a token",
     help="The kind of key.",
+)
+@click.option(
+    "--token",
+    metavar="URI",
+    help="Make it inside this PKCS#11 token: hsm:<number>?label=<label of the token>. The "
+    "variable PYKCS11LIB names the token's library; its PIN is asked for at the terminal.",
 )
 @passphrase_file
 @json_option
 def new(
-    name: str, directory: Path, scheme: str, passphrase_file: Path | None, as_json: bool
+    name: str,
+    directory: Path,
+    scheme: str | None,
+    token: str | None,
+    passphrase_file: Path | None,
+    as_json: bool,
 ) -> Outcome:
-    """Make the key of NAME, encrypted under a passphrase.
+    """Make the key of NAME, encrypted under a passphrase or inside a token.
 
-    NAME.key.json stays with you. NAME.pub.json is what you hand over; it proves that you hold the
-    private half. Names are made of a-z, 0-9 and '-'.
+    NAME.key.json stays with you: the key itself, or where in the token it lives. NAME.pub.json is
+    what you hand over; it proves that you hold the private half. Names are made of a-z, 0-9 and
+    '-'. If an earlier call was cut off, the same call finishes it.
     """
     del as_json
-    passphrase = credentials.new_passphrase(passphrase_file, f"passphrase of {name}'s new key")
-    private, public = keys.new_key(directory, name, scheme, passphrase)
+    if token is None:
+        passphrase = credentials.new_passphrase(passphrase_file, f"passphrase of {name}'s new key")
+        private, public = keys.new_key(directory, name, scheme or "ed25519", passphrase)
+    else:
+        secrets = credentials.passphrase_handler(passphrase_file)
+        pair = keys.new_token_key(directory, name, scheme or TOKEN_SCHEME, token, secrets)
+        private, public = pair.private, pair.public
     named = keys.load_public_key(public)
-    lines = (*_lines(named), f"keep         {private}", f"hand over    {public}")
-    facts = _facts(named) | {"private": str(private), "public": str(public)}
+    home = keys.home_of(private)
+    lines = (*_lines(named, home), f"keep         {private}", f"hand over    {public}")
+    facts = _facts(named, home) | {"private": str(private), "public": str(public)}
     return Outcome("key_made", lines, facts)
 
 
@@ -65,30 +84,35 @@ Example:
 @click.argument("file", type=FILE)
 @json_option
 def show(file: Path, as_json: bool) -> Outcome:
-    """Show whose key FILE holds, and its fingerprint.
+    """Show whose key FILE holds, its fingerprint, and where its private half lives.
 
     FILE is a public key file, or a private one with the public one beside it. The proof of
-    possession is checked.
+    possession is checked. Where the private half lives is known only of a private file.
     """
     del as_json
-    path = keys.public_path_of(file) if file.name.endswith(PRIVATE_SUFFIX) else file
-    named = keys.load_public_key(path)
-    return Outcome("key_shown", _lines(named), _facts(named))
+    is_private = file.name.endswith(PRIVATE_SUFFIX)
+    named = keys.load_public_key(keys.public_path_of(file) if is_private else file)
+    home = keys.home_of(file) if is_private else None
+    return Outcome("key_shown", _lines(named, home), _facts(named, home))
 
 
-def _lines(named: NamedKey) -> tuple[str, ...]:
+def _lines(named: NamedKey, home: str | None) -> tuple[str, ...]:
+    lives = () if home is None else (f"lives in     {home}",)
     return (
         f"name         {named.name}",
         f"kind         {KEY_SCHEMES[named.key.scheme].title}",
         f"fingerprint  {named.key.keyid}",
         f"read aloud   {spoken(named.key.keyid)}",
+        *lives,
     )
 
 
-def _facts(named: NamedKey) -> dict[str, str]:
+def _facts(named: NamedKey, home: str | None) -> dict[str, str]:
+    lives = {} if home is None else {"lives_in": home}
     return {
         "name": named.name,
         "scheme": named.key.scheme,
         "fingerprint": named.key.keyid,
         "read_aloud": spoken(named.key.keyid),
+        **lives,
     }

@@ -1,4 +1,4 @@
-"""``key new``: an encrypted private key file and its public half."""
+"""``key new``: a private key, encrypted in a file or inside a token, and its public half."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Final
 
 import click
 
-from interlock_core.credentials import new_passphrase
+from interlock_core.credentials import new_passphrase, passphrase_handler
 from interlock_core.keybytes import KEY_SCHEMES
-from interlock_core.keys import load_public_key, new_key
+from interlock_core.keys import load_public_key, new_key, new_token_key
+from interlock_core.token_keys import DEFAULT_SCHEME as TOKEN_SCHEME
 from interlock_ops.cli.edge import Answer, Operation, Run
 from interlock_ops.cli.key_show import key_facts
 from interlock_ops.show import facts, heading
@@ -17,6 +18,7 @@ from interlock_ops.show import facts, heading
 EXAMPLES: Final = (
     "interlock-ops key new alice --directory ~/keys",
     "interlock-ops key new alice --scheme ecdsa-sha2-nistp256 --passphrase-file ~/alice.pass",
+    "interlock-ops key new alice --token 'hsm:2?label=alice'",
 )
 
 
@@ -32,9 +34,14 @@ EXAMPLES: Final = (
 @click.option(
     "--scheme",
     type=click.Choice(sorted(KEY_SCHEMES)),
-    default="ed25519",
-    show_default=True,
+    show_default="ed25519, or ecdsa-sha2-nistp256 in a token",
     help="The kind of key.",
+)
+@click.option(
+    "--token",
+    metavar="URI",
+    help="Make it inside this PKCS#11 token: hsm:<number>?label=<label of the token>. The "
+    "variable PYKCS11LIB names the token's library; its PIN is asked for at the terminal.",
 )
 @click.option(
     "--passphrase-file",
@@ -42,18 +49,29 @@ EXAMPLES: Final = (
     help="Its first line becomes the passphrase; without it you are asked twice.",
 )
 def key_new(
-    run: Run, name: str, directory: Path, scheme: str, passphrase_file: Path | None
+    run: Run,
+    name: str,
+    directory: Path,
+    scheme: str | None,
+    token: str | None,
+    passphrase_file: Path | None,
 ) -> Answer:
-    """Make a key pair for the person NAME.
+    """Make a key pair for the person NAME, encrypted under a passphrase or inside a token.
 
-    NAME.key.json stays with that person, encrypted. NAME.pub.json, which proves that its maker
-    holds the private half, goes to those who sign the roster.
+    NAME.key.json stays with that person: the key itself, or where in the token it lives.
+    NAME.pub.json, which proves that its maker holds the private half, goes to those who sign the
+    roster. If an earlier call was cut off, the same call finishes it.
     """
-    passphrase = new_passphrase(
-        passphrase_file, f"new passphrase for the key of {name}", run.edge.prompt
-    )
-    private, public = new_key(directory, name, scheme, passphrase)
-    found = key_facts(load_public_key(public))
+    if token is None:
+        passphrase = new_passphrase(
+            passphrase_file, f"new passphrase for the key of {name}", run.edge.prompt
+        )
+        private, public = new_key(directory, name, scheme or "ed25519", passphrase)
+    else:
+        secrets = passphrase_handler(passphrase_file, run.edge.prompt)
+        pair = new_token_key(directory, name, scheme or TOKEN_SCHEME, token, secrets)
+        private, public = pair.private, pair.public
+    found = key_facts(load_public_key(public), private)
     return Answer(
         "key_made",
         [
