@@ -30,6 +30,7 @@ $ interlock-repo key new kim --directory k \\
   ...
   fingerprint  {KIM}
   read aloud   [..]
+  lives in     k/kim.key.json, encrypted under a passphrase
   keep         k/kim.key.json
   hand over    k/kim.pub.json
 $ interlock-repo key show k/kim.pub.json
