@@ -7,7 +7,8 @@ Rules:
 3. The release counter orders releases of a product; versions are for people.
 4. The update class informs people and never changes a decision.
 5. A permit covers one move (from, to), for named devices or cohorts, under one order, until it
-   expires; it is needed only below the floor and does not lower the floor (19).
+   expires; it is needed only below the floor and does not lower the floor (19). Its facts repeat
+   what tells a gateway whether to fetch it.
 """
 
 from __future__ import annotations
@@ -30,9 +31,13 @@ from interlock_core.names import (
     check_product,
     split_path,
 )
-from interlock_core.wire import Record, convert, encode
+from interlock_core.wire import Record, convert, decode_canonical, encode
 
 MAX_CUSTOM: Final = 64 * 1024
+MAX_PERMIT: Final = 1024 * 1024
+"""The longest permit that a gateway reads, in bytes: all the devices that one may name fit."""
+PERMITS: Final = "permits"
+"""What stands for the version in the path of a permit; no release has it."""
 Counter = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Date = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")]
 
@@ -111,8 +116,32 @@ class Evidence(Record, frozen=True, kw_only=True):
     format: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+class PermitFacts(Record, frozen=True, kw_only=True):
+    """The facts of a permit target (rule 5).
+
+    Attributes:
+        from_sha256, to_sha256, order, expires: as in the ``Permit`` itself.
+    """
+
+    kind: Literal["permit"] = "permit"
+    product: Name
+    version: Literal["permits"] = PERMITS
+    from_sha256: Digest
+    to_sha256: Digest
+    order: Digest
+    expires: datetime
+
+
 class Permit(Record, frozen=True, kw_only=True):
-    """The content of a permit target: one signed exception to the floor."""
+    """The content of a permit target: one signed exception to the floor.
+
+    Attributes:
+        from_sha256: what runs.
+        to_sha256: what may be installed in its place.
+        devices, cohorts: for whom; either is enough.
+        order: id of the order under which.
+        expires: until when.
+    """
 
     type: Literal["urn:interlock:permit:v1"] = "urn:interlock:permit:v1"
     fleet: Name
@@ -143,3 +172,30 @@ def read_image(path: str, custom: Mapping[str, Any] | None) -> Image:
             f"The facts of {path} say {image.product} {image.version}: not what its path says."
         )
     return image
+
+
+def read_permit(data: bytes, facts: PermitFacts) -> Permit:
+    """The permit that a target holds.
+
+    Args:
+        data: the target's bytes.
+        facts: what its metadata says of it.
+
+    Raises:
+        WireError: it is none, or it is not what its facts say (rule 5).
+    """
+    permit = decode_canonical(data, Permit, limit=MAX_PERMIT, what="permit")
+    if facts_of(permit) != facts:
+        raise WireError("The permit is not the one that its facts describe.")
+    return permit
+
+
+def facts_of(permit: Permit) -> PermitFacts:
+    """The facts under which a permit is signed."""
+    return PermitFacts(
+        product=permit.product,
+        from_sha256=permit.from_sha256,
+        to_sha256=permit.to_sha256,
+        order=permit.order,
+        expires=permit.expires,
+    )

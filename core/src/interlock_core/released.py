@@ -4,27 +4,39 @@ Release managers' tools keep these rules before anybody signs, and the server be
 anything. ``tuf_metadata`` sees to signatures, version, expiry and delegation. Rules:
 
 1. Every target lies under ``<product>/<version>/``, is named by SHA-256 alone (readers build its
-   address from the first hash) and has facts that agree with its path: an image's, or those of a
-   piece of evidence.
+   address from the first hash) and has facts that agree with its path: an image's, those of a
+   piece of evidence, or under ``<product>/permits/`` those of a permit.
 2. An image has an SBOM among its references, and each of its references is a target of this
    metadata with the digest and the kind that it names.
-3. A version is used once, and a new image's release counter is above every counter before it.
+3. A version is used once, and a new image's release counter is above every counter before it,
+   those of releases that were taken back included.
 4. What was released stays as it was: no target changes its length, hashes or facts, and none
-   disappears.
+   disappears, but for two: a permit may be left out, which revokes it; and the images of a release
+   leave together when the field ``withdrawn`` takes it back (``withdrawn``).
+5. What was taken back stays so: no line of that field changes or disappears.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from tuf.api.metadata import TargetFile, Targets
 
 from interlock_core.errors import RefusedError, WireError
 from interlock_core.names import DIGEST_PATTERN, split_path
-from interlock_core.release import MAX_CUSTOM, Evidence, Image, read_image
+from interlock_core.release import (
+    MAX_CUSTOM,
+    PERMITS,
+    Evidence,
+    Image,
+    PermitFacts,
+    read_image,
+)
 from interlock_core.wire import convert, encode
+from interlock_core.withdrawn import Withdrawal, highest_counter, withdrawal, withdrawals
 
 _DIGEST: Final = re.compile(DIGEST_PATTERN)
 
@@ -43,7 +55,11 @@ def sha256_of(path: str, target: TargetFile) -> str:
     return digest
 
 
-def read_facts(path: str, target: TargetFile) -> Image | Evidence:
+Facts = Image | Evidence | PermitFacts
+"""What the metadata of a product says of a target."""
+
+
+def read_facts(path: str, target: TargetFile) -> Facts:
     """The facts of a target, checked against its path (rule 1).
 
     Raises:
@@ -61,16 +77,23 @@ def read_facts(path: str, target: TargetFile) -> Image | Evidence:
         raise RefusedError(
             f"The facts of {path} are longer than {MAX_CUSTOM} bytes.", reason="bad_facts"
         )
-    facts: Image | Evidence
+    facts: Facts
     try:
         if custom.get("kind") == "evidence":
             facts = convert(custom, Evidence, what=f"custom of {path}")
+        elif custom.get("kind") == "permit":
+            facts = convert(custom, PermitFacts, what=f"custom of {path}")
         else:
             facts = read_image(path, custom)
     except WireError as e:
         raise RefusedError(str(e), reason="bad_facts") from e
     if (facts.product, facts.version) != (product, version):
         raise RefusedError(f"The facts of {path} contradict its path.", reason="bad_facts")
+    if version == PERMITS and not isinstance(facts, PermitFacts):
+        raise RefusedError(
+            f"{path} is no permit: {PERMITS!r} cannot be the version of a release.",
+            reason="bad_facts",
+        )
     return facts
 
 
@@ -84,20 +107,59 @@ def images(targets: Targets) -> dict[str, Image]:
     return {path: fact for path, fact in facts.items() if isinstance(fact, Image)}
 
 
+def permits(targets: Targets) -> dict[str, PermitFacts]:
+    """Every permit by path.
+
+    Raises:
+        RefusedError, WireError: as ``read_facts``.
+    """
+    facts = {path: read_facts(path, target) for path, target in targets.targets.items()}
+    return {path: fact for path, fact in facts.items() if isinstance(fact, PermitFacts)}
+
+
+def withdraw(targets: Targets, version: str, *, at: datetime, reason: str) -> Withdrawal:
+    """What is to be remembered of a release that ``targets`` lists.
+
+    Args:
+        targets: the product's metadata in force.
+        version: the release.
+        at: when it is taken back.
+        reason: why.
+
+    Raises:
+        RefusedError: ``unknown_version``: no image has it.
+        WireError: a reason that is not one line of printable text; or as ``read_facts``.
+    """
+    known = {
+        path: (image, sha256_of(path, targets.targets[path]))
+        for path, image in images(targets).items()
+    }
+    versions = sorted({image.version for image, _ in known.values()})
+    if version not in versions:
+        raise RefusedError(
+            f"No image of version {version[:80]} is listed: {', '.join(versions) or 'none is'}.",
+            reason="unknown_version",
+        )
+    return withdrawal(known, version, at=at, reason=reason)
+
+
 def check_release(new: Targets, before: Targets | None) -> None:
     """Check a product's metadata against the version before it.
 
     Raises:
         RefusedError: ``bad_hashes``, ``bad_facts``, ``no_sbom``, ``missing_reference``,
-            ``version_reused``, ``counter_not_raised``, ``target_changed`` or ``target_removed``.
+            ``version_reused``, ``counter_not_raised``, ``target_changed``, ``target_removed``,
+            ``bad_withdrawal`` or ``unknown_version``.
         WireError: ``bad_path``.
     """
     old = before.targets if before else {}
-    _check_kept(new.targets, old)
+    gone, gone_before = withdrawals(new), withdrawals(before)
+    _check_withdrawn(gone, gone_before, before)
+    _check_kept(new.targets, old, gone)
     facts = {path: read_facts(path, target) for path, target in new.targets.items()}
     known = images(before).values() if before else ()
-    versions = {image.version for image in known}
-    highest = max((image.release_counter for image in known), default=0)
+    versions = {image.version for image in known} | gone.keys()
+    highest = highest_counter(known, gone)
     for path, target in new.targets.items():
         sha256_of(path, target)
         image = facts[path]
@@ -118,15 +180,51 @@ def check_release(new: Targets, before: Targets | None) -> None:
         _check_references(path, image, new.targets, facts)
 
 
-def _check_kept(new: Mapping[str, TargetFile], old: Mapping[str, TargetFile]) -> None:
+def _check_withdrawn(
+    new: Mapping[str, Withdrawal], old: Mapping[str, Withdrawal], before: Targets | None
+) -> None:
+    for version, one in old.items():
+        if new.get(version) != one:
+            raise RefusedError(
+                f"That {version} was withdrawn is missing or changed: its counter and its version "
+                "stay used for ever, so the line stays as it was.",
+                reason="bad_withdrawal",
+            )
+    for version in new.keys() - old.keys():
+        stated = new[version]
+        if before is None or stated != withdraw(
+            before, version, at=stated.at, reason=stated.reason
+        ):
+            raise RefusedError(
+                f"What is said of the withdrawn {version} is not what was released: stage the "
+                "withdrawal again.",
+                reason="bad_withdrawal",
+            )
+
+
+def _check_kept(
+    new: Mapping[str, TargetFile],
+    old: Mapping[str, TargetFile],
+    gone: Mapping[str, Withdrawal],
+) -> None:
     for path, target in old.items():
-        if path not in new:
+        facts = read_facts(path, target)
+        if isinstance(facts, Image) and facts.version in gone:
+            if path in new:
+                raise RefusedError(
+                    f"{path} is listed, and {facts.version} is withdrawn: its images leave "
+                    "together.",
+                    reason="bad_withdrawal",
+                )
+        elif path not in new:
+            if isinstance(facts, PermitFacts):
+                continue
             raise RefusedError(
                 f"{path} was released and is missing now: list it again; nothing that was "
                 "released disappears.",
                 reason="target_removed",
             )
-        if new[path] != target:
+        elif new[path] != target:
             raise RefusedError(
                 f"{path} was released with another length, digest or other facts: release the "
                 "change under a new version.",
@@ -138,7 +236,7 @@ def _check_references(
     path: str,
     image: Image,
     targets: Mapping[str, TargetFile],
-    facts: Mapping[str, Image | Evidence],
+    facts: Mapping[str, Facts],
 ) -> None:
     if not any(reference.kind == "sbom" for reference in image.references):
         raise RefusedError(

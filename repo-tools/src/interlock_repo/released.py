@@ -14,14 +14,7 @@ from tuf.api.metadata import DelegatedRole, Targets
 
 from interlock_core import released
 from interlock_core.errors import RefusedError
-from interlock_core.released import images
 from interlock_core.tuf_metadata import set_issued
-
-
-def highest_counter(targets: Targets | None) -> int:
-    """The highest release counter of a product; 0 before its first release."""
-    known = images(targets).values() if targets is not None else ()
-    return max((image.release_counter for image in known), default=0)
 
 
 def following(previous: Targets | None, *, now: datetime, expires: datetime) -> Targets:
