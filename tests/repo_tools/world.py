@@ -218,18 +218,19 @@ class World:
             "--yes", *words,
         )  # fmt: skip
 
-    def put_in_force(self, event: Path) -> None:
-        """Publish a signed event without a server, as one would with the same core code."""
-        opened, tally = open_copies([event])
+    def put_in_force(self, *events: Path) -> None:
+        """Publish signed events, all at once, as one would with the same core code."""
         repository = self.image()
-        for path in (event / "targets").rglob("*"):
-            if path.is_file():
-                data = path.read_bytes()
-                name = path.relative_to(event / "targets")
-                digest = opened.metadata.signed.targets[name.as_posix()].hashes["sha256"]
-                key = f"image/targets/{name.parent.as_posix()}/{digest}.{name.name}"
-                self.store.put_new_stream(key, [data], length=len(data), sha256=digest)
-        repository.put_offline(opened.file.role, assemble(opened, tally, system_clock()))
+        for event in events:
+            opened, tally = open_copies([event])
+            for path in (event / "targets").rglob("*"):
+                if path.is_file():
+                    data = path.read_bytes()
+                    name = path.relative_to(event / "targets")
+                    digest = opened.metadata.signed.targets[name.as_posix()].hashes["sha256"]
+                    key = f"image/targets/{name.parent.as_posix()}/{digest}.{name.name}"
+                    self.store.put_new_stream(key, [data], length=len(data), sha256=digest)
+            repository.put_offline(opened.file.role, assemble(opened, tally, system_clock()))
         repository.publish()
 
     def in_force(self, act: str, spec: Path, signers: Sequence[str], *words: str) -> Path:

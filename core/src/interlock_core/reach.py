@@ -37,6 +37,14 @@ class Stranded:
     reaches: int
     newest: int
 
+    @property
+    def said(self) -> str:
+        """One line about them, for people."""
+        return (
+            f"{self.version} on {self.hardware} in {self.market} gets to counter {self.reaches}, "
+            f"and the newest has {self.newest}"
+        )
+
 
 class Ladder:
     """The images of one product for one kind of hardware in one market (rule 1).

@@ -23,11 +23,13 @@ from tuf.api.metadata import Targets
 from interlock_core.errors import RefusedError, WireError
 from interlock_core.names import Digest, HardwareId, Market, TargetPath, Version
 from interlock_core.release import Image
-from interlock_core.statement import Reason
 from interlock_core.wire import Record, convert
 
 WITHDRAWN: Final = "withdrawn"
 """The signed field of a product's metadata (rule 2)."""
+
+Why = Annotated[str, Meta(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f-\x9f]+\Z")]
+"""One line, for people."""
 
 
 class Gone(Record, frozen=True, kw_only=True):
@@ -51,7 +53,7 @@ class Withdrawal(Record, frozen=True, kw_only=True):
 
     release_counter: Annotated[int, Meta(ge=1, le=2**53 - 1)]
     at: datetime
-    reason: Reason
+    reason: Why
     images: Annotated[tuple[Gone, ...], Meta(min_length=1, max_length=64)]
 
 

@@ -7,8 +7,8 @@ Rules:
 2. Within a role each person holds one key and each key stands once: a threshold counts people.
 3. The roster's holders are other people, with other keys, than the release managers of any
    product. Otherwise those who make releases could decide who installs them.
-4. A role's metadata in force must still carry the threshold of the role's new holders, or the
-   server could not publish the two together.
+4. A role's metadata in force must still carry the threshold of the role's new holders, unless
+   they sign it again (a renewal) and both are published at once. Otherwise gateways would lose it.
 5. A role with classical and post-quantum keys asks for as many as ``interlock_core.hybrid`` says.
 """
 
@@ -105,8 +105,9 @@ def check_not_orphaned(targets: Targets, name: str, metadata: Metadata[Targets])
     except RefusedError as e:
         raise RefusedError(
             f"{name} {metadata.signed.version} is in force and would not carry the signatures of "
-            f"{name}'s new holders: keep enough of those who signed it, change the others, and "
-            "release once before you change the rest.",
+            f"{name}'s new holders: keep enough of those who signed it; or pass --with-renewal, "
+            f"have the new holders sign it again ('interlock-repo renew {name} --after EVENT'), "
+            "and publish both at once ('publish EVENT --with RENEWAL').",
             reason="orphaned_role",
         ) from e
 

@@ -5,33 +5,109 @@ Rules:
 1. Every event follows what is in force, with the next version; it carries what it follows, and
    the roots and delegations by which anybody can verify that offline.
 2. Lifetimes are those of ``LIFETIME_DAYS`` unless the caller says otherwise.
+3. New holders sign a role again before the delegations that name them are published: such an event
+   rests on those delegations, signed, beside the ones in force.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from tuf.api.metadata import Metadata, Root, Targets
+from tuf.api.metadata import DelegatedRole, Metadata, Root, Targets
 
+from interlock_core.errors import RefusedError
 from interlock_core.keys import NamedKey, load_public_key
 from interlock_core.names import ROSTER_PATH, ROSTER_ROLE, check_product
-from interlock_core.roster import read_roster
-from interlock_core.tuf_metadata import delegated_roles, parse_metadata
+from interlock_core.roster import Roster, read_roster
+from interlock_core.tuf_metadata import check_signatures, delegated_roles, parse_metadata
 from interlock_repo import delegations, rosters, staging
-from interlock_repo.event import BASE_ROSTER, Draft
+from interlock_repo.event import BASE_ROSTER, Draft, Kind
 from interlock_repo.repository import Repository
 from interlock_repo.specs import DelegationsSpec, ReleaseSpec, RosterSpec
 from interlock_repo.trust import role_of
 
-LIFETIME_DAYS: Final = {"delegations": 365, "release": 365, "roster": 35}
+LIFETIME_DAYS: Final[Mapping[Kind, int]] = {
+    "delegations": 365,
+    "release": 365,
+    "roster": 35,
+    "withdrawal": 365,
+    "permit": 365,
+    "renewal": 365,
+}
 """How long each kind of metadata is valid, in days (rule 2)."""
 
 
+@dataclass(frozen=True)
+class Ground:
+    """What an event of a delegated role rests on.
+
+    Attributes:
+        role: what the delegator says of it.
+        previous: the role's metadata in force; None before there is any.
+        base: the files that the event carries.
+    """
+
+    role: DelegatedRole
+    previous: Targets | None
+    base: dict[str, bytes]
+
+
+def ground(repository: Repository, name: str, after: bytes | None = None) -> Ground:
+    """What is in force of a delegated role.
+
+    Args:
+        repository: what is in force.
+        name: a product, or ``interlock``.
+        after: signed delegations that will be published with the event (rule 3).
+
+    Raises:
+        RefusedError: ``unknown_product`` or ``unknown_role``; of ``after``: ``untrusted_metadata``
+            or ``version_gap``.
+        WireError: ``after`` is no targets metadata.
+        NotFoundError, TransientError: as ``Repository.role``.
+    """
+    current = targets_of(repository.targets, "targets")
+    delegator = current if after is None else _following(repository, current, after)
+    if name == ROSTER_ROLE:
+        role_of(delegator, ROSTER_ROLE)
+        role = delegated_roles(delegator)[ROSTER_ROLE]
+    else:
+        role = staging.delegated_product(delegator, name)
+    data = repository.role(name)
+    base = _base(repository) | {f"{current.version}.targets.json": repository.targets}
+    if after is not None:
+        base[f"{delegator.version}.targets.json"] = after
+    previous = targets_of(data, name) if data is not None else None
+    if data is not None and previous is not None:
+        base[f"{previous.version}.{name}.json"] = data
+    return Ground(role, previous, base)
+
+
+def _following(repository: Repository, current: Targets, after: bytes) -> Targets:
+    metadata = _metadata(after, "targets")
+    root = parse_metadata(repository.roots[-1], Root, what="root metadata").signed
+    check_signatures(root, Targets.type, metadata)
+    if metadata.signed.version != current.version + 1:
+        raise RefusedError(
+            f"The delegations {metadata.signed.version} do not follow {current.version}, which is "
+            "in force: have them staged anew.",
+            reason="version_gap",
+        )
+    return metadata.signed
+
+
 def draft_delegations(
-    repository: Repository, spec: DelegationsSpec, folder: Path, *, now: datetime, days: int
+    repository: Repository,
+    spec: DelegationsSpec,
+    folder: Path,
+    *,
+    with_renewal: bool = False,
+    now: datetime,
+    days: int,
 ) -> Draft:
     """New top-level targets with the roles of ``spec`` set.
 
@@ -39,6 +115,7 @@ def draft_delegations(
         repository: what is in force.
         spec: the roles to add or change.
         folder: where the public key files that it names are.
+        with_renewal: new holders will sign again what is in force (rule 3).
         now: the time of issue.
         days: until expiry.
 
@@ -46,7 +123,7 @@ def draft_delegations(
         RefusedError, WireError: as ``delegations.next_targets``; or ``orphaned_role``.
         NotFoundError, TransientError: a key file is missing or cannot be read.
     """
-    current = _targets(repository.targets, "targets")
+    current = targets_of(repository.targets, "targets")
     for product in spec.products:
         check_product(product)
     roles = dict(spec.products)
@@ -61,7 +138,7 @@ def draft_delegations(
     )
     for name in changes.keys() & delegated_roles(current).keys():
         data = repository.role(name)
-        if data is not None:
+        if data is not None and not with_renewal:
             delegations.check_not_orphaned(metadata.signed, name, _metadata(data, name))
     base = _base(repository) | {f"{current.version}.targets.json": repository.targets}
     return Draft("delegations", Targets.type, metadata, base, {})
@@ -83,15 +160,11 @@ def draft_release(
         RefusedError: ``unknown_product``, or as ``staging.stage``.
         WireError, NotFoundError, TransientError: as ``staging.stage``.
     """
-    targets = _targets(repository.targets, "targets")
-    role = staging.delegated_product(targets, spec.product)
-    data = repository.role(spec.product)
-    previous = _targets(data, spec.product) if data is not None else None
+    on = ground(repository, spec.product)
     staged = staging.stage(
-        spec, folder, role, previous, now=now, expires=now + timedelta(days=days)
+        spec, folder, on.role, on.previous, now=now, expires=now + timedelta(days=days)
     )
-    base = _delegated_base(repository, targets, spec.product, data)
-    return Draft("release", spec.product, staged.metadata, base, staged.contents)
+    return Draft("release", spec.product, staged.metadata, on.base, staged.contents)
 
 
 def draft_roster(
@@ -110,21 +183,40 @@ def draft_roster(
         RefusedError: ``unknown_role`` if nobody holds the role yet, or as ``rosters.next_roster``.
         WireError, NotFoundError, TransientError: as ``rosters.next_roster``, or a key file.
     """
-    targets = _targets(repository.targets, "targets")
-    role_of(targets, ROSTER_ROLE)
-    data = repository.role(ROSTER_ROLE)
-    previous = _targets(data, ROSTER_ROLE) if data is not None else None
-    base = _delegated_base(repository, targets, ROSTER_ROLE, data)
-    before = None
-    if previous is not None:
-        base[BASE_ROSTER] = repository.roster(previous)
-        before = read_roster(base[BASE_ROSTER])
+    on = ground(repository, ROSTER_ROLE)
+    before = roster_in_force(repository, on)
     keys = {person.name: _keys(person.keys, folder) for person in spec.persons}
-    roster = rosters.next_roster(spec, keys, before, now)
+    return drafted_roster(rosters.next_roster(spec, keys, before, now), on, now=now, days=days)
+
+
+def roster_in_force(repository: Repository, on: Ground) -> Roster | None:
+    """The roster in force, which the event then carries; None before the first.
+
+    Raises:
+        RefusedError, NotFoundError, TransientError: as ``Repository.roster``.
+        WireError: it is malformed.
+    """
+    if on.previous is None:
+        return None
+    on.base[BASE_ROSTER] = repository.roster(on.previous)
+    return read_roster(on.base[BASE_ROSTER])
+
+
+def drafted_roster(roster: Roster, on: Ground, *, now: datetime, days: int) -> Draft:
+    """The event of a roster.
+
+    Raises:
+        RefusedError: ``too_large``.
+    """
     metadata, content = rosters.next_metadata(
-        roster, previous, now=now, expires=now + timedelta(days=days)
+        roster, on.previous, now=now, expires=now + timedelta(days=days)
     )
-    return Draft("roster", ROSTER_ROLE, metadata, base, {ROSTER_PATH: content})
+    return Draft("roster", ROSTER_ROLE, metadata, on.base, {ROSTER_PATH: content})
+
+
+def targets_of(data: bytes, role: str) -> Targets:
+    """The signed part of targets metadata in force."""
+    return _metadata(data, role).signed
 
 
 def _keys(files: Iterable[str], folder: Path) -> tuple[NamedKey, ...]:
@@ -134,19 +226,6 @@ def _keys(files: Iterable[str], folder: Path) -> tuple[NamedKey, ...]:
 def _base(repository: Repository) -> dict[str, bytes]:
     first = parse_metadata(repository.roots[0], Root, what="root metadata").signed.version
     return {f"{first + i}.root.json": data for i, data in enumerate(repository.roots)}
-
-
-def _delegated_base(
-    repository: Repository, targets: Targets, role: str, previous: bytes | None
-) -> dict[str, bytes]:
-    base = _base(repository) | {f"{targets.version}.targets.json": repository.targets}
-    if previous is not None:
-        base[f"{_targets(previous, role).version}.{role}.json"] = previous
-    return base
-
-
-def _targets(data: bytes, role: str) -> Targets:
-    return _metadata(data, role).signed
 
 
 def _metadata(data: bytes, role: str) -> Metadata[Targets]:

@@ -28,6 +28,7 @@ from tuf.api.metadata import Metadata, Root, Targets
 from interlock_core import disk, durable, wire
 from interlock_core.errors import ConflictError, NotFoundError, RefusedError
 from interlock_core.names import RESERVED, ROSTER_ROLE, Digest, Name
+from interlock_core.release import Permit
 from interlock_core.roster import Roster
 from interlock_core.tuf_metadata import serialise
 from interlock_core.words import words_of
@@ -42,7 +43,7 @@ SIGNATURES: Final = "signatures"
 BASE_ROSTER: Final = "roster.json"
 MAX_EVENT: Final = 256 * 1024
 
-Kind = Literal["delegations", "release", "roster"]
+Kind = Literal["delegations", "release", "roster", "withdrawal", "permit", "renewal"]
 BaseName = Annotated[
     str, Meta(pattern=r"^(?:[1-9][0-9]{0,14}\.[a-z0-9][a-z0-9-]{0,62}|roster)\.json\Z")
 ]
@@ -127,6 +128,7 @@ class Event:
         delegator: the metadata that says who may sign.
         previous: the version that this one follows.
         roster, previous_roster: of a roster event.
+        permits: of a permit event, those that are new, by target path.
         signatures: those found, each verified.
     """
 
@@ -140,6 +142,7 @@ class Event:
     previous: Targets | None
     roster: Roster | None
     previous_roster: Roster | None
+    permits: Mapping[str, Permit]
     signatures: tuple[Signed, ...]
 
     @property
@@ -151,6 +154,11 @@ class Event:
     def words(self) -> str:
         """The same as words: what people say where digits are easily misheard."""
         return words_of(self.digest)
+
+    @property
+    def new_holders(self) -> bool:
+        """Whether it rests on delegations that are to be published with it."""
+        return sum(name.endswith(f".{Targets.type}.json") for name in self.base) > 1
 
     def target_path(self, path: str) -> Path:
         """Where the bytes of a target lie."""

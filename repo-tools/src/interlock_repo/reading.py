@@ -5,7 +5,9 @@ Rules (what ``event.Event`` promises):
 1. The files are those that ``event.json`` and the metadata call for, each with its digest; a
    missing, changed or extra one is named.
 2. The roots form a chain; the newest signs the targets metadata; what is followed carries its
-   delegator's threshold. With a root file of the reader's own, the chain must hold it.
+   delegator's threshold. Where new holders sign again what the former ones signed, there are two
+   targets metadata, one after the other: the newer says who may sign, the older who could. With a
+   root file of the reader's own, the chain must hold it.
 3. The metadata keeps the rules of its kind, as if it were being staged now.
 4. Every signature verifies. If the event changed after it was signed, that is said first.
 """
@@ -24,7 +26,8 @@ from tuf.api.metadata import Metadata, Root, Targets
 from interlock_core import durable, wire
 from interlock_core.errors import InterlockError, NotFoundError, RefusedError
 from interlock_core.names import ROSTER_PATH
-from interlock_core.released import sha256_of
+from interlock_core.release import MAX_PERMIT, Permit, PermitFacts, read_permit
+from interlock_core.released import read_facts, sha256_of
 from interlock_core.roster import MAX_ROSTER, Roster, read_roster
 from interlock_core.tuf_metadata import (
     MAX_LENGTH,
@@ -47,7 +50,7 @@ from interlock_repo.event import (
     EventFile,
     event_files,
 )
-from interlock_repo.released import check_release, new_paths
+from interlock_repo.released import check_kind, check_release, new_paths
 from interlock_repo.rosters import check_roster
 from interlock_repo.signatures import (
     MAX_SIGNATURE,
@@ -61,7 +64,7 @@ from interlock_repo.trust import Role, link_roots, role_of
 
 _ROOT: Final = re.compile(r"([1-9][0-9]{0,14})\.root\.json\Z")
 _SIGNATURE: Final = re.compile(rf"{SIGNATURES}/[^/]*\.json\Z")
-_TARGETS: Final = re.compile(r"[1-9][0-9]{0,14}\.targets\.json\Z")
+_TARGETS: Final = re.compile(r"([1-9][0-9]{0,14})\.targets\.json\Z")
 
 
 def open_event(directory: Path, trusted_root: Path | None = None) -> Event:
@@ -97,6 +100,7 @@ def open_event(directory: Path, trusted_root: Path | None = None) -> Event:
         previous=reader.previous,
         roster=reader.roster,
         previous_roster=reader.previous_roster,
+        permits=reader.permits(),
         signatures=tuple(reader.signatures()),
     )
     reader.check_targets()
@@ -120,7 +124,7 @@ class _Reader:
         self._check_metadata()
         self.base = self._base()
         self.roots = self._roots()
-        self.delegator = self._delegator()
+        self.former, self.delegator = self._delegators()
         self.role: Role = role_of(self.delegator, file.role)
         self.previous = self._previous()
         self.previous_roster, self.roster = self._rosters()
@@ -173,17 +177,28 @@ class _Reader:
         with self._about(f"{BASE}/{versions[-1]}.root.json"):
             return link_roots([self.base[f"{version}.root.json"] for version in versions])
 
-    def _delegator(self) -> Root | Targets:
+    def _delegators(self) -> tuple[Root | Targets, Root | Targets]:
+        """Who said who could sign what is followed, and who says who may sign now (rule 2)."""
         root = self.roots[-1].signed
         if self._file.role == Targets.type:
-            return root
-        names = [name for name in self.base if _TARGETS.match(name)]
-        if len(names) != 1:
-            raise _damaged(self._path(EVENT_FILE), "must name one targets metadata")
-        metadata = self._parse_base(names[0])
-        with self._about(f"{BASE}/{names[0]}"):
-            check_signatures(root, Targets.type, metadata)
-        return metadata.signed
+            return root, root
+        versions = sorted(int(m[1]) for m in map(_TARGETS.match, self.base) if m)
+        if len(versions) not in {1, 2} or versions[-1] - versions[0] != len(versions) - 1:
+            raise _damaged(
+                self._path(EVENT_FILE), "must name one targets metadata, or two that follow"
+            )
+        signed = []
+        for version in versions:
+            metadata = self._parse_base(f"{version}.targets.json")
+            with self._about(f"{BASE}/{version}.targets.json"):
+                check_signatures(root, Targets.type, metadata)
+                if metadata.signed.version != version:
+                    raise _damaged(
+                        self._path(f"{BASE}/{version}.targets.json"),
+                        "has another version than its name",
+                    )
+            signed.append(metadata.signed)
+        return signed[0], signed[-1]
 
     def _parse_base(self, name: str) -> Metadata[Targets]:
         what = f"metadata {self._path(f'{BASE}/{name}')}"
@@ -199,7 +214,7 @@ class _Reader:
             return None
         metadata = self._parse_base(name)
         with self._about(f"{BASE}/{name}"):
-            check_signatures(self.delegator, self._file.role, metadata)
+            check_signatures(self.former, self._file.role, metadata)
         if metadata.signed.version != self._file.version - 1:
             raise _damaged(self._path(f"{BASE}/{name}"), "has another version than its name")
         return metadata.signed
@@ -239,13 +254,27 @@ class _Reader:
         with self._about(f"{METADATA}/{self._file.metadata_name}"):
             if self._file.kind == "delegations":
                 check_delegations(targets)
-            elif self._file.kind == "release" and isinstance(self.delegator, Targets):
+            elif self._file.kind != "roster" and isinstance(self.delegator, Targets):
                 if targets.delegations is not None:
                     raise RefusedError(
                         f"{self._file.role} may not delegate further.", reason="bad_delegation"
                     )
                 role = delegated_roles(self.delegator)[self._file.role]
                 check_release(targets, self.previous, role)
+                check_kind(self._file.kind, targets, self.previous)
+
+    def permits(self) -> dict[str, Permit]:
+        """The permits that come with the event, each what its facts say (rule 3)."""
+        found = {}
+        for path in self._target_paths():
+            facts = None
+            if self._file.kind == "permit":
+                facts = read_facts(path, self.metadata.signed.targets[path])
+            if isinstance(facts, PermitFacts):
+                data = _read(self._directory, f"{TARGETS}/{path}", MAX_PERMIT)
+                with self._about(f"{TARGETS}/{path}"):
+                    found[path] = read_permit(data, facts)
+        return found
 
     def signatures(self) -> Iterator[Signed]:
         """Every signature, verified (rule 4)."""

@@ -22,12 +22,15 @@ from msgspec import UnsetType
 from tuf.api.metadata import DelegatedRole, TargetFile, Targets
 
 from interlock_core.keybytes import KEY_SCHEMES
-from interlock_core.release import Image
+from interlock_core.reach import stranded
+from interlock_core.release import Image, Permit
 from interlock_core.released import images, read_facts, sha256_of
 from interlock_core.roster import Roster
 from interlock_core.tuf_metadata import ISSUED, delegated_roles
 from interlock_core.wire import format_time, sha256_hex
+from interlock_core.withdrawn import WITHDRAWN, withdrawals
 from interlock_repo.event import Event
+from interlock_repo.permits import titles
 from interlock_repo.released import new_paths
 from interlock_repo.signatures import Signed, Tally
 from interlock_repo.trust import HOLDERS, Holder, role_of, spoken
@@ -36,6 +39,9 @@ KINDS: Final = {
     "delegations": "delegations: who may release which product, and who keeps the roster",
     "release": "a release",
     "roster": "the roster: who runs the fleet, and by which rules",
+    "withdrawal": "a withdrawal: a release that nobody may install any more",
+    "permit": "permits: moves below the floor, each once on each gateway",
+    "renewal": "a renewal: what is in force, signed again",
 }
 
 Facts = dict[str, str]
@@ -83,7 +89,7 @@ def account(event: Event, now: datetime, *, root_is_trusted: bool = False) -> Ac
     """
     sections = [
         Section("Signing event", tuple(_summary(event, now, root_is_trusted))),
-        *_installable(event),
+        *_installable(event, now),
         *_changes(event),
         _signers(tally_of(event)),
     ]
@@ -105,7 +111,12 @@ def _summary(event: Event, now: datetime, root_is_trusted: bool) -> Iterable[Lin
     yield _told("expires", f"{format_time(signed.expires)} ({_days(left.days)})")
     if event.previous is not None:
         yield _told("what it follows expires", format_time(event.previous.expires))
-    for label, value in _unknown(signed.unrecognized_fields, ISSUED).items():
+    if event.new_holders:
+        yield _told(
+            "to be published with",
+            f"targets {event.delegator.version}, which names who may sign it",
+        )
+    for label, value in _unknown(signed.unrecognized_fields, ISSUED, WITHDRAWN).items():
         yield _told(f"signed field {label}", value)
     first, last = event.roots[0].signed.version, event.roots[-1].signed.version
     digest = sha256_hex(event.base[f"{first}.root.json"])
@@ -118,17 +129,51 @@ def _summary(event: Event, now: datetime, root_is_trusted: bool) -> Iterable[Lin
     yield _told("in words", event.words)
 
 
-def _installable(event: Event) -> Iterable[Section]:
-    if event.file.kind != "release":
-        return
-    targets = event.metadata.signed
-    known = images(targets)
-    lines = [
-        Line("+", path, None, _headline(known[path]))
-        for path in new_paths(targets, event.previous)
-        if path in known
-    ]
+def _installable(event: Event, now: datetime) -> Iterable[Section]:
+    targets, before = event.metadata.signed, event.previous
+    match event.file.kind:
+        case "release":
+            known = images(targets)
+            lines = [
+                Line("+", path, None, _headline(known[path]))
+                for path in new_paths(targets, before)
+                if path in known
+            ]
+        case "permit":
+            names = titles((before, targets))
+            lines = [
+                Line("+", path, None, _move(permit, names))
+                for path, permit in event.permits.items()
+            ]
+        case "withdrawal" if before is not None:
+            known = images(before)
+            gone = [path for path in known if path not in targets.targets]
+            yield Section(
+                "What a gateway could not install any more",
+                tuple(Line("-", path, _headline(known[path]), None) for path in gone),
+            )
+            lost = stranded(known.values(), images(targets).values(), now.date())
+            if lost:
+                yield Section(
+                    "Who would be left behind",
+                    tuple(Line("-", one.version, one.said, None) for one in lost),
+                )
+            return
+        case _:
+            return
     yield Section("What a gateway could newly install", tuple(lines))
+
+
+def _move(permit: Permit, names: Mapping[str, str]) -> str:
+    """A permit in words: what goes down to what, for whom, under which order, until when."""
+    there, to = (names.get(s, s[:12]) for s in (permit.from_sha256, permit.to_sha256))
+    whom = [f"device {device}" for device in permit.devices]
+    whom += [f"cohort {cohort}" for cohort in permit.cohorts]
+    return printable(
+        f"a downgrade of {permit.product} from {there} to {to}, below the floor, once on each of "
+        f"{', '.join(whom)}, under order {permit.order} of fleet {permit.fleet}, until "
+        f"{format_time(permit.expires)}"
+    )
 
 
 def _headline(image: Image) -> str:
@@ -181,10 +226,17 @@ def _change(what: str, old: str | None, new: str | None) -> Line:
 
 
 def _of_targets(targets: Targets) -> dict[str, Facts]:
-    return {
+    listed = {
         printable(path): _of_target(path, target)
         for path, target in sorted(targets.targets.items())
     }
+    gone = {
+        f"withdrawal of {version}": {
+            label: _value(value) for label, value in msgspec.to_builtins(one).items()
+        }
+        for version, one in withdrawals(targets).items()
+    }
+    return listed | gone
 
 
 def _of_target(path: str, target: TargetFile) -> Facts:

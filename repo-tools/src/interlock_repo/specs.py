@@ -12,7 +12,7 @@ Rules:
 from __future__ import annotations
 
 import tomllib
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
@@ -21,7 +21,15 @@ from msgspec import Meta, field
 
 from interlock_core import durable
 from interlock_core.errors import ConfigurationError, WireError
-from interlock_core.names import HardwareId, Market, Name, Version
+from interlock_core.names import (
+    DeviceId,
+    Digest,
+    HardwareId,
+    Market,
+    Name,
+    TargetPath,
+    Version,
+)
 from interlock_core.order import Seq
 from interlock_core.release import Counter, Slot, UpdateClass
 from interlock_core.roster import CohortRules, Grant
@@ -92,6 +100,44 @@ class ReleaseSpec(Record, frozen=True, kw_only=True):
     provenance: FilePath | None = None
 
 
+class MoveSpec(Record, frozen=True, kw_only=True):
+    """One move below the floor that gateways may make once.
+
+    Attributes:
+        from_version: the release that runs there; it may be withdrawn.
+        to_version: the release that may be installed in its place.
+        order: id of the order under which.
+        devices, cohorts: for whom; at least one of either.
+        expires: until when.
+    """
+
+    from_version: Version = field(name="from")
+    to_version: Version = field(name="to")
+    order: Digest
+    devices: Annotated[tuple[DeviceId, ...], Meta(max_length=4096)] = ()
+    cohorts: Annotated[tuple[Name, ...], Meta(max_length=256)] = ()
+    expires: datetime
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.devices and not self.cohorts:
+            raise ValueError("name `devices` or `cohorts`: a permit is for somebody")
+
+
+class PermitSpec(Record, frozen=True, kw_only=True):
+    """Permits to make, and permits to take back.
+
+    Attributes:
+        product: whose releases are meant.
+        permits: the moves.
+        revoke: target paths of permits that shall not hold any more.
+    """
+
+    product: str
+    permits: Annotated[tuple[MoveSpec, ...], Meta(max_length=256)] = ()
+    revoke: Annotated[tuple[TargetPath, ...], Meta(max_length=1024)] = ()
+
+
 class PersonSpec(Record, frozen=True, kw_only=True):
     """A person of the roster, with the public key files that the person handed over."""
 
@@ -114,7 +160,7 @@ def parse_spec(data: bytes, type_: type[T], *, what: str) -> T:
 
     Args:
         data: the file.
-        type_: ``DelegationsSpec``, ``ReleaseSpec`` or ``RosterSpec``.
+        type_: ``DelegationsSpec``, ``ReleaseSpec``, ``PermitSpec`` or ``RosterSpec``.
         what: names the file in errors.
 
     Raises:

@@ -25,7 +25,7 @@ from interlock_core.names import ROSTER_ROLE
 from interlock_core.release import Evidence, Image, Reference, Slot
 from interlock_core.tuf_metadata import MAX_LENGTH, delegated_roles, serialise
 from interlock_repo.event import SourceFile, open_source
-from interlock_repo.released import check_release, following
+from interlock_repo.released import check_release, next_product
 from interlock_repo.sbom import MAX_SBOM, sbom_format
 from interlock_repo.specs import ImageSpec, ReleaseSpec
 
@@ -92,19 +92,27 @@ def stage(
         WireError: a file name or a fact that is not acceptable.
         NotFoundError, TransientError: a file is missing or cannot be read.
     """
-    targets = following(previous, now=now, expires=expires)
+    targets = next_product(previous, now=now, expires=expires)
     new = _Release(spec, folder)
     for path, target in new.targets.items():
         targets.targets[path] = target
     check_release(targets, previous, role)
-    metadata = Metadata(targets)
+    return Staged(within_limits(Metadata(targets), spec.product), new.contents)
+
+
+def within_limits(metadata: Metadata[Targets], product: str) -> Metadata[Targets]:
+    """Return a product's metadata if TUF clients read it.
+
+    Raises:
+        RefusedError: ``too_large``.
+    """
     if len(serialise(metadata)) > MAX_LENGTH[Targets.type]:
         raise RefusedError(
-            f"The metadata of {spec.product} would be larger than the "
+            f"The metadata of {product} would be larger than the "
             f"{MAX_LENGTH[Targets.type]} bytes that TUF clients read.",
             reason="too_large",
         )
-    return Staged(metadata, new.contents)
+    return metadata
 
 
 class _Release:

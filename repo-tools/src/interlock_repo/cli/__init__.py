@@ -8,13 +8,16 @@ from interlock_repo import __version__
 from interlock_repo.cli import (
     delegate,
     key,
+    permit,
     publish,
+    renew,
     review,
     roster,
     sample,
     sign,
     stage,
     status,
+    withdraw,
 )
 from interlock_repo.cli.edge import Edge
 
@@ -55,6 +58,9 @@ for command in (
     key.key,
     delegate.delegate,
     stage.stage,
+    withdraw.withdraw,
+    permit.permit,
+    renew.renew,
     roster.roster,
     review.review,
     sign.sign,

@@ -22,10 +22,17 @@ Examples:
 """
 )
 @new_event("delegations")
+@click.option(
+    "--with-renewal",
+    is_flag=True,
+    help="The new holders sign again what is in force ('renew --after'), and both are published "
+    "at once.",
+)
 @click.argument("spec", type=EXISTING_FILE)
 @json_option
 def delegate(
     spec: Path,
+    with_renewal: bool,
     event: Path,
     repository: str,
     root: Path,
@@ -37,7 +44,9 @@ def delegate(
     """Make a signing event that adds or changes the roles that SPEC names.
 
     SPEC is a TOML file ('interlock-repo sample delegations'). Roles that it does not name stay as
-    they are; an empty one only renews. The holders of the root's targets role sign it.
+    they are; an empty one only renews. The holders of the root's targets role sign it. Holders may
+    change without the root: one lost key is replaced by itself; of holders who did not sign what
+    is in force, a renewal by the new ones goes with it.
     """
     wanted = read_spec(spec, DelegationsSpec)
     return make(
@@ -45,7 +54,12 @@ def delegate(
         repository,
         root,
         lambda opened, now: draft_delegations(
-            opened, wanted, spec.parent, now=now, days=lifetime_days
+            opened,
+            wanted,
+            spec.parent,
+            with_renewal=with_renewal,
+            now=now,
+            days=lifetime_days,
         ),
         ca_file=ca_file,
         proxy=proxy,

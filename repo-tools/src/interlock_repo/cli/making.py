@@ -1,23 +1,43 @@
-"""What ``delegate``, ``stage`` and ``roster`` have in common: read, draft, assemble, show."""
+"""What the commands that make an event have in common: read, draft, assemble, show."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from interlock_core.clock import system_clock
-from interlock_core.errors import ConflictError
+from interlock_core.errors import ConflictError, RefusedError
 from interlock_repo import event as events
 from interlock_repo.cli import show
 from interlock_repo.cli.edge import Outcome
+from interlock_repo.copies import open_copies
 from interlock_repo.event import Draft
+from interlock_repo.publishing import assemble
 from interlock_repo.reading import open_event
 from interlock_repo.repository import Repository, open_repository
 from interlock_repo.review import account, tally_of
 
 Drafted = Callable[[Repository, datetime], Draft]
 """Makes an event's content from what is in force, at a time."""
+
+
+def signed_delegations(copies: Sequence[Path], root: Path, now: datetime) -> bytes | None:
+    """The signed text of a delegations event, of which these are copies; None for none.
+
+    Raises:
+        RefusedError: ``untrusted_metadata``: too few have signed it; ``wrong_kind``; or as
+            ``open_copies``.
+    """
+    if not copies:
+        return None
+    event, tally = open_copies(copies, root)
+    if event.file.kind != "delegations":
+        raise RefusedError(
+            f"{event.directory} is no delegations event, and names no holders.",
+            reason="wrong_kind",
+        )
+    return assemble(event, tally, now)
 
 
 def make(

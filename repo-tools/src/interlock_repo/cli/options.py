@@ -27,6 +27,17 @@ passphrase_file: Final = click.option(
 )
 
 
+after_option: Final = click.option(
+    "--after",
+    "after",
+    multiple=True,
+    type=DIRECTORY,
+    metavar="EVENT",
+    help="A delegations event with enough signatures that is not published yet: the holders that "
+    "it names sign. Again for each further copy of it.",
+)
+
+
 def network(command: F) -> F:
     """How to reach a server."""
     for option in (

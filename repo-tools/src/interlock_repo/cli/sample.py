@@ -9,7 +9,7 @@ import click
 
 from interlock_repo.cli.edge import Outcome, json_option
 
-SAMPLES: Final = ("delegations", "release", "roster")
+SAMPLES: Final = ("delegations", "permit", "release", "roster")
 
 
 @click.command(
