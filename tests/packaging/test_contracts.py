@@ -29,6 +29,7 @@ ACTING = {
     "token_keys",
     "tokens",
     "tuf_metadata",
+    "withdrawn",
     "tuf_repository",
     "tuf_stored",
     "words",

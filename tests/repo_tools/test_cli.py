@@ -147,6 +147,14 @@ def test_a_public_key_that_was_damaged_is_refused(world: World) -> None:
     assert (said.code, said.answer["reason"]) == (20, "bad_proof")
 
 
+SAMPLED = {
+    "delegations": ("delegate", ("ada", "ben")),
+    "release": ("stage", ("rosa", "rita")),
+    "roster": ("roster", ("tom", "tess")),
+    "permit": ("permit", ("rosa", "rita")),
+}
+
+
 def test_the_samples_work_as_they_are(world: World) -> None:
     for name in SAMPLES:
         said = tool("sample", name)
@@ -156,10 +164,15 @@ def test_the_samples_work_as_they_are(world: World) -> None:
     (world.place / "ward-gateway-1.4.0.cdx.json").write_text(json.dumps(CYCLONEDX))
     (world.place / "ward-gateway-1.4.0.vex.json").write_text("{}")
     (world.place / "release-notes.md").write_text("# 1.4.0\n")
-    people = {"delegations": ("ada", "ben"), "release": ("rosa", "rita"), "roster": ("tom", "tess")}
-    acts = {"delegations": "delegate", "release": "stage", "roster": "roster"}
-    for name in SAMPLES:
-        event = world.in_force(acts[name], world.place / f"{name}.toml", people[name])
+    assert set(SAMPLED) == set(SAMPLES)
+    for name, (act, people) in SAMPLED.items():
+        if name == "release":
+            # What the permit goes down to.
+            older = world.release(
+                "1.3.0", 1, hardware_ids='["cg-200", "cg-210"]', markets='["AT", "CH", "DE"]'
+            )
+            world.in_force("stage", older, people)
+        event = world.in_force(act, world.place / f"{name}.toml", people)
         assert tool("status", event).code == 0
 
 

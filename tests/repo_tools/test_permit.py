@@ -20,7 +20,7 @@ SIGNERS = ("rosa", "raul")
 ORDER = "ab" * 32
 
 
-def spec(world: World, extra: str = "", **fields: str | None) -> Path:
+def spec(world: World, **fields: str | None) -> Path:
     lines: dict[str, str | None] = {
         "from": '"2.0.0"',
         "to": '"1.0.0"',
@@ -31,7 +31,7 @@ def spec(world: World, extra: str = "", **fields: str | None) -> Path:
     stated = {key: value for key, value in (lines | fields).items() if value is not None}
     path = world.place / "permit.toml"
     path.write_text(
-        f'product = "{PRODUCT}"\n{extra}\n[[permits]]\n'
+        f'product = "{PRODUCT}"\n\n[[permits]]\n'
         + "".join(f"{key} = {value}\n" for key, value in stated.items())
     )
     return path

@@ -35,7 +35,7 @@ from interlock_core.errors import (
 from interlock_core.genesis import read_fleet
 from interlock_core.names import check_name, check_product, split_path
 from interlock_core.order import ROLLOUT_STATEMENTS
-from interlock_core.release import Evidence, Permit, read_image
+from interlock_core.release import Evidence, Permit, facts_of, read_image, read_permit
 from interlock_core.report import FLEET_STATEMENTS
 from interlock_core.roster import read_roster
 from interlock_core.statement import (
@@ -99,6 +99,11 @@ def _payload(data: bytes, _: Path) -> Any:
 
 def _custom(data: bytes, _: Path) -> Any:
     return read_image("gateway/2.0.0/image.img", wire.parse(data, limit=65_536, what="custom"))
+
+
+def _permit(data: bytes, _: Path) -> Any:
+    good = wire.decode(document("permit")(), Permit, limit=65_536, what="permit")
+    return read_permit(data, facts_of(good))
 
 
 @cache
@@ -284,6 +289,9 @@ READERS: Final[dict[str, Reader]] = {
     ),
     "a permit": Reader(
         (), lambda d, _: wire.decode(d, Permit, limit=65_536, what="x"), document("permit")
+    ),
+    "a permit by its facts": Reader(
+        (f"{CORE}release.read_permit",), _permit, document("permit"), again=wire.encode
     ),
     "fleet.json": Reader(
         (f"{CORE}genesis.read_fleet",), lambda data, _: read_fleet(data), document("fleet")

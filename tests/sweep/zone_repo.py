@@ -13,7 +13,7 @@ from interlock_repo.cli import main
 from interlock_repo.event import MAX_EVENT
 from interlock_repo.specs import MAX_SPEC
 from tests.repo_tools.standin import StandIn, standing_in
-from tests.repo_tools.world import World, make_people
+from tests.repo_tools.world import World, make_people, role
 from tests.sweep.commands import (
     BAD,
     GIVEN,
@@ -43,25 +43,35 @@ PROGRAM: Final = Program("interlock-repo", main, _start, ("interlock-repo: ",))
 
 
 def place(beside: Path) -> Place:
-    """A repository with a delegation and one release; a second release, staged and half signed."""
+    """A repository with a delegation, a roster and two releases; a third, staged and half signed.
+
+    And other holders of the product, signed for and not published.
+    """
     people = beside / "people"
     people.mkdir()
     make_people(people)
     home = beside / "world"
     world = World(home, people)
     world.delegate()
-    world.in_force("stage", world.release(), ("rosa", "raul"))
+    world.in_force("stage", world.release("0.9.0", 1), ("rosa", "raul"))
+    world.in_force("stage", world.release("1.0.0", 2), ("rosa", "raul"))
+    world.in_force("roster", world.roster(), ("tom", "tess"))
     event = home / "event"
-    assert world.make("stage", event, world.release("2.0.0", 2)).code == 0
+    assert world.make("stage", event, world.release("2.0.0", 3)).code == 0
     signed = home / "signed"
     shutil.copytree(event, signed)
     assert world.sign(signed, "rosa").code == 0
     complete = home / "complete"
     shutil.copytree(signed, complete)
     assert world.sign(complete, "raul").code == 0
+    holders = world.delegations(role("products.ward-gateway", 2, "rita", "sven"))
+    assert world.make("delegate", home / "holders", holders, "--with-renewal").code == 0
+    for person in ("ada", "ben"):
+        assert world.sign(home / "holders", person).code == 0
     world.delegations()
     world.roster()
-    spec = world.release("3.0.0", 3)
+    (home / "permit.toml").write_text(PERMIT)
+    spec = world.release("3.0.0", 4)
     (home / "other.pass").write_text("correct horse battery\n")
     (home / "other.pass").chmod(0o600)
     (home / "ca.pem").write_text("no certificate\n")
@@ -77,6 +87,15 @@ def place(beside: Path) -> Place:
     return prepared(home, values, close=stack.close)
 
 
+PERMIT: Final = f"""\
+product = "ward-gateway"
+[[permits]]
+from = "1.0.0"
+to = "0.9.0"
+order = "{"ab" * 32}"
+devices = ["GW-000001"]
+expires = 2036-12-31T00:00:00Z
+"""
 SPEC_FOLDER: Final = "release-3.0.0"
 EVENT: Final[Rule] = {
     "absent": USAGE | REFUSED,
@@ -98,9 +117,9 @@ STORED: Final = tuple(
     )
     for name, limit in (
         ("timestamp", 16_384),
-        ("3.snapshot", 2_000_000),
+        ("5.snapshot", 2_000_000),
         ("2.targets", 5_000_000),
-        ("1.ward-gateway", 5_000_000),
+        ("2.ward-gateway", 5_000_000),
     )
 )
 
@@ -110,9 +129,16 @@ def spec(path: str) -> Input:
     return Input(path, Kind.TOML, WRITTEN, MAX_SPEC)
 
 
-def making(spec_path: str, *, slips: tuple[Slip, ...] = (), inputs: tuple[Input, ...]) -> Entry:
-    """``delegate``, ``stage`` or ``roster``: a new event from the store."""
-    words = ("--event", "{home}/made", "--repository", "{store}", "--root", "{root}", spec_path)
+def making(
+    spec_path: str,
+    *,
+    of: tuple[str, ...] | None = None,
+    slips: tuple[Slip, ...] = (),
+    inputs: tuple[Input, ...],
+) -> Entry:
+    """A command that makes a new event from the store: of a specification, or of what is said."""
+    said = of or (spec_path,)
+    words = ("--event", "{home}/made", "--repository", "{store}", "--root", "{root}", *said)
     name = "release.toml" if spec_path == "{spec}" else Path(spec_path).name
     return Entry(
         words,
@@ -180,11 +206,17 @@ def making(spec_path: str, *, slips: tuple[Slip, ...] = (), inputs: tuple[Input,
                 ("--lifetime-days",),
                 (*words, "--lifetime-days", "0"),
             ),
-            Slip(
-                "a specification whose name is no UTF-8",
-                USAGE,
-                (".toml",),
-                (*words[:-1], "{home}/\udcff.toml"),
+            *(
+                [
+                    Slip(
+                        "a specification whose name is no UTF-8",
+                        USAGE,
+                        (".toml",),
+                        (*words[:-1], "{home}/\udcff.toml"),
+                    )
+                ]
+                if of is None
+                else []
             ),
             *slips,
         ),
@@ -203,7 +235,7 @@ def reading(
     """A command that opens an event."""
     parts = (
         Input(f"{directory}/event.json", Kind.JSON, EVENT, MAX_EVENT),
-        Input(f"{directory}/metadata/2.ward-gateway.json", Kind.JSON, EVENT, 5_000_000),
+        Input(f"{directory}/metadata/3.ward-gateway.json", Kind.JSON, EVENT, 5_000_000),
         Input(f"{directory}/base/1.root.json", Kind.JSON, EVENT, 512_000),
         Input(f"{directory}/base/2.targets.json", Kind.JSON, EVENT, 5_000_000),
         Input(f"{directory}/targets/ward-gateway/2.0.0/fw.img", Kind.BYTES, EVENT),
@@ -268,6 +300,14 @@ SIGN: Final = (
     "{home}/keys/passphrase",
     "--yes",
 )
+
+WITHDRAW: Final = ("--reason", "it is bad")
+
+
+def withdrawing(*said: str) -> tuple[str, ...]:
+    """The words of an event of what is said."""
+    return ("--event", "{home}/made", "--repository", "{store}", "--root", "{root}", *said)
+
 
 PUBLISH: Final = ("{home}/complete", "--server", "{url}")
 
@@ -396,6 +436,97 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
                     USAGE,
                     ("zero",),
                     prepare=swapped(f"{SPEC_FOLDER}/release.toml", '"fw.img"', '"/dev/zero"'),
+                ),
+            ),
+        ),
+    ),
+    "permit": (
+        making(
+            "{home}/permit.toml",
+            inputs=(spec("permit.toml"),),
+            slips=(
+                Slip(
+                    "a permit that leaves its place",
+                    USAGE | REFUSED,
+                    ("revoke",),
+                    prepare=swapped("permit.toml", "[[permits]]", 'revoke = ["../x"]\n[[permits]]'),
+                ),
+                Slip(
+                    "a device that is none",
+                    USAGE,
+                    ("devices",),
+                    prepare=swapped("permit.toml", '"GW-000001"', '"../x"'),
+                ),
+                Slip(
+                    "a product that is none",
+                    REFUSED,
+                    ("product",),
+                    prepare=swapped("permit.toml", '"ward-gateway"', '"../x"'),
+                ),
+            ),
+        ),
+    ),
+    "withdraw": (
+        making(
+            "{spec}",
+            of=(*WITHDRAW, "ward-gateway", "1.0.0"),
+            inputs=STORED[3:],
+            slips=(
+                Slip(
+                    "a version that is none",
+                    REFUSED,
+                    ("version",),
+                    withdrawing(*WITHDRAW, "ward-gateway", "../x"),
+                ),
+                Slip(
+                    "a product that is none",
+                    REFUSED,
+                    ("product",),
+                    withdrawing(*WITHDRAW, "../x", "1.0.0"),
+                ),
+                Slip(
+                    "a product whose name is no UTF-8",
+                    REFUSED,
+                    ("product",),
+                    withdrawing(*WITHDRAW, "\udcff", "1.0.0"),
+                ),
+                Slip("no reason", USAGE, ("reason",), withdrawing("ward-gateway", "1.0.0")),
+                Slip(
+                    "a reason of two lines",
+                    BAD,
+                    ("reason",),
+                    withdrawing("--reason", "a\nb", "ward-gateway", "1.0.0"),
+                ),
+                Slip(
+                    "a reason that is no UTF-8",
+                    BAD,
+                    ("reason",),
+                    withdrawing("--reason", "\udcff", "ward-gateway", "1.0.0"),
+                ),
+            ),
+        ),
+    ),
+    "renew": (
+        making(
+            "{spec}",
+            of=("--after", "{home}/holders", "ward-gateway"),
+            inputs=(
+                *STORED[3:],
+                Input("holders/event.json", Kind.JSON, EVENT, MAX_EVENT),
+                Input("holders/metadata/3.targets.json", Kind.JSON, EVENT, 5_000_000),
+            ),
+            slips=(
+                Slip(
+                    "a product that is none",
+                    REFUSED,
+                    ("product",),
+                    withdrawing("--after", "{home}/holders", "interlock"),
+                ),
+                Slip(
+                    "an event that names no holders",
+                    REFUSED,
+                    ("event",),
+                    withdrawing("--after", "{home}/event", "ward-gateway"),
                 ),
             ),
         ),

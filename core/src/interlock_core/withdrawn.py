@@ -28,9 +28,6 @@ from interlock_core.wire import Record, convert
 WITHDRAWN: Final = "withdrawn"
 """The signed field of a product's metadata (rule 2)."""
 
-Why = Annotated[str, Meta(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f-\x9f]+\Z")]
-"""One line, for people."""
-
 
 class Gone(Record, frozen=True, kw_only=True):
     """One image that was taken back."""
@@ -53,8 +50,13 @@ class Withdrawal(Record, frozen=True, kw_only=True):
 
     release_counter: Annotated[int, Meta(ge=1, le=2**53 - 1)]
     at: datetime
-    reason: Why
+    reason: Annotated[str, Meta(min_length=1, max_length=1000)]
     images: Annotated[tuple[Gone, ...], Meta(min_length=1, max_length=64)]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.reason.isprintable():
+            raise ValueError("`reason` must be one line of printable text")
 
 
 def withdrawals(targets: Targets | None) -> dict[str, Withdrawal]:

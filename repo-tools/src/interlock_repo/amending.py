@@ -20,10 +20,9 @@ from interlock_core import released
 from interlock_core.errors import RefusedError
 from interlock_core.names import ROSTER_ROLE
 from interlock_core.reach import Stranded, stranded
-from interlock_core.roster import read_roster
 from interlock_core.withdrawn import set_withdrawn, withdrawals
 from interlock_repo import permits, staging
-from interlock_repo.drafting import Ground, ground, targets_of
+from interlock_repo.drafting import Ground, ground, product_ground, roster_in_force
 from interlock_repo.event import Draft, Kind
 from interlock_repo.released import check_release, next_product
 from interlock_repo.repository import Repository
@@ -55,7 +54,7 @@ def draft_withdrawal(
         RefusedError: ``unknown_product``, ``unknown_version`` or ``stranding``.
         WireError: a reason that is not one line of printable text.
     """
-    on = _ground(repository, product)
+    on = product_ground(repository, product)
     before = _in_force(on, product)
     targets = next_product(before, now=now, expires=now + timedelta(days=days))
     said = released.withdraw(before, version, at=now, reason=reason)
@@ -87,7 +86,7 @@ def draft_permits(repository: Repository, spec: PermitSpec, *, now: datetime, da
         RefusedError: ``unknown_product``, ``no_roster``, ``nothing_to_do``, or as
             ``permits.permits_for``, ``add_permits`` and ``revoke``.
     """
-    on = _ground(repository, spec.product)
+    on = product_ground(repository, spec.product)
     before = _in_force(on, spec.product)
     if not spec.permits and not spec.revoke:
         raise RefusedError(
@@ -126,7 +125,7 @@ def draft_renewal(
     Raises:
         RefusedError: ``unknown_product``, ``not_released``, or as ``ground``.
     """
-    on = _ground(repository, product, after)
+    on = product_ground(repository, product, after)
     targets = next_product(_in_force(on, product), now=now, expires=now + timedelta(days=days))
     return _drafted("renewal", product, on, targets, {})
 
@@ -144,12 +143,6 @@ def _drafted(
     return Draft(kind, product, metadata, on.base, contents)
 
 
-def _ground(repository: Repository, product: str, after: bytes | None = None) -> Ground:
-    # The roster is no product, whoever asks for it as one.
-    staging.delegated_product(targets_of(repository.targets, Targets.type), product)
-    return ground(repository, product, after)
-
-
 def _in_force(on: Ground, product: str) -> Targets:
     if on.previous is None:
         raise RefusedError(
@@ -159,10 +152,12 @@ def _in_force(on: Ground, product: str) -> Targets:
 
 
 def _fleet(repository: Repository) -> str:
-    data = repository.role(ROSTER_ROLE)
-    if data is None:
+    roster = None
+    if repository.role(ROSTER_ROLE) is not None:
+        roster = roster_in_force(repository, ground(repository, ROSTER_ROLE))
+    if roster is None:
         raise RefusedError(
             "There is no roster yet, so there is no order that a permit could be for.",
             reason="no_roster",
         )
-    return read_roster(repository.roster(targets_of(data, ROSTER_ROLE))).fleet
+    return roster.fleet

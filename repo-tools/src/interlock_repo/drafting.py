@@ -65,26 +65,32 @@ def ground(repository: Repository, name: str, after: bytes | None = None) -> Gro
         after: signed delegations that will be published with the event (rule 3).
 
     Raises:
-        RefusedError: ``unknown_product`` or ``unknown_role``; of ``after``: ``untrusted_metadata``
-            or ``version_gap``.
+        RefusedError: ``unknown_role``; of ``after``: ``untrusted_metadata`` or ``version_gap``.
         WireError: ``after`` is no targets metadata.
         NotFoundError, TransientError: as ``Repository.role``.
     """
-    current = targets_of(repository.targets, "targets")
+    current = _targets(repository.targets, "targets")
     delegator = current if after is None else _following(repository, current, after)
-    if name == ROSTER_ROLE:
-        role_of(delegator, ROSTER_ROLE)
-        role = delegated_roles(delegator)[ROSTER_ROLE]
-    else:
-        role = staging.delegated_product(delegator, name)
+    role_of(delegator, name)
+    role = delegated_roles(delegator)[name]
     data = repository.role(name)
     base = _base(repository) | {f"{current.version}.targets.json": repository.targets}
     if after is not None:
         base[f"{delegator.version}.targets.json"] = after
-    previous = targets_of(data, name) if data is not None else None
+    previous = _targets(data, name) if data is not None else None
     if data is not None and previous is not None:
         base[f"{previous.version}.{name}.json"] = data
     return Ground(role, previous, base)
+
+
+def product_ground(repository: Repository, product: str, after: bytes | None = None) -> Ground:
+    """As ``ground``, of a product: the roster is none, whoever asks for it as one.
+
+    Raises:
+        RefusedError: ``unknown_product``, or as ``ground``.
+    """
+    staging.delegated_product(_targets(repository.targets, Targets.type), product)
+    return ground(repository, product, after)
 
 
 def _following(repository: Repository, current: Targets, after: bytes) -> Targets:
@@ -123,7 +129,7 @@ def draft_delegations(
         RefusedError, WireError: as ``delegations.next_targets``; or ``orphaned_role``.
         NotFoundError, TransientError: a key file is missing or cannot be read.
     """
-    current = targets_of(repository.targets, "targets")
+    current = _targets(repository.targets, "targets")
     for product in spec.products:
         check_product(product)
     roles = dict(spec.products)
@@ -160,7 +166,7 @@ def draft_release(
         RefusedError: ``unknown_product``, or as ``staging.stage``.
         WireError, NotFoundError, TransientError: as ``staging.stage``.
     """
-    on = ground(repository, spec.product)
+    on = product_ground(repository, spec.product)
     staged = staging.stage(
         spec, folder, on.role, on.previous, now=now, expires=now + timedelta(days=days)
     )
@@ -214,11 +220,6 @@ def drafted_roster(roster: Roster, on: Ground, *, now: datetime, days: int) -> D
     return Draft("roster", ROSTER_ROLE, metadata, on.base, {ROSTER_PATH: content})
 
 
-def targets_of(data: bytes, role: str) -> Targets:
-    """The signed part of targets metadata in force."""
-    return _metadata(data, role).signed
-
-
 def _keys(files: Iterable[str], folder: Path) -> tuple[NamedKey, ...]:
     return tuple(load_public_key(folder / file) for file in files)
 
@@ -226,6 +227,10 @@ def _keys(files: Iterable[str], folder: Path) -> tuple[NamedKey, ...]:
 def _base(repository: Repository) -> dict[str, bytes]:
     first = parse_metadata(repository.roots[0], Root, what="root metadata").signed.version
     return {f"{first + i}.root.json": data for i, data in enumerate(repository.roots)}
+
+
+def _targets(data: bytes, role: str) -> Targets:
+    return _metadata(data, role).signed
 
 
 def _metadata(data: bytes, role: str) -> Metadata[Targets]:

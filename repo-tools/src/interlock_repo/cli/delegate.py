@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from interlock_repo.cli.edge import Outcome, json_option
+from interlock_repo.cli.edge import Outcome
 from interlock_repo.cli.making import make
-from interlock_repo.cli.options import EXISTING_FILE, new_event
+from interlock_repo.cli.options import EXISTING_FILE, Plan, new_event
 from interlock_repo.drafting import draft_delegations
 from interlock_repo.specs import DelegationsSpec, read_spec
 
@@ -29,17 +29,10 @@ Examples:
     "at once.",
 )
 @click.argument("spec", type=EXISTING_FILE)
-@json_option
 def delegate(
     spec: Path,
     with_renewal: bool,
-    event: Path,
-    repository: str,
-    root: Path,
-    ca_file: Path | None,
-    proxy: str | None,
-    lifetime_days: int,
-    as_json: bool,
+    plan: Plan,
 ) -> Outcome:
     """Make a signing event that adds or changes the roles that SPEC names.
 
@@ -50,18 +43,13 @@ def delegate(
     """
     wanted = read_spec(spec, DelegationsSpec)
     return make(
-        event,
-        repository,
-        root,
+        plan,
         lambda opened, now: draft_delegations(
             opened,
             wanted,
             spec.parent,
             with_renewal=with_renewal,
             now=now,
-            days=lifetime_days,
+            days=plan.days,
         ),
-        ca_file=ca_file,
-        proxy=proxy,
-        quiet=as_json,
     )

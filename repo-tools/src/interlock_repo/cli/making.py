@@ -11,6 +11,7 @@ from interlock_core.errors import ConflictError, RefusedError
 from interlock_repo import event as events
 from interlock_repo.cli import show
 from interlock_repo.cli.edge import Outcome
+from interlock_repo.cli.options import Plan
 from interlock_repo.copies import open_copies
 from interlock_repo.event import Draft
 from interlock_repo.publishing import assemble
@@ -40,21 +41,13 @@ def signed_delegations(copies: Sequence[Path], root: Path, now: datetime) -> byt
     return assemble(event, tally, now)
 
 
-def make(
-    directory: Path,
-    repository: str,
-    root: Path,
-    draft: Drafted,
-    *,
-    ca_file: Path | None,
-    proxy: str | None,
-    quiet: bool,
-) -> Outcome:
+def make(plan: Plan, draft: Drafted) -> Outcome:
     """Make an event and show it.
 
     Raises:
         InterlockError: whatever is wrong; nothing was written then.
     """
+    directory = plan.event
     if directory.exists():
         # Said before the repository is read; ``events.create`` rules on it.
         raise ConflictError(
@@ -62,12 +55,14 @@ def make(
             reason="event_exists",
         )
     now = system_clock()
-    with open_repository(repository, root, now, ca_file=ca_file, proxy=proxy) as opened:
+    with open_repository(
+        plan.repository, plan.root, now, ca_file=plan.ca_file, proxy=plan.proxy
+    ) as opened:
         drafted = draft(opened, now)
         events.create(directory, drafted)
-    event = open_event(directory, root)
+    event = open_event(directory, plan.root)
     shown = account(event, now, root_is_trusted=True)
-    show.show(shown, err=quiet)
+    show.show(shown, err=plan.quiet)
     tally = tally_of(event)
     names = ", ".join(holder.title for holder in tally.waiting)
     said = (

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
-from interlock_repo.cli.edge import check_proxy
+from interlock_repo.cli.edge import Outcome, check_proxy, json_option
 from interlock_repo.drafting import LIFETIME_DAYS
 from interlock_repo.event import Kind
 
@@ -64,12 +66,50 @@ def trusted_root(command: F) -> F:
     )(command)
 
 
-def new_event(kind: Kind) -> Callable[[F], F]:
-    """What makes a signing event of ``kind``: where to, from what, for how long."""
+@dataclass(frozen=True)
+class Plan:
+    """Where a new event goes, what it follows, and how long what it makes is valid.
 
-    def decorate(command: F) -> F:
+    Attributes:
+        event: the directory to make.
+        repository: what is in force: a URL or a directory.
+        root: the root that the caller trusts.
+        days: until the new metadata expires.
+        quiet: standard output belongs to a machine.
+    """
+
+    event: Path
+    repository: str
+    root: Path
+    days: int
+    ca_file: Path | None
+    proxy: str | None
+    quiet: bool
+
+
+def new_event(kind: Kind) -> Callable[[Callable[..., Outcome]], Callable[..., Outcome]]:
+    """What makes a signing event of ``kind``: the command gets all of it as ``plan``."""
+
+    def decorate(command: Callable[..., Outcome]) -> Callable[..., Outcome]:
+        @wraps(command)
+        def planned(
+            *,
+            event: Path,
+            repository: str,
+            root: Path,
+            lifetime_days: int,
+            ca_file: Path | None,
+            proxy: str | None,
+            as_json: bool,
+            **own: Any,
+        ) -> Outcome:
+            plan = Plan(event, repository, root, lifetime_days, ca_file, proxy, as_json)
+            return command(plan=plan, **own)
+
         days = LIFETIME_DAYS[kind]
+        whole: Callable[..., Outcome] = planned
         for option in (
+            json_option,
             click.option(
                 "--lifetime-days",
                 type=click.IntRange(1, 3650),
@@ -103,7 +143,7 @@ def new_event(kind: Kind) -> Callable[[F], F]:
                 help="The signing event to make; it must not exist.",
             ),
         ):
-            command = option(command)
-        return command
+            whole = option(whole)
+        return whole
 
     return decorate

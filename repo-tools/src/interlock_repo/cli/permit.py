@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from interlock_repo.amending import draft_permits
-from interlock_repo.cli.edge import Outcome, json_option
+from interlock_repo.cli.edge import Outcome
 from interlock_repo.cli.making import make
-from interlock_repo.cli.options import EXISTING_FILE, new_event
+from interlock_repo.cli.options import EXISTING_FILE, Plan, new_event
 from interlock_repo.specs import PermitSpec, read_spec
 
 
@@ -23,16 +23,9 @@ Examples:
 )
 @new_event("permit")
 @click.argument("spec", type=EXISTING_FILE)
-@json_option
 def permit(
     spec: Path,
-    event: Path,
-    repository: str,
-    root: Path,
-    ca_file: Path | None,
-    proxy: str | None,
-    lifetime_days: int,
-    as_json: bool,
+    plan: Plan,
 ) -> Outcome:
     """Make a signing event of the permits that SPEC describes, or that takes permits back.
 
@@ -44,11 +37,6 @@ def permit(
     """
     wanted = read_spec(spec, PermitSpec)
     return make(
-        event,
-        repository,
-        root,
-        lambda opened, now: draft_permits(opened, wanted, now=now, days=lifetime_days),
-        ca_file=ca_file,
-        proxy=proxy,
-        quiet=as_json,
+        plan,
+        lambda opened, now: draft_permits(opened, wanted, now=now, days=plan.days),
     )

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from interlock_repo.amending import draft_renewal
-from interlock_repo.cli.edge import Outcome, json_option
+from interlock_repo.cli.edge import Outcome
 from interlock_repo.cli.making import make, signed_delegations
-from interlock_repo.cli.options import after_option, new_event
+from interlock_repo.cli.options import Plan, after_option, new_event
 
 
 @click.command(
@@ -24,17 +24,10 @@ Examples:
 @new_event("renewal")
 @after_option
 @click.argument("product")
-@json_option
 def renew(
     product: str,
     after: tuple[Path, ...],
-    event: Path,
-    repository: str,
-    root: Path,
-    ca_file: Path | None,
-    proxy: str | None,
-    lifetime_days: int,
-    as_json: bool,
+    plan: Plan,
 ) -> Outcome:
     """Make a signing event that signs what is in force of PRODUCT again.
 
@@ -44,13 +37,12 @@ def renew(
     but that expired permits leave.
     """
     return make(
-        event,
-        repository,
-        root,
+        plan,
         lambda opened, now: draft_renewal(
-            opened, product, after=signed_delegations(after, root, now), now=now, days=lifetime_days
+            opened,
+            product,
+            after=signed_delegations(after, plan.root, now),
+            now=now,
+            days=plan.days,
         ),
-        ca_file=ca_file,
-        proxy=proxy,
-        quiet=as_json,
     )

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from interlock_repo.cli.edge import Outcome, json_option
+from interlock_repo.cli.edge import Outcome
 from interlock_repo.cli.making import make
-from interlock_repo.cli.options import EXISTING_FILE, new_event
+from interlock_repo.cli.options import EXISTING_FILE, Plan, new_event
 from interlock_repo.drafting import draft_roster
 from interlock_repo.specs import RosterSpec, read_spec
 
@@ -23,16 +23,9 @@ Examples:
 )
 @new_event("roster")
 @click.argument("spec", type=EXISTING_FILE)
-@json_option
 def roster(
     spec: Path,
-    event: Path,
-    repository: str,
-    root: Path,
-    ca_file: Path | None,
-    proxy: str | None,
-    lifetime_days: int,
-    as_json: bool,
+    plan: Plan,
 ) -> Outcome:
     """Make a signing event of the roster that SPEC describes.
 
@@ -42,11 +35,6 @@ def roster(
     """
     wanted = read_spec(spec, RosterSpec)
     return make(
-        event,
-        repository,
-        root,
-        lambda opened, now: draft_roster(opened, wanted, spec.parent, now=now, days=lifetime_days),
-        ca_file=ca_file,
-        proxy=proxy,
-        quiet=as_json,
+        plan,
+        lambda opened, now: draft_roster(opened, wanted, spec.parent, now=now, days=plan.days),
     )

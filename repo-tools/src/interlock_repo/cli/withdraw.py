@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from interlock_repo.amending import draft_withdrawal
-from interlock_repo.cli.edge import Outcome, json_option
+from interlock_repo.cli.edge import Outcome
 from interlock_repo.cli.making import make
-from interlock_repo.cli.options import new_event
+from interlock_repo.cli.options import Plan, new_event
 
 
 @click.command(
@@ -28,19 +26,12 @@ Examples:
 )
 @click.argument("product")
 @click.argument("version")
-@json_option
 def withdraw(
     product: str,
     version: str,
     reason: str,
     despite_stranding: bool,
-    event: Path,
-    repository: str,
-    root: Path,
-    ca_file: Path | None,
-    proxy: str | None,
-    lifetime_days: int,
-    as_json: bool,
+    plan: Plan,
 ) -> Outcome:
     """Make a signing event that takes VERSION of PRODUCT back.
 
@@ -51,9 +42,7 @@ def withdraw(
     of the product's role sign the event.
     """
     return make(
-        event,
-        repository,
-        root,
+        plan,
         lambda opened, now: draft_withdrawal(
             opened,
             product,
@@ -61,9 +50,6 @@ def withdraw(
             reason,
             despite_stranding=despite_stranding,
             now=now,
-            days=lifetime_days,
+            days=plan.days,
         ),
-        ca_file=ca_file,
-        proxy=proxy,
-        quiet=as_json,
     )
