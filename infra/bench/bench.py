@@ -16,7 +16,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from infra.bench import check
+from infra.bench import check, publish
+from infra.bench.fleet import found
 from infra.bench.measure import Row, as_table
 from infra.demo.stage import Stage
 
@@ -31,7 +32,10 @@ def main() -> int:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="interlock-bench-")))
         stage = Stage(place, terminal=sys.stdout.isatty())
         stack.callback(stage.close)
-        rows += check.measure(stage)
+        fleet = found(stage)
+        stack.callback(fleet.relay.shutdown)
+        rows += check.measure(fleet)
+        rows += publish.measure(fleet)
     OUTPUT.parent.mkdir(exist_ok=True)
     OUTPUT.write_bytes(msgspec.json.format(msgspec.json.encode(rows), indent=1) + b"\n")
     table = Table(

@@ -18,7 +18,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -398,17 +398,20 @@ class OnlineRepository(Repository):
             if version is not None and (listed is None or listed.version < version):
                 infos[name] = _meta_file(version, self.stored.get(version, role))
         if infos:
-            self._check_whole()
+            self._check_whole({name.removesuffix(".json") for name in infos})
         return known | infos
 
-    def _check_whole(self) -> None:
+    def _check_whole(self, changed: Collection[str]) -> None:
         """Refuse to show stored metadata that does not fit together (rule 5).
 
-        A crash amid several ``put_offline`` may have left one half of a change of keys.
+        A crash amid several ``put_offline`` may have left one half of a change of keys. Under the
+        delegations that are published already, what did not change was seen to fit.
         """
         targets = self.stored.newest_targets()
         check_signatures(self.root(), Targets.type, targets)
         for role in delegated_roles(targets.signed):
+            if Targets.type not in changed and role not in changed:
+                continue
             if self.stored.newest(role) is not None:
                 check_signatures(targets.signed, role, self.stored.newest_targets(role))
 

@@ -107,6 +107,15 @@ class StoredRepository:
         listed = self._snapshot_at(version).signed.meta.get(f"{role}.json")
         return listed.version if listed else None
 
+    def published_versions(self) -> dict[str, int]:
+        """The version of every targets role that readers are led to; empty before publication."""
+        snapshot = self.snapshot()
+        if snapshot is None:
+            return {}
+        return {
+            name.removesuffix(".json"): meta.version for name, meta in snapshot.signed.meta.items()
+        }
+
     def get(self, version: int, role: str) -> bytes:
         """The bytes of one version of a role.
 
@@ -154,7 +163,7 @@ class StoredRepository:
     def published_targets(self, role: str = Targets.type) -> Metadata[Targets] | None:
         """The published metadata of a targets role, or None before it is published."""
         version = self.published_version(role)
-        return None if version is None else self._targets(version, role)
+        return None if version is None else self.targets_at(version, role)
 
     def newest_targets(self, role: str = Targets.type) -> Metadata[Targets]:
         """The highest stored version of a targets role.
@@ -165,8 +174,13 @@ class StoredRepository:
         version = self.newest(role)
         if version is None:
             raise NotFoundError(f"There is no {role} metadata in {self.prefix} yet: publish it.")
-        return self._targets(version, role)
+        return self.targets_at(version, role)
 
-    def _targets(self, version: int, role: str) -> Metadata[Targets]:
+    def targets_at(self, version: int, role: str = Targets.type) -> Metadata[Targets]:
+        """One version of a targets role.
+
+        Raises:
+            NotFoundError: there is none.
+        """
         data = self.get(version, role)
         return parse_metadata(data, Targets, what=f"{version}.{role}.json")

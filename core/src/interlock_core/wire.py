@@ -17,8 +17,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
@@ -71,18 +72,24 @@ def _no_number(text: str) -> NoReturn:
     raise WireError(f"The number {text[:20]} is not an integer.")
 
 
-def _check_tree(tree: object, room: int) -> None:
-    if isinstance(tree, str):
-        if _SURROGATE.search(tree):
+def _check_tree(tree: object, *, has_escapes: bool) -> None:
+    """Check depth and texts, level by level: metadata of a thousand releases has many nodes."""
+    level: list[Any] = [tree]
+    for room in range(MAX_DEPTH, -1, -1):
+        if has_escapes and any(_SURROGATE.search(text) for text in level if type(text) is str):
             raise WireError("A string holds half of a surrogate pair, which is no character.")
-    elif isinstance(tree, dict | list):
+        nodes = [node for node in level if type(node) is dict or type(node) is list]
+        if not nodes:
+            return
         if room == 0:
             raise WireError(f"JSON is nested deeper than {MAX_DEPTH} levels.")
-        for item in tree:
-            _check_tree(item, room - 1)
-        if isinstance(tree, dict):
-            for item in tree.values():
-                _check_tree(item, room - 1)
+        level = [item for node in nodes for item in _items(node, with_keys=has_escapes)]
+
+
+def _items(node: dict[str, Any] | list[Any], *, with_keys: bool) -> Iterable[Any]:
+    if type(node) is not dict:
+        return node
+    return chain(node.keys(), node.values()) if with_keys else node.values()
 
 
 def make_ready(*types: type[Record]) -> None:
@@ -120,14 +127,16 @@ def parse(data: bytes, *, limit: int, what: str) -> Any:
     if len(data) > limit:
         raise WireError(f"The {what} is {len(data)} bytes; at most {limit} are read.")
     try:
+        text = data.decode("utf-8")
         tree = json.loads(
-            data.decode("utf-8"),
+            text,
             object_pairs_hook=_unique_object,
             parse_int=_integer,
             parse_float=_no_number,
             parse_constant=_no_number,
         )
-        _check_tree(tree, MAX_DEPTH)
+        # UTF-8 has no surrogates: only an escape can spell one.
+        _check_tree(tree, has_escapes="\\u" in text)
     except UnicodeDecodeError as e:
         raise WireError(f"The {what} is not UTF-8 (byte {e.start}).") from e
     except RecursionError as e:

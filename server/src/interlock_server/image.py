@@ -5,11 +5,13 @@ Rules:
 1. Only what is published counts: what readers are led to by the timestamp.
 2. The server believes its own store no more than it must: the roster's bytes are checked against
    the digest in the signed metadata.
+3. A product's metadata is read when somebody asks for it, and once: most calls need the roster, or
+   one product of many. What is read later is of the same instant, since versions are immutable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,36 +42,66 @@ class Released:
     Attributes:
         roster: None before the first one was published.
         products: the targets of every product that has published metadata, by product and path.
+            Looking at a product may raise ``TransientError`` or ``WireError`` (rule 3).
     """
 
     roster: Roster | None
     products: Mapping[str, Mapping[str, TargetFile]]
 
     def target(self, path: str) -> TargetFile | None:
-        """What the image repository says of a target."""
+        """What the image repository says of a target.
+
+        Raises:
+            TransientError: the store cannot be read.
+            WireError: what is stored is damaged.
+        """
         return self.products.get(path.partition("/")[0], NO_TARGETS).get(path)
 
 
+class _Products(Mapping[str, Mapping[str, TargetFile]]):
+    """Products by name, each read once, when it is looked at (rule 3)."""
+
+    def __init__(
+        self, versions: Mapping[str, int], read: Callable[[str], Mapping[str, TargetFile]]
+    ) -> None:
+        self._versions = versions
+        self._read = read
+        self._known: dict[str, Mapping[str, TargetFile]] = {}
+
+    def __getitem__(self, product: str) -> Mapping[str, TargetFile]:
+        if product not in self._versions:
+            raise KeyError(product)
+        if product not in self._known:
+            self._known[product] = self._read(product)
+        return self._known[product]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._versions)
+
+    def __len__(self) -> int:
+        return len(self._versions)
+
+
 def read_released(store: Store) -> Released:
-    """Read what is published.
+    """Read what is published: the roster now, products when they are looked at (rule 3).
 
     Raises:
         TransientError: the store cannot be read.
         WireError: what is stored is damaged.
     """
     stored = StoredRepository(store, IMAGE)
-    top = stored.published_targets()
-    products: dict[str, Mapping[str, TargetFile]] = {}
+    versions = stored.published_versions()
+    top = stored.targets_at(versions[Targets.type]) if Targets.type in versions else None
+    delegated = delegated_roles(top.signed) if top else {}
+    products = {name: versions[name] for name in delegated if name in versions}
+    of_roster = products.pop(ROSTER_ROLE, None)
     roster = None
-    for role in delegated_roles(top.signed) if top else ():
-        metadata = stored.published_targets(role)
-        if metadata is None:
-            continue
-        if role == ROSTER_ROLE:
-            roster = _roster(store, metadata.signed)
-        else:
-            products[role] = metadata.signed.targets
-    return Released(roster, products)
+    if of_roster is not None:
+        roster = _roster(store, stored.targets_at(of_roster, ROSTER_ROLE).signed)
+    return Released(
+        roster,
+        _Products(products, lambda name: stored.targets_at(products[name], name).signed.targets),
+    )
 
 
 def _roster(store: Store, targets: Targets) -> Roster:

@@ -103,6 +103,9 @@ class _Trial:
         self.before = before
         self._staged = staged
         self._now = now
+        # Each client meets the same roles, and they may be long: read once for all.
+        self._roles: dict[str, tuple[bytes, Targets]] = {}
+        self._new: dict[str, list[str]] = {}
 
     # What changes
 
@@ -147,8 +150,25 @@ class _Trial:
         return self._role(Targets.type)
 
     def _role(self, role: str) -> Targets:
-        data = self._staged.get(self._arrival[role], role)
-        return parse_metadata(data, Targets, what=f"staged {role}").signed
+        return self._read(role)[1]
+
+    def _read(self, role: str) -> tuple[bytes, Targets]:
+        if role not in self._roles:
+            data = self._staged.get(self._arrival[role], role)
+            metadata = parse_metadata(data, Targets, what=f"staged {role}")
+            self._roles[role] = (data, metadata.signed)
+        return self._roles[role]
+
+    def _new_paths(self, role: str) -> list[str]:
+        """The targets of a role that are not there today, or are otherwise."""
+        if role not in self._new:
+            staged, held = self._role(role).targets, self._departure.get(role)
+            known: Mapping[str, TargetFile] = {}
+            if held is not None:
+                data = self.before.get(held, role)
+                known = parse_metadata(data, Targets, what=role).signed.targets
+            self._new[role] = [path for path in staged if known.get(path) != staged[path]]
+        return self._new[role]
 
     def _lapsed(self, role: str) -> bool:
         """Whether a role expired and is not changed (rule 4)."""
@@ -222,23 +242,17 @@ class _Trial:
 
     def _visit(self, updater: Updater, role: str, scratch: Path) -> None:
         """Have a client find a delegated role, and what is new in it."""
-        staged = self._role(role).targets
-        held = self._departure.get(role)
-        known: Mapping[str, TargetFile] = {}
-        if held is not None:
-            known = parse_metadata(self.before.get(held, role), Targets, what=role).signed.targets
-        new = [path for path in staged if known.get(path) != staged[path]]
+        signed, staged = self._read(role)
         # ngclient loads a role on the way to a target; this one need not exist.
-        for path in new or [ROSTER_PATH if role == ROSTER_ROLE else f"{role}/0/none"]:
+        none = ROSTER_PATH if role == ROSTER_ROLE else f"{role}/0/none"
+        for path in self._new_paths(role) or [none]:
             found = updater.get_targetinfo(path)
-            if found != staged.get(path):
+            if found != staged.targets.get(path):
                 raise exceptions.RepositoryError(f"{path} is found otherwise than it was signed")
             if found is not None:
                 self._check_length(path, found)
-        data = (scratch / f"{role}.json").read_bytes()
-        version = parse_metadata(data, Targets, what=role).signed.version
-        if version != self._arrival[role]:
-            raise exceptions.RepositoryError(f"{role} {version} is found")
+        if (scratch / f"{role}.json").read_bytes() != signed:
+            raise exceptions.RepositoryError(f"another {role} than {staged.version} is found")
 
     def _check_length(self, path: str, info: TargetFile) -> None:
         folder, _, name = path.rpartition("/")

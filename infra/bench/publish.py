@@ -1,0 +1,142 @@
+"""Staging, signing and publishing one release, as a product and a repository grow.
+
+Each act is a whole fresh process of the real command against a real server, and the release that
+is staged has one image and one SBOM. What a gateway fetches is counted on the wire: its ``check``
+after a release of its product came out, and after one of another product did.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from infra.bench.fleet import Fleet
+from infra.bench.history import History, product_names
+from infra.bench.measure import Row, median, row, run
+from infra.demo.gateways import HARDWARE, PRODUCT
+from infra.demo.stage import BIN
+from infra.demo.story import RELEASE_MANAGERS
+from interlock_core.tuf_metadata import MAX_LENGTH
+
+RUNS: Final = 5
+WARM_UP: Final = 1
+FEW: Final = 10
+SOME: Final = 100
+MANY: Final = 1_000
+PRODUCTS: Final = 100
+IMAGE_BYTES: Final = 100_000
+ACTS: Final = ("stage", "sign", "send", "gateway-bytes", "gateway-requests")
+UNITS: Final = {"gateway-bytes": "bytes", "gateway-requests": "requests"}
+
+
+@dataclass
+class Round:
+    """What the runs at one size cost, by act; ``length`` is that of the product's metadata."""
+
+    length: int = 0
+    costs: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+
+def measure(fleet: Fleet) -> list[Row]:
+    """Measure at each size."""
+    bench = _Bench(fleet)
+    history = bench.history
+    sizes: dict[str, Round] = {}
+    for releases in (FEW, SOME, MANY):
+        history.grow(PRODUCT, releases)
+        sizes[f"{releases}-releases"] = bench.rounds(PRODUCT)
+    history.delegate(list(product_names(PRODUCTS)))
+    for name in product_names(PRODUCTS):
+        history.grow(name, FEW)
+    sizes[f"{PRODUCTS}-products"] = bench.rounds(PRODUCT)
+    other = bench.rounds(next(product_names(PRODUCTS)))
+
+    rows = _against(sizes, f"{SOME}-releases", f"{FEW}-releases", ACTS)
+    rows += _against(sizes, f"{MANY}-releases", f"{FEW}-releases", ACTS)
+    # With as many releases: what the other products cost.
+    rows += _against(sizes, f"{PRODUCTS}-products", f"{MANY}-releases", ACTS)
+    own = median(sizes[f"{PRODUCTS}-products"].costs["gateway-bytes"])
+    theirs = median(other.costs["gateway-bytes"])
+    rows.append(
+        row("publish.gateway-bytes.other-product", theirs, "bytes", "its own product", own, RUNS)
+    )
+    few, many = sizes[f"{FEW}-releases"].length, sizes[f"{MANY}-releases"].length
+    limit = MAX_LENGTH["targets"]
+    rows += [
+        row(f"publish.metadata.{MANY}-releases", many, "bytes", "limit", limit, 1),
+        row(
+            "publish.metadata.per-release",
+            round((many - few) / (MANY - FEW), 1),
+            "bytes",
+            f"limit for {MANY}",
+            limit / MANY,
+            1,
+        ),
+    ]
+    return rows
+
+
+def _against(sizes: Mapping[str, Round], size: str, peer: str, acts: Sequence[str]) -> list[Row]:
+    rows = []
+    for act in acts:
+        ours, theirs = (median(sizes[name].costs[act]) for name in (size, peer))
+        unit = UNITS.get(act, "ms")
+        rows.append(row(f"publish.{act}.{size}", ours, unit, peer.replace("-", " "), theirs, RUNS))
+    return rows
+
+
+class _Bench:
+    """Publishes one release after the other."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self.history = History(fleet.story)
+        self._sbom = fleet.story.place / "image.cdx.json"
+
+    def rounds(self, product: str) -> Round:
+        """Publish as many releases as are measured, one after the other."""
+        found = Round(self.history.length(product))
+        for _ in range(WARM_UP):
+            self._one(product)
+        for _ in range(RUNS):
+            for act, cost in self._one(product).items():
+                found.costs[act].append(cost)
+        return found
+
+    def _one(self, product: str) -> dict[str, float]:
+        story, relay = self._fleet.story, self._fleet.relay
+        counter = self.history.counter(product) + 1
+        name = f"{product}-{counter}"
+        image, spec = story.place / f"{name}.img", story.place / f"{name}.toml"
+        image.write_bytes(os.urandom(IMAGE_BYTES))
+        spec.write_text(
+            f'product = "{product}"\nversion = "0.0.{counter}"\nhardware_ids = ["{HARDWARE}"]\n'
+            f"release_counter = {counter}\nraises_floor_to = 0\nmin_counter_installed = 0\n"
+            'update_class = { type = "security", urgency = "routine" }\nmarkets = ["DE"]\n'
+            f'support_end = 2031-12-31\nsbom = "{self._sbom}"\n'
+            f'[[images]]\nfile = "{image}"\nname = "firmware.img"\n'
+        )
+        event = story.place / "events" / name
+        tool = str(BIN / "interlock-repo")
+        root = str(story.ceremony / "image" / "1.root.json")
+        costs = {
+            "stage": run([
+                tool, "stage", str(spec), "--event", str(event),
+                "--repository", story.url, "--root", root,
+            ]).wall_ms
+        }  # fmt: skip
+        for person in RELEASE_MANAGERS:
+            costs["sign"] = run([
+                tool, "sign", str(event), "--key", str(story.key_of(person)),
+                "--passphrase-file", str(story.secret), "--reason", "bench", "--yes",
+            ]).wall_ms  # fmt: skip
+        costs["send"] = run([tool, "publish", str(event), "--server", story.url]).wall_ms
+        relay.wire.reset()
+        run(self._fleet.check)
+        return costs | {
+            "gateway-bytes": relay.wire.bytes,
+            "gateway-requests": relay.wire.requests,
+        }
