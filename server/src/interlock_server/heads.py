@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -289,11 +290,21 @@ class Publisher:
             _log.error("not all that was signed about %s fits the directive of %s", product, cohort)
         repository = self.director(cohort)
         info = TargetFile.from_data(DIRECTIVE_PATH, directed.directive, ["sha256"])
-        self._store.put_new(directive_key(cohort, info), directed.directive)
+        self._put_directive(cohort, info, directed.directive)
         published = repository.publish_targets({DIRECTIVE_PATH: info, **directed.images})
         refreshed = repository.refresh(margin)
         self._store.replace(poll_key(cohort), poll_bundle(self._store, cohort))
         return bool(published) or bool(refreshed)
+
+    def _put_directive(self, cohort: str, info: TargetFile, data: bytes) -> None:
+        key = directive_key(cohort, info)
+        published = StoredRepository(self._store, director_prefix(cohort)).published_targets()
+        if published is not None and published.signed.targets.get(DIRECTIVE_PATH) == info:
+            # It was put, durably, before the heads led to it; put it again only if it was lost.
+            with suppress(NotFoundError):
+                if self._store.size(key) == info.length:
+                    return
+        self._store.put_new(key, data)
 
 
 def poll_bundle(store: Store, cohort: str) -> bytes:
