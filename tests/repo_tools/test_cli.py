@@ -202,7 +202,7 @@ def test_the_whole_as_processes_with_plain_words(world: World) -> None:
     for name in ("ada", "cleo"):
         run(
             "sign", "e", "--key", f"keys/{name}.key.json", "--passphrase-file", "keys/passphrase",
-            "--reason", "grüße", "--yes",
+            "--meaning", "approved", "--reason", "grüße", "--yes",
         )  # fmt: skip
     assert run("review", "e")["needed"] == 0
     assert run("status", "e")["reason"] == "threshold_met"
@@ -233,7 +233,7 @@ def test_a_review_on_a_terminal_is_a_table(staged: Path) -> None:
 
 
 def test_on_a_terminal_one_is_asked_before_signing(staged: Path, world: World) -> None:
-    def answer(text: bytes) -> int:
+    def answer(meaning: bytes, reason: bytes, sure: bytes) -> int:
         child, terminal = pty.fork()
         if child == 0:
             os.execv(  # noqa: S606  # our own command, on a terminal of its own
@@ -242,9 +242,10 @@ def test_on_a_terminal_one_is_asked_before_signing(staged: Path, world: World) -
                  "--passphrase-file", str(world.secret)],
             )  # fmt: skip
         shown = b""
-        while b"[y/N]" not in shown:
-            shown += os.read(terminal, 65536)
-        os.write(terminal, text)
+        for asked, said in ((b"Meaning (", meaning), (b"Reason, ", reason), (b"[y/N]", sure)):
+            while asked not in shown:
+                shown += os.read(terminal, 65536)
+            os.write(terminal, said)
         while True:
             try:
                 if not os.read(terminal, 65536):
@@ -254,8 +255,10 @@ def test_on_a_terminal_one_is_asked_before_signing(staged: Path, world: World) -
         os.close(terminal)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
-    assert answer(b"n\n") == 1
+    assert answer(b"approved\n", b"run 118\n", b"n\n") == 1
     assert not list((staged / "signatures").iterdir())
-    assert answer(b"y\nrun 118\n") == 0
+    # What is no meaning, and an empty line for a reason, are asked again: nothing is assumed.
+    assert answer(b"\nagreed\nreviewed\n", b"\n\nrun 118\n", b"y\n") == 0
     [file] = (staged / "signatures").iterdir()
-    assert json.loads(file.read_bytes())["reason"] == "run 118"
+    record = json.loads(file.read_bytes())
+    assert (record["meaning"], record["reason"]) == ("reviewed", "run 118")

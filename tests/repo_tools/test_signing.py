@@ -21,7 +21,15 @@ from interlock_repo.copies import open_copies
 from interlock_repo.publishing import assemble
 from interlock_repo.reading import open_event
 from interlock_repo.signing import holder_for, sign
-from tests.repo_tools.world import PASSPHRASE, PRODUCT, RELEASE_MANAGERS, World, role, tool
+from tests.repo_tools.world import (
+    MEANT,
+    PASSPHRASE,
+    PRODUCT,
+    RELEASE_MANAGERS,
+    World,
+    role,
+    tool,
+)
 
 
 def signatures(event: Path) -> list[Path]:
@@ -93,7 +101,7 @@ def test_a_wrong_passphrase_writes_nothing(staged: Path, delegated: World, tmp_p
     wrong.chmod(0o600)
     said = tool(
         "sign", staged, "--key", delegated.private("rosa"), "--passphrase-file", wrong,
-        "--yes", "--json",
+        "--yes", "--json", *MEANT,
     )  # fmt: skip
     assert (said.code, said.answer["reason"]) == (2, "wrong_passphrase")
     assert "passphrase" in said.err
@@ -107,6 +115,18 @@ def test_without_a_terminal_one_must_say_yes(staged: Path, delegated: World) -> 
     )
     assert said.code == 2
     assert "--yes" in said.err
+    assert signatures(staged) == []
+
+
+@pytest.mark.parametrize("option", ["--meaning", "--reason"])
+def test_nothing_is_assumed_where_nobody_is_asked(
+    staged: Path, delegated: World, option: str
+) -> None:
+    said = tool(
+        "sign", staged, "--key", delegated.private("rosa"), "--passphrase-file", delegated.secret,
+        "--yes", *[word for pair in (MEANT[:2], MEANT[2:]) if pair[0] != option for word in pair],
+    )  # fmt: skip
+    assert (said.code, option in said.err) == (2, True)
     assert signatures(staged) == []
 
 
@@ -150,7 +170,7 @@ def test_signers_work_at_once_as_processes(staged: Path, delegated: World) -> No
     running = [
         subprocess.Popen(
             [command, "sign", staged, "--key", delegated.private(name), "--passphrase-file",
-             delegated.secret, "--yes", "--json"],
+             delegated.secret, "--yes", "--json", *MEANT],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -214,7 +234,7 @@ def test_a_token_that_signs_wrongly_is_caught(staged: Path, delegated: World) ->
 
     holder = holder_for(event, named, now)
     with pytest.raises(RefusedError) as caught:
-        sign(event, Broken(), holder, person="rosa", meaning="approved", reason=None, now=now)
+        sign(event, Broken(), holder, person="rosa", meaning="approved", reason="because", now=now)
     assert caught.value.reason == "bad_signature"
 
 
@@ -245,7 +265,7 @@ def test_every_kind_of_key_signs(delegated: World, tmp_path: Path, scheme: str) 
 
 
 def test_a_key_uri_needs_its_public_half(staged: Path, delegated: World) -> None:
-    words = ("sign", staged, "--key", "hsm:2?label=rosa", "--yes")
+    words = ("sign", staged, "--key", "hsm:2?label=rosa", "--yes", *MEANT)
     said = tool(*words)
     assert said.code == 2
     assert "--public" in said.err
@@ -253,7 +273,9 @@ def test_a_key_uri_needs_its_public_half(staged: Path, delegated: World) -> None
     assert said.code == 2
     assert "Traceback" not in said.err
     uri = f"encrypted-file:{delegated.private('rosa')}"
-    said = tool("sign", staged, "--key", uri, "--passphrase-file", delegated.secret, "--yes")
+    said = tool(
+        "sign", staged, "--key", uri, "--passphrase-file", delegated.secret, "--yes", *MEANT
+    )
     assert said.code == 0, said.err
 
 
@@ -285,6 +307,7 @@ def test_signing_opens_no_socket(staged: Path, delegated: World) -> None:
             "--passphrase-file",
             delegated.secret,
             "--yes",
+            *MEANT,
         ),
         ("review",),
         ("status",),

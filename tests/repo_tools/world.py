@@ -32,6 +32,7 @@ ROSTER_HOLDERS = ("tom", "tess")
 OPERATORS = ("olivia", "amir", "anna")
 PEOPLE = (*KEY_HOLDERS, *RELEASE_MANAGERS, "sven", *ROSTER_HOLDERS, *OPERATORS, "erik")
 PRODUCT = "ward-gateway"
+MEANT = ("--meaning", "approved", "--reason", "as agreed")
 
 CYCLONEDX = {
     "bomFormat": "CycloneDX",
@@ -213,9 +214,15 @@ class World:
         return tool(act, "--event", event, "--root", self.root_file, *named, *words, spec)
 
     def sign(self, event: Path, person: str, *words: str | Path) -> Said:
+        named = [
+            word
+            for option, value in (MEANT[:2], MEANT[2:])
+            if option not in words
+            for word in (option, value)
+        ]
         return tool(
             "sign", event, "--key", self.private(person), "--passphrase-file", self.secret,
-            "--yes", *words,
+            "--yes", *named, *words,
         )  # fmt: skip
 
     def put_in_force(self, *events: Path) -> None:

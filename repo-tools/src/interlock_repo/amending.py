@@ -13,6 +13,7 @@ Rules:
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Final
 
 from tuf.api.metadata import Metadata, Targets
 
@@ -24,9 +25,13 @@ from interlock_core.withdrawn import set_withdrawn, withdrawals
 from interlock_repo import permits, staging
 from interlock_repo.drafting import Ground, ground, product_ground, roster_in_force
 from interlock_repo.event import Draft, Kind
+from interlock_repo.intent import Intent, intent_of
 from interlock_repo.released import check_release, next_product
 from interlock_repo.repository import Repository
-from interlock_repo.specs import PermitSpec
+from interlock_repo.specs import PermitSpec, RenewalIntent, WithdrawalIntent
+
+RENEWED_AFTER: Final = "targets.json"
+"""The small file in which a renewal takes along the delegations that it goes with."""
 
 
 def draft_withdrawal(
@@ -70,7 +75,10 @@ def draft_withdrawal(
             "see to each of them by hand.",
             reason="stranding",
         )
-    return _drafted("withdrawal", product, on, targets, {})
+    intent = WithdrawalIntent(
+        product=product, version=version, reason=reason, despite_stranding=despite_stranding
+    )
+    return _drafted("withdrawal", on, targets, {}, intent_of(intent, days))
 
 
 def draft_permits(repository: Repository, spec: PermitSpec, *, now: datetime, days: int) -> Draft:
@@ -102,7 +110,7 @@ def draft_permits(repository: Repository, spec: PermitSpec, *, now: datetime, da
         for permit in permits.permits_for(move, spec.product, known, fleet=fleet, now=now)
     ]
     contents = permits.add_permits(targets, made)
-    return _drafted("permit", spec.product, on, targets, contents)
+    return _drafted("permit", on, targets, contents, intent_of(spec, days))
 
 
 def draft_renewal(
@@ -127,7 +135,9 @@ def draft_renewal(
     """
     on = product_ground(repository, product, after)
     targets = next_product(_in_force(on, product), now=now, expires=now + timedelta(days=days))
-    return _drafted("renewal", product, on, targets, {})
+    files = {} if after is None else {RENEWED_AFTER: after.decode()}
+    intent = RenewalIntent(product=product, after=RENEWED_AFTER if files else None)
+    return _drafted("renewal", on, targets, {}, intent_of(intent, days, files))
 
 
 def left_behind(before: Targets, after: Targets, now: datetime) -> list[Stranded]:
@@ -136,11 +146,12 @@ def left_behind(before: Targets, after: Targets, now: datetime) -> list[Stranded
 
 
 def _drafted(
-    kind: Kind, product: str, on: Ground, targets: Targets, contents: dict[str, bytes]
+    kind: Kind, on: Ground, targets: Targets, contents: dict[str, bytes], intent: Intent
 ) -> Draft:
+    product = on.role.name
     check_release(targets, on.previous, on.role)
     metadata = staging.within_limits(Metadata(targets), product)
-    return Draft(kind, product, metadata, on.base, contents)
+    return Draft(kind, product, metadata, on.base, contents, intent)
 
 
 def _in_force(on: Ground, product: str) -> Targets:

@@ -7,6 +7,8 @@ Rules:
 2. Lifetimes are those of ``LIFETIME_DAYS`` unless the caller says otherwise.
 3. New holders sign a role again before the delegations that name them are published: such an event
    rests on those delegations, signed, beside the ones in force.
+4. What people wrote travels along, with the small files that it names, so that the same event can
+   be made again on another base (``intent``, ``drafters``).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
 from tuf.api.metadata import DelegatedRole, Metadata, Root, Targets
 
 from interlock_core.errors import RefusedError
@@ -26,8 +29,15 @@ from interlock_core.roster import Roster, read_roster
 from interlock_core.tuf_metadata import check_signatures, delegated_roles, parse_metadata
 from interlock_repo import delegations, rosters, staging
 from interlock_repo.event import BASE_ROSTER, Draft, Kind
+from interlock_repo.intent import Attached, Intent, intent_of
 from interlock_repo.repository import Repository
-from interlock_repo.specs import DelegationsSpec, ReleaseSpec, RosterSpec
+from interlock_repo.specs import (
+    DelegationsIntent,
+    DelegationsSpec,
+    ReleaseSpec,
+    RoleSpec,
+    RosterSpec,
+)
 from interlock_repo.trust import role_of
 
 LIFETIME_DAYS: Final[Mapping[Kind, int]] = {
@@ -132,12 +142,9 @@ def draft_delegations(
     current = _targets(repository.targets, "targets")
     for product in spec.products:
         check_product(product)
-    roles = dict(spec.products)
-    if spec.interlock is not None:
-        roles[ROSTER_ROLE] = spec.interlock
     changes = {
         name: delegations.Holders(role.threshold, _keys(role.holders, folder))
-        for name, role in roles.items()
+        for name, role in spec.roles.items()
     }
     metadata = delegations.next_targets(
         current, changes, now=now, expires=now + timedelta(days=days)
@@ -147,7 +154,18 @@ def draft_delegations(
         if data is not None and not with_renewal:
             delegations.check_not_orphaned(metadata.signed, name, _metadata(data, name))
     base = _base(repository) | {f"{current.version}.targets.json": repository.targets}
-    return Draft("delegations", Targets.type, metadata, base, {})
+    attached = Attached(folder)
+
+    def travelling(role: RoleSpec) -> RoleSpec:
+        return replace(role, holders=tuple(map(attached.add, role.holders)))
+
+    kept = DelegationsIntent(
+        products={name: travelling(role) for name, role in spec.products.items()},
+        interlock=travelling(spec.interlock) if spec.interlock is not None else None,
+        with_renewal=with_renewal,
+    )
+    intent = intent_of(kept, days, attached.files)
+    return Draft("delegations", Targets.type, metadata, base, {}, intent)
 
 
 def draft_release(
@@ -170,7 +188,8 @@ def draft_release(
     staged = staging.stage(
         spec, folder, on.role, on.previous, now=now, expires=now + timedelta(days=days)
     )
-    return Draft("release", spec.product, staged.metadata, on.base, staged.contents)
+    intent = intent_of(staged.spec, days)
+    return Draft("release", spec.product, staged.metadata, on.base, staged.contents, intent)
 
 
 def draft_roster(
@@ -192,7 +211,13 @@ def draft_roster(
     on = ground(repository, ROSTER_ROLE)
     before = roster_in_force(repository, on)
     keys = {person.name: _keys(person.keys, folder) for person in spec.persons}
-    return drafted_roster(rosters.next_roster(spec, keys, before, now), on, now=now, days=days)
+    attached = Attached(folder)
+    persons = tuple(
+        replace(person, keys=tuple(map(attached.add, person.keys))) for person in spec.persons
+    )
+    intent = intent_of(replace(spec, persons=persons), days, attached.files)
+    roster = rosters.next_roster(spec, keys, before, now)
+    return drafted_roster(roster, on, intent, now=now, days=days)
 
 
 def roster_in_force(repository: Repository, on: Ground) -> Roster | None:
@@ -208,8 +233,17 @@ def roster_in_force(repository: Repository, on: Ground) -> Roster | None:
     return read_roster(on.base[BASE_ROSTER])
 
 
-def drafted_roster(roster: Roster, on: Ground, *, now: datetime, days: int) -> Draft:
+def drafted_roster(
+    roster: Roster, on: Ground, intent: Intent, *, now: datetime, days: int
+) -> Draft:
     """The event of a roster.
+
+    Args:
+        roster: that shall be in force.
+        on: what it rests on.
+        intent: what people wrote.
+        now: the time of issue.
+        days: until expiry.
 
     Raises:
         RefusedError: ``too_large``.
@@ -217,7 +251,7 @@ def drafted_roster(roster: Roster, on: Ground, *, now: datetime, days: int) -> D
     metadata, content = rosters.next_metadata(
         roster, on.previous, now=now, expires=now + timedelta(days=days)
     )
-    return Draft("roster", ROSTER_ROLE, metadata, on.base, {ROSTER_PATH: content})
+    return Draft("roster", ROSTER_ROLE, metadata, on.base, {ROSTER_PATH: content}, intent)
 
 
 def _keys(files: Iterable[str], folder: Path) -> tuple[NamedKey, ...]:

@@ -7,7 +7,8 @@ Rules:
 2. An event is assembled in a directory beside, ``.<name>.partial``, flushed, and named by one
    rename: it is there whole or not at all. It is create-only.
 3. Signatures are detached and create-only. They are made over the metadata's canonical signed
-   bytes and nothing else, so that copies of one event can be signed apart and put together.
+   bytes and nothing else, so that copies of one event can be signed apart and put together. Before
+   the first, a copy of what is signed is kept in ``signed/``, so that a later change is explained.
 4. An ``Event`` comes from ``reading.open_event`` alone, which checks all of it, each time.
 """
 
@@ -32,14 +33,17 @@ from interlock_core.release import Permit
 from interlock_core.roster import Roster
 from interlock_core.tuf_metadata import serialise
 from interlock_core.words import words_of
+from interlock_repo.intent import Intent
 from interlock_repo.signatures import SignatureFile, Signed
 from interlock_repo.trust import spoken
 
 EVENT_FILE: Final = "event.json"
+SPEC_FILE: Final = "spec.json"
 METADATA: Final = "metadata"
 BASE: Final = "base"
 TARGETS: Final = "targets"
 SIGNATURES: Final = "signatures"
+SIGNED: Final = "signed"
 BASE_ROSTER: Final = "roster.json"
 MAX_EVENT: Final = 256 * 1024
 
@@ -57,6 +61,7 @@ class EventFile(wire.Record, frozen=True, kw_only=True):
         role: whose metadata it makes.
         version: of that metadata.
         metadata_sha256: digest of the canonical signed bytes.
+        spec_sha256: digest of ``spec.json``: what people wrote (``intent``).
         base: digest of each file in ``base/``: roots from the trusted one to the newest, targets
             metadata, and the version that this one follows, if there is one.
     """
@@ -66,6 +71,7 @@ class EventFile(wire.Record, frozen=True, kw_only=True):
     role: Name
     version: Annotated[int, Meta(ge=1, le=10**15 - 1)]
     metadata_sha256: Digest
+    spec_sha256: Digest
     base: Annotated[dict[BaseName, Digest], Meta(min_length=1, max_length=1024)]
 
     def __post_init__(self) -> None:
@@ -105,6 +111,7 @@ class Draft:
         metadata: that metadata, without signatures.
         base: files by name, as in ``EventFile.base``.
         targets: the bytes that come with it, by target path.
+        intent: what people wrote, to make the event again from.
     """
 
     kind: Kind
@@ -112,6 +119,7 @@ class Draft:
     metadata: Metadata[Targets]
     base: Mapping[str, bytes]
     targets: Mapping[str, bytes | SourceFile]
+    intent: Intent
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,7 @@ class Event:
         file: its ``event.json``.
         digest: SHA-256 of ``event.json``: pins everything but the signatures.
         metadata: what people sign.
+        intent: what they wrote.
         roots: from the one that staging trusted to the newest.
         base: the bytes of each base file.
         delegator: the metadata that says who may sign.
@@ -136,6 +145,7 @@ class Event:
     file: EventFile
     digest: str
     metadata: Metadata[Targets]
+    intent: Intent
     roots: tuple[Metadata[Root], ...]
     base: Mapping[str, bytes]
     delegator: Root | Targets
@@ -172,6 +182,7 @@ def event_file(draft: Draft) -> EventFile:
         role=draft.role,
         version=draft.metadata.signed.version,
         metadata_sha256=wire.sha256_hex(draft.metadata.signed_bytes),
+        spec_sha256=wire.sha256_hex(wire.encode(draft.intent)),
         base={name: wire.sha256_hex(data) for name, data in draft.base.items()},
     )
 
@@ -193,6 +204,7 @@ def create(directory: Path, draft: Draft) -> None:
     file = event_file(draft)
     small: dict[str, bytes] = {
         EVENT_FILE: wire.encode(file),
+        SPEC_FILE: wire.encode(draft.intent),
         f"{METADATA}/{file.metadata_name}": serialise(draft.metadata),
     } | {f"{BASE}/{name}": data for name, data in draft.base.items()}
     with _assembled(directory) as partial:
@@ -204,13 +216,21 @@ def create(directory: Path, draft: Draft) -> None:
         durable.mkdir(partial / SIGNATURES)
 
 
-def put_signature(directory: Path, file: SignatureFile) -> Path:
+def put_signature(directory: Path, file: SignatureFile, as_signed: bytes) -> Path:
     """Add a signature to an event; return its path (rule 3).
+
+    Args:
+        directory: of the event.
+        file: the signature.
+        as_signed: the copy of what it was made for (``as_signed``).
 
     Raises:
         ConflictError: ``already_signed``: another signature by this key is there.
         TransientError: the disk did not do it.
     """
+    copy = directory / SIGNED / f"{file.event_sha256}.json"
+    durable.mkdir(copy.parent)
+    durable.create(copy, as_signed)
     path = directory / SIGNATURES / f"{file.keyid}.json"
     durable.mkdir(path.parent)
     try:

@@ -9,7 +9,8 @@ Rules (what ``event.Event`` promises):
    targets metadata, one after the other: the newer says who may sign, the older who could. With a
    root file of the reader's own, the chain must hold it.
 3. The metadata keeps the rules of its kind, as if it were being staged now.
-4. Every signature verifies. If the event changed after it was signed, that is said first.
+4. Every signature verifies, and was made for this very ``event.json``. If the event changed after
+   it was signed, that is said first, with what changed and whose signatures are void.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from interlock_core.tuf_metadata import (
     refuse_rehearsal,
     serialise,
 )
+from interlock_repo.as_signed import MAX_AS_SIGNED, SHOWN_KINDS, State, changed, parse_as_signed
 from interlock_repo.delegations import check_delegations
 from interlock_repo.event import (
     BASE,
@@ -45,18 +47,20 @@ from interlock_repo.event import (
     MAX_EVENT,
     METADATA,
     SIGNATURES,
+    SIGNED,
+    SPEC_FILE,
     TARGETS,
     Event,
     EventFile,
     event_files,
 )
+from interlock_repo.intent import MAX_INTENT, Intent, parse_intent
 from interlock_repo.released import check_kind, check_release, new_paths
 from interlock_repo.rosters import check_roster
 from interlock_repo.signatures import (
     MAX_SIGNATURE,
     SignatureFile,
     Signed,
-    check_unchanged,
     parse_signature,
     verify,
 )
@@ -64,6 +68,7 @@ from interlock_repo.trust import Role, link_roots, role_of
 
 _ROOT: Final = re.compile(r"([1-9][0-9]{0,14})\.root\.json\Z")
 _SIGNATURE: Final = re.compile(rf"{SIGNATURES}/[^/]*\.json\Z")
+_AS_SIGNED: Final = re.compile(rf"{SIGNED}/([0-9a-f]{{64}})\.json\Z")
 _TARGETS: Final = re.compile(r"([1-9][0-9]{0,14})\.targets\.json\Z")
 
 
@@ -76,8 +81,9 @@ def open_event(directory: Path, trusted_root: Path | None = None) -> Event:
 
     Raises:
         NotFoundError: there is no event.
-        RefusedError: ``event_damaged``, ``event_changed``, ``untrusted_metadata``,
-            ``bad_signature``, ``wrong_key``, ``rehearsal``, or as the checks of its kind.
+        EventChangedError: ``event_changed``.
+        RefusedError: ``event_damaged``, ``untrusted_metadata``, ``bad_signature``, ``wrong_key``,
+            ``rehearsal``, or as the checks of its kind.
         WireError: a file does not have its form; the message names it.
         TransientError: it cannot be read.
     """
@@ -88,12 +94,14 @@ def open_event(directory: Path, trusted_root: Path | None = None) -> Event:
     file = wire.decode_canonical(
         data, EventFile, limit=MAX_EVENT, what=f"event file {directory / EVENT_FILE}"
     )
-    reader = _Reader(directory, file, files)
+    digest = wire.sha256_hex(data)
+    reader = _Reader(directory, file, digest, files)
     event = Event(
         directory=directory,
         file=file,
-        digest=wire.sha256_hex(data),
+        digest=digest,
         metadata=reader.metadata,
+        intent=reader.intent,
         roots=tuple(reader.roots),
         base=reader.base,
         delegator=reader.delegator,
@@ -113,15 +121,19 @@ def open_event(directory: Path, trusted_root: Path | None = None) -> Event:
 class _Reader:
     """One event while it is checked, in the order of trust."""
 
-    def __init__(self, directory: Path, file: EventFile, files: set[str]) -> None:
+    def __init__(self, directory: Path, file: EventFile, digest: str, files: set[str]) -> None:
         self._directory = directory
         self._file = file
+        self._digest = digest
         # As they were when the reading began: others may be signing meanwhile.
         self._files = files
         self.metadata = self._metadata()
         # What people signed is compared with what stands there before anything else is said.
         self._detached = self._signature_files()
+        self._copies = self._as_signed()
+        self._check_unchanged()
         self._check_metadata()
+        self.intent = self._intent()
         self.base = self._base()
         self.roots = self._roots()
         self.former, self.delegator = self._delegators()
@@ -151,10 +163,50 @@ class _Reader:
             if _SIGNATURE.match(name)
         }
 
+    def _as_signed(self) -> dict[str, State]:
+        """The copies of what was signed, by digest."""
+        copies = {}
+        for name in sorted(self._files):
+            match = _AS_SIGNED.match(name)
+            if match is None:
+                continue
+            what = f"copy {self._path(name)}"
+            data = _read(self._directory, name, MAX_AS_SIGNED)
+            copies[match[1]] = parse_as_signed(data, match[1], what=what)
+        return copies
+
+    def _check_unchanged(self) -> None:
+        """See that what people signed is what stands there now (rule 4)."""
+        void = [f for f in self._detached.values() if f.event_sha256 != self._digest]
+        if void:
+            raise changed(void, self._copies, self._state())
+        if self._detached and self._digest not in self._copies:
+            raise _damaged(
+                self._path(f"{SIGNED}/{self._digest}.json"),
+                "is missing: bring the signatures together with 'interlock-repo status --merge', "
+                "or copy it from where they were made",
+            )
+
+    def _state(self) -> State:
+        """The event as it stands there, before anything of it is believed."""
+        small = self._file.kind in SHOWN_KINDS
+        shown = {
+            name.removeprefix(f"{TARGETS}/"): _read(self._directory, name, MAX_ROSTER)
+            for name in sorted(self._files)
+            if small and name.startswith(f"{TARGETS}/")
+        }
+        return State(self._file, self._digest, self.metadata, shown)
+
+    def _intent(self) -> Intent:
+        path = self._path(SPEC_FILE)
+        data = _read(self._directory, SPEC_FILE, MAX_INTENT)
+        if wire.sha256_hex(data) != self._file.spec_sha256:
+            raise _damaged(path, f"is not what {EVENT_FILE} pins")
+        return parse_intent(data, what=f"specification {path}")
+
     def _check_metadata(self) -> None:
         path = self._path(f"{METADATA}/{self._file.metadata_name}")
         digest = wire.sha256_hex(self.metadata.signed_bytes)
-        check_unchanged(self._detached.values(), digest)
         if digest != self._file.metadata_sha256:
             raise _damaged(path, f"is not what {EVENT_FILE} pins")
         if self.metadata.signed.version != self._file.version:
@@ -307,10 +359,12 @@ class _Reader:
         """Every file that the event may hold."""
         return {
             EVENT_FILE,
+            SPEC_FILE,
             f"{METADATA}/{self._file.metadata_name}",
             *(f"{BASE}/{name}" for name in self.base),
             *(f"{TARGETS}/{path}" for path in self._target_paths()),
             *self._detached,
+            *(f"{SIGNED}/{digest}.json" for digest in self._copies),
         }
 
     @contextmanager

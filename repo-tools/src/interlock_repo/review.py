@@ -29,10 +29,10 @@ from interlock_core.roster import Roster
 from interlock_core.tuf_metadata import ISSUED, delegated_roles
 from interlock_core.wire import format_time, sha256_hex
 from interlock_core.withdrawn import WITHDRAWN, withdrawals
-from interlock_repo.event import Event
+from interlock_repo.event import Event, Kind
 from interlock_repo.permits import titles
 from interlock_repo.released import new_paths
-from interlock_repo.signatures import Signed, Tally
+from interlock_repo.signatures import SignatureFile, Signed, Tally
 from interlock_repo.trust import HOLDERS, Holder, role_of, spoken
 
 KINDS: Final = {
@@ -194,17 +194,30 @@ def _headline(image: Image) -> str:
 
 
 def _changes(event: Event) -> Iterable[Section]:
-    old, new = event.previous, event.metadata.signed
-    if event.roster is not None:
-        return _compared(
-            _of_roster(event.previous_roster) if event.previous_roster else {},
-            _of_roster(event.roster),
-        )
-    facts = _of_delegations if event.file.kind == "delegations" else _of_targets
-    return _compared(facts(old) if old else {}, facts(new))
+    kind, old = event.file.kind, event.previous
+    before = facts_of(kind, old, event.previous_roster) if old is not None else {}
+    return compared(before, facts_of(kind, event.metadata.signed, event.roster)) or [
+        Section("Nothing changes but the version and the expiry", ())
+    ]
 
 
-def _compared(old: Mapping[str, Facts], new: Mapping[str, Facts]) -> list[Section]:
+def facts_of(kind: Kind, targets: Targets, roster: Roster | None) -> dict[str, Facts]:
+    """All that metadata of a kind says, by title and label.
+
+    Args:
+        kind: of the event that makes it.
+        targets: the metadata.
+        roster: that it lists, of a roster event.
+
+    Raises:
+        RefusedError, WireError: facts that cannot be read.
+    """
+    if kind == "roster":
+        return _of_roster(roster) if roster is not None else {}
+    return _of_delegations(targets) if kind == "delegations" else _of_targets(targets)
+
+
+def compared(old: Mapping[str, Facts], new: Mapping[str, Facts]) -> list[Section]:
     """Sections for what was added, changed or removed (rule 1)."""
     sections = []
     for title in [*new, *(title for title in old if title not in new)]:
@@ -217,7 +230,7 @@ def _compared(old: Mapping[str, Facts], new: Mapping[str, Facts]) -> list[Sectio
         if lines:
             act = "Changed" if title in old and title in new else "Added"
             sections.append(Section(f"{act if title in new else 'Removed'}: {title}", tuple(lines)))
-    return sections or [Section("Nothing changes but the version and the expiry", ())]
+    return sections
 
 
 def _change(what: str, old: str | None, new: str | None) -> Line:
@@ -314,11 +327,12 @@ def _said(holder: Holder, signed: Mapping[str, Signed]) -> str:
     one = signed.get(holder.key.keyid)
     if one is None:
         return f"{_of_key(holder)}: not yet"
-    reason = f": {printable(one.file.reason)}" if one.file.reason else ""
-    return (
-        f"{_of_key(holder)}: {one.file.person} {one.file.meaning} at "
-        f"{format_time(one.file.at)}{reason}"
-    )
+    return f"{_of_key(holder)}: {told(one.file)}"
+
+
+def told(file: SignatureFile) -> str:
+    """Who signed, with which meaning, when and why, on one line."""
+    return f"{file.person} {file.meaning} at {format_time(file.at)}: {printable(file.reason)}"
 
 
 def _unknown(fields: Mapping[str, Any], *known: str) -> Facts:

@@ -6,7 +6,8 @@ Rules:
    meaning, time and reason are for the record, and the same key signs them too (``record_sig``),
    so that nobody can put words into another's mouth.
 2. Signatures are counted by distinct public key bytes.
-3. A signature that was made for other bytes voids nothing silently: it names who signed, and what.
+3. A signature counts for the ``event.json`` that it was made under and for no other: a change of
+   anything voids it. It is then shown as void, with who made it, when and why.
 """
 
 from __future__ import annotations
@@ -40,30 +41,33 @@ class SignatureFile(wire.Record, frozen=True, kw_only=True):
 
     Attributes:
         role: whose metadata was signed.
+        event_sha256: digest of the ``event.json`` that was signed under: it pins everything else
+            that the person saw.
         metadata_sha256: digest of the signed bytes.
         keyid: of the key, as the delegator lists it.
         sig: TUF's signature, hexadecimal.
         person: who signed.
         meaning: what the person says that it means. It counts the same whatever it says.
         at: when.
-        reason: why, in the person's words, on one line; null if none was given.
+        reason: why, in the person's words, on one line.
         record_sig: the same key's signature over all of the above (``record_bytes``).
     """
 
     type: Literal["urn:interlock:signature:v1"] = "urn:interlock:signature:v1"
     role: Name
+    event_sha256: Digest
     metadata_sha256: Digest
     keyid: Digest
     sig: Hex
     person: Name
     meaning: Literal["approved", "reviewed", "authored"]
     at: datetime
-    reason: Annotated[str, Meta(min_length=1, max_length=1000)] | None
+    reason: Annotated[str, Meta(min_length=1, max_length=1000)]
     record_sig: Hex
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.reason is not None and not self.reason.isprintable():
+        if not self.reason.isprintable() or not self.reason.strip():
             raise ValueError("`reason` must be one line of printable text")
 
 
@@ -91,26 +95,6 @@ def parse_signature(data: bytes, *, what: str) -> SignatureFile:
     return wire.decode_canonical(data, SignatureFile, limit=MAX_SIGNATURE, what=what)
 
 
-def check_unchanged(files: Iterable[SignatureFile], digest: str) -> None:
-    """Check that what people signed is what stands there now (rule 3).
-
-    Args:
-        files: their signatures.
-        digest: SHA-256 of the canonical signed bytes as they are now.
-
-    Raises:
-        RefusedError: ``event_changed``.
-    """
-    for file in files:
-        if file.metadata_sha256 != digest:
-            raise RefusedError(
-                f"The event changed after it was signed: {file.person} signed metadata_sha256 "
-                f"{file.metadata_sha256}, and it is {digest} now. Every signature is void: stage "
-                "it anew, and sign that.",
-                reason="event_changed",
-            )
-
-
 def verify(file: SignatureFile, role: Role, signed_bytes: bytes, *, what: str) -> Signed:
     """Check a signature file against the bytes that it signs (rule 1).
 
@@ -130,7 +114,7 @@ def verify(file: SignatureFile, role: Role, signed_bytes: bytes, *, what: str) -
             reason="wrong_key",
         )
     if (
-        file.role != role.name
+        (file.role, file.metadata_sha256) != (role.name, wire.sha256_hex(signed_bytes))
         or (holder.name is not None and holder.name != file.person)
         or not _verifies(holder.key, file.sig, signed_bytes)
         or not _verifies(holder.key, file.record_sig, record_bytes(file))

@@ -66,7 +66,7 @@ def sign(
     *,
     person: str,
     meaning: Meaning,
-    reason: str | None,
+    reason: str,
     now: datetime,
 ) -> SignatureFile:
     """Sign ``event`` (rule 2); nothing is written.
@@ -77,7 +77,7 @@ def sign(
         holder: as ``holder_for`` gave it.
         person: who signs, for the record.
         meaning: what the person says that it means.
-        reason: why, on one line; None if none is given.
+        reason: why, on one line.
         now: when.
 
     Raises:
@@ -88,6 +88,7 @@ def sign(
     fields = {
         "type": "urn:interlock:signature:v1",
         "role": event.file.role,
+        "event_sha256": event.digest,
         "metadata_sha256": wire.sha256_hex(payload),
         "keyid": holder.key.keyid,
         "sig": signer.sign(payload).signature,

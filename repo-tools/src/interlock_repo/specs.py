@@ -22,6 +22,7 @@ from msgspec import Meta, field
 from interlock_core import durable
 from interlock_core.errors import ConfigurationError, WireError
 from interlock_core.names import (
+    ROSTER_ROLE,
     DeviceId,
     Digest,
     HardwareId,
@@ -55,6 +56,18 @@ class DelegationsSpec(Record, frozen=True, kw_only=True):
 
     products: Annotated[dict[str, RoleSpec], Meta(max_length=1024)] = field(default_factory=dict)
     interlock: RoleSpec | None = None
+
+    @property
+    def roles(self) -> dict[str, RoleSpec]:
+        """Every role that is set, by name."""
+        interlock = {ROSTER_ROLE: self.interlock} if self.interlock is not None else {}
+        return dict(self.products) | interlock
+
+
+class DelegationsIntent(DelegationsSpec, frozen=True, kw_only=True):
+    """Delegations as they travel in an event: with what was said on the command line."""
+
+    with_renewal: bool = False
 
 
 class ImageSpec(Record, frozen=True, kw_only=True):
@@ -99,6 +112,13 @@ class ReleaseSpec(Record, frozen=True, kw_only=True):
     vex: FilePath | None = None
     provenance: FilePath | None = None
 
+    @property
+    def evidence(self) -> dict[str, str]:
+        """The files that document it, by kind."""
+        stated = {"sbom": self.sbom, "notes": self.notes, "vex": self.vex}
+        stated["provenance"] = self.provenance
+        return {kind: file for kind, file in stated.items() if file is not None}
+
 
 class MoveSpec(Record, frozen=True, kw_only=True):
     """One move below the floor that gateways may make once.
@@ -136,6 +156,27 @@ class PermitSpec(Record, frozen=True, kw_only=True):
     product: str
     permits: Annotated[tuple[MoveSpec, ...], Meta(max_length=256)] = ()
     revoke: Annotated[tuple[TargetPath, ...], Meta(max_length=1024)] = ()
+
+
+class WithdrawalIntent(Record, frozen=True, kw_only=True):
+    """A withdrawal as it travels in an event, as it was said on the command line."""
+
+    product: str
+    version: str
+    reason: str
+    despite_stranding: bool = False
+
+
+class RenewalIntent(Record, frozen=True, kw_only=True):
+    """A renewal as it travels in an event.
+
+    Attributes:
+        product: the product.
+        after: the small file with the signed delegations that it goes with, if there are any.
+    """
+
+    product: str
+    after: FilePath | None = None
 
 
 class PersonSpec(Record, frozen=True, kw_only=True):

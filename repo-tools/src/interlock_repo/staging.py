@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 from tuf.api.metadata import DelegatedRole, Metadata, TargetFile, Targets
 
 from interlock_core import durable, wire
@@ -45,10 +46,17 @@ FORMATS: Final = {
 
 @dataclass(frozen=True)
 class Staged:
-    """A product's next metadata, and the bytes of its new targets by path."""
+    """A product's next metadata.
+
+    Attributes:
+        metadata: unsigned.
+        contents: the bytes of its new targets by path.
+        spec: the release, naming files as they are called in the repository.
+    """
 
     metadata: Metadata[Targets]
     contents: dict[str, bytes | SourceFile]
+    spec: ReleaseSpec
 
 
 def delegated_product(targets: Targets, product: str) -> DelegatedRole:
@@ -88,7 +96,7 @@ def stage(
 
     Raises:
         RefusedError: ``no_sbom``, ``bad_sbom``, ``image_changed``, ``name_twice``,
-            ``too_large``, or as ``released.check_release``.
+           , ``too_large``, or as ``released.check_release``.
         WireError: a file name or a fact that is not acceptable.
         NotFoundError, TransientError: a file is missing or cannot be read.
     """
@@ -97,7 +105,8 @@ def stage(
     for path, target in new.targets.items():
         targets.targets[path] = target
     check_release(targets, previous, role)
-    return Staged(within_limits(Metadata(targets), spec.product), new.contents)
+    metadata = within_limits(Metadata(targets), spec.product)
+    return Staged(metadata, new.contents, travelling(spec))
 
 
 def within_limits(metadata: Metadata[Targets], product: str) -> Metadata[Targets]:
@@ -113,6 +122,15 @@ def within_limits(metadata: Metadata[Targets], product: str) -> Metadata[Targets
             reason="too_large",
         )
     return metadata
+
+
+def travelling(spec: ReleaseSpec) -> ReleaseSpec:
+    """A release whose files are named as they lie in an event, side by side."""
+    evidence = {kind: Path(file).name for kind, file in spec.evidence.items()}
+    images = tuple(
+        replace(image, file=image.name or Path(image.file).name, name=None) for image in spec.images
+    )
+    return replace(spec, images=images, **evidence)
 
 
 class _Release:
@@ -135,12 +153,8 @@ class _Release:
                 "'sbom'.",
                 reason="no_sbom",
             )
-        stated = {"sbom": spec.sbom, "notes": spec.notes, "vex": spec.vex}
-        stated["provenance"] = spec.provenance
         references = []
-        for kind, name in stated.items():
-            if name is None:
-                continue
+        for kind, name in spec.evidence.items():
             file = self._folder / name
             data = _read(file)
             format_ = sbom_format(data, what=str(file)) if kind == "sbom" else _format(file)

@@ -10,6 +10,7 @@ from interlock_repo.cli import (
     key,
     permit,
     publish,
+    rebase,
     renew,
     review,
     roster,
@@ -28,7 +29,7 @@ Examples:
   interlock-repo stage --event to-sign --repository https://updates.example.org \\
       --root image/1.root.json release.toml
   interlock-repo review to-sign
-  interlock-repo sign to-sign --key keys/alice.key.json
+  interlock-repo sign to-sign --key keys/alice.key.json --meaning approved
   interlock-repo status to-sign
   interlock-repo publish to-sign --server https://updates.example.org
 
@@ -65,6 +66,7 @@ for command in (
     review.review,
     sign.sign,
     status.status,
+    rebase.rebase,
     publish.publish,
     sample.sample,
 ):

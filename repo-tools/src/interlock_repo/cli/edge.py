@@ -21,6 +21,8 @@ import click
 
 from interlock_core import urls
 from interlock_core.errors import Exit, InterlockError
+from interlock_repo.as_signed import EventChangedError
+from interlock_repo.cli import show
 from interlock_repo.review import printable
 
 PROGRAM: Final = "interlock-repo"
@@ -74,6 +76,10 @@ class Edge(click.Group):
                 windows_expand_args=windows_expand_args,
                 **extra,
             )
+        except EventChangedError as e:
+            show.show_sections(e.sections, err=True)
+            facts = {"changes": show.as_json(e.sections), "void": show.void_facts(e.void)}
+            code = _failed(e.exit_code, e.reason, str(e), as_json=as_json, facts=facts)
         except InterlockError as e:
             code = _failed(e.exit_code, e.reason, str(e), as_json=as_json)
         except click.ClickException as e:
@@ -102,11 +108,18 @@ def _ended(outcome: Outcome, *, as_json: bool) -> Exit:
     return outcome.exit_code
 
 
-def _failed(code: Exit, reason: str, message: str, *, as_json: bool) -> Exit:
+def _failed(
+    code: Exit,
+    reason: str,
+    message: str,
+    *,
+    as_json: bool,
+    facts: Mapping[str, Any] | None = None,
+) -> Exit:
     line = " ".join(printable(part) for part in message.splitlines())
     click.echo(f"{PROGRAM}: {line} [{reason}]", err=True)
     if as_json:
-        _print_json(code, reason, {"detail": line})
+        _print_json(code, reason, {"detail": line} | dict(facts or {}))
     return code
 
 

@@ -1,8 +1,9 @@
-"""What the commands that make an event have in common: read, draft, assemble, show."""
+"""What the commands that make events have in common: read, draft, assemble, show."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -17,10 +18,15 @@ from interlock_repo.event import Draft
 from interlock_repo.publishing import assemble
 from interlock_repo.reading import open_event
 from interlock_repo.repository import Repository, open_repository
-from interlock_repo.review import account, tally_of
+from interlock_repo.review import Section, account, tally_of
 
 Drafted = Callable[[Repository, datetime], Draft]
 """Makes an event's content from what is in force, at a time."""
+
+Drafting = Callable[
+    [Repository, datetime], AbstractContextManager[tuple[Draft, tuple[Section, ...]]]
+]
+"""The same, with what is to be said beside the account; its files stay readable inside."""
 
 
 def signed_delegations(copies: Sequence[Path], root: Path, now: datetime) -> bytes | None:
@@ -42,7 +48,21 @@ def signed_delegations(copies: Sequence[Path], root: Path, now: datetime) -> byt
 
 
 def make(plan: Plan, draft: Drafted) -> Outcome:
-    """Make an event and show it.
+    """Make an event from what people wrote, and show it.
+
+    Raises:
+        InterlockError: whatever is wrong; nothing was written then.
+    """
+
+    @contextmanager
+    def drafted(opened: Repository, now: datetime) -> Iterator[tuple[Draft, tuple[Section, ...]]]:
+        yield draft(opened, now), ()
+
+    return make_from(plan, drafted)
+
+
+def make_from(plan: Plan, drafting: Drafting) -> Outcome:
+    """Make an event, and show it and what ``drafting`` has to say beside it.
 
     Raises:
         InterlockError: whatever is wrong; nothing was written then.
@@ -55,18 +75,22 @@ def make(plan: Plan, draft: Drafted) -> Outcome:
             reason="event_exists",
         )
     now = system_clock()
-    with open_repository(
-        plan.repository, plan.root, now, ca_file=plan.ca_file, proxy=plan.proxy
-    ) as opened:
-        drafted = draft(opened, now)
+    with (
+        open_repository(
+            plan.repository, plan.root, now, ca_file=plan.ca_file, proxy=plan.proxy
+        ) as opened,
+        drafting(opened, now) as (drafted, sections),
+    ):
         events.create(directory, drafted)
     event = open_event(directory, plan.root)
     shown = account(event, now, root_is_trusted=True)
     show.show(shown, err=plan.quiet)
+    show.show_sections(sections, err=plan.quiet)
     tally = tally_of(event)
     names = ", ".join(holder.title for holder in tally.waiting)
     said = (
         f"Made {directory}. {tally.needed} of {names} must sign it: "
         f"interlock-repo sign {directory} --key NAME.key.json"
     )
-    return Outcome("staged", ("", said), show.event_facts(event, tally))
+    facts = show.event_facts(event, tally) | {"changes": show.as_json(sections)}
+    return Outcome("staged", ("", said), facts)

@@ -74,7 +74,7 @@ class Plan:
         event: the directory to make.
         repository: what is in force: a URL or a directory.
         root: the root that the caller trusts.
-        days: until the new metadata expires.
+        days: until the new metadata expires; 0 for as long as was asked for before (``rebase``).
         quiet: standard output belongs to a machine.
     """
 
@@ -87,8 +87,12 @@ class Plan:
     quiet: bool
 
 
-def new_event(kind: Kind) -> Callable[[Callable[..., Outcome]], Callable[..., Outcome]]:
-    """What makes a signing event of ``kind``: the command gets all of it as ``plan``."""
+def new_event(kind: Kind | None) -> Callable[[Callable[..., Outcome]], Callable[..., Outcome]]:
+    """What makes a signing event: the command gets all of it as ``plan``.
+
+    Args:
+        kind: of the event; None for one like another.
+    """
 
     def decorate(command: Callable[..., Outcome]) -> Callable[..., Outcome]:
         @wraps(command)
@@ -97,16 +101,16 @@ def new_event(kind: Kind) -> Callable[[Callable[..., Outcome]], Callable[..., Ou
             event: Path,
             repository: str,
             root: Path,
-            lifetime_days: int,
+            lifetime_days: int | None,
             ca_file: Path | None,
             proxy: str | None,
             as_json: bool,
             **own: Any,
         ) -> Outcome:
-            plan = Plan(event, repository, root, lifetime_days, ca_file, proxy, as_json)
+            plan = Plan(event, repository, root, lifetime_days or 0, ca_file, proxy, as_json)
             return command(plan=plan, **own)
 
-        days = LIFETIME_DAYS[kind]
+        days = LIFETIME_DAYS[kind] if kind is not None else None
         whole: Callable[..., Outcome] = planned
         for option in (
             json_option,
@@ -115,7 +119,8 @@ def new_event(kind: Kind) -> Callable[[Callable[..., Outcome]], Callable[..., Ou
                 type=click.IntRange(1, 3650),
                 default=days,
                 show_default=True,
-                help="How long the new metadata is valid.",
+                help="How long the new metadata is valid"
+                + ("." if kind is not None else "; by default as long as before."),
             ),
             network,
             click.option(

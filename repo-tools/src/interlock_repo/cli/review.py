@@ -36,5 +36,5 @@ def review(event: Path, trusted_root: Path | None, as_json: bool) -> Outcome:
     tally = tally_of(opened)
     if not as_json:
         show.show(shown)
-    facts = show.event_facts(opened, tally) | {"account": show.as_json(shown)}
+    facts = show.event_facts(opened, tally) | {"account": show.as_json(shown.sections)}
     return Outcome("reviewed", ("", tally.next_step()), facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import click
@@ -12,7 +13,7 @@ from rich.text import Text
 from interlock_core.wire import format_time
 from interlock_repo.event import Event
 from interlock_repo.review import Account, Line, Section
-from interlock_repo.signatures import Tally
+from interlock_repo.signatures import SignatureFile, Tally
 
 STYLES: Final = {"+": "green", "-": "red", "~": "yellow", " ": ""}
 
@@ -24,14 +25,19 @@ def show(account: Account, *, err: bool = False) -> None:
         account: what to show.
         err: to standard error, where standard output belongs to a machine.
     """
+    show_sections(account.sections, err=err)
+
+
+def show_sections(sections: Iterable[Section], *, err: bool = False) -> None:
+    """Print sections, as ``show`` does."""
     console = Console(stderr=err, highlight=False)
     if not console.is_terminal:
-        for section in account.sections:
+        for section in sections:
             click.echo(section.title, err=err)
             for line in section.lines:
                 click.echo(f"  {line.mark} {line.what}: {_value(line)}", err=err)
         return
-    for section in account.sections:
+    for section in sections:
         console.print(_table(section))
 
 
@@ -52,8 +58,8 @@ def _value(line: Line) -> str:
     return line.new if line.new is not None else line.old or ""
 
 
-def as_json(account: Account) -> list[dict[str, Any]]:
-    """An account for machines."""
+def as_json(sections: Iterable[Section]) -> list[dict[str, Any]]:
+    """Sections for machines."""
     return [
         {
             "title": section.title,
@@ -62,8 +68,23 @@ def as_json(account: Account) -> list[dict[str, Any]]:
                 for line in section.lines
             ],
         }
-        for section in account.sections
+        for section in sections
     ]
+
+
+def void_facts(void: Iterable[SignatureFile]) -> list[dict[str, Any]]:
+    """Signatures that count for nothing, for machines."""
+    return [_signature_facts(file) | {"event_sha256": file.event_sha256} for file in void]
+
+
+def _signature_facts(file: SignatureFile) -> dict[str, Any]:
+    return {
+        "person": file.person,
+        "keyid": file.keyid,
+        "meaning": file.meaning,
+        "at": format_time(file.at),
+        "reason": file.reason,
+    }
 
 
 def event_facts(event: Event, tally: Tally) -> dict[str, Any]:
@@ -78,16 +99,7 @@ def event_facts(event: Event, tally: Tally) -> dict[str, Any]:
         "words": event.words,
         "expires": format_time(event.metadata.signed.expires),
         "threshold": tally.role.threshold,
-        "signed": [
-            {
-                "person": one.file.person,
-                "keyid": one.file.keyid,
-                "meaning": one.file.meaning,
-                "at": format_time(one.file.at),
-                "reason": one.file.reason,
-            }
-            for one in tally.signed
-        ],
+        "signed": [_signature_facts(one.file) for one in tally.signed],
         "may_sign": [{"name": holder.name, "keyid": holder.key.keyid} for holder in tally.waiting],
         "needed": tally.needed,
     }

@@ -12,6 +12,7 @@ from interlock_core.clock import system_clock
 from interlock_core.credentials import passphrase_handler
 from interlock_core.errors import ConfigurationError
 from interlock_core.keys import EncryptedFileSigner, NamedKey
+from interlock_repo.as_signed import as_signed
 from interlock_repo.cli import show
 from interlock_repo.cli.edge import Outcome, is_terminal, json_option
 from interlock_repo.cli.options import DIRECTORY, EXISTING_FILE, passphrase_file, trusted_root
@@ -26,8 +27,9 @@ from interlock_repo.signing import sign as make_signature
 @click.command(
     epilog="""\b
 Examples:
-  interlock-repo sign release-1.4.0 --key keys/alice.key.json --reason 'tests passed: run 118'
-  interlock-repo sign release-1.4.0 --key keys/alice.key.json --root image/1.root.json
+  interlock-repo sign release-1.4.0 --key keys/alice.key.json
+  interlock-repo sign release-1.4.0 --key keys/alice.key.json --root image/1.root.json \\
+      --meaning reviewed --reason 'tests passed: run 118'
 """
 )
 @click.argument("event", type=DIRECTORY)
@@ -47,20 +49,24 @@ Examples:
 @click.option(
     "--meaning",
     type=click.Choice(MEANINGS),
-    default="approved",
-    show_default=True,
-    help="What your signature means, for the record. It counts the same.",
+    help="What your signature means, for the record. It counts the same. Without it you are asked.",
 )
-@click.option("--reason", metavar="TEXT", help="Why you sign, for the record.")
+@click.option(
+    "--reason", metavar="TEXT", help="Why you sign, for the record. Without it you are asked."
+)
 @trusted_root
 @passphrase_file
-@click.option("--yes", is_flag=True, help="Do not ask whether to sign what was shown.")
+@click.option(
+    "--yes",
+    is_flag=True,
+    help="Do not ask whether to sign what was shown; --meaning and --reason must be given.",
+)
 @json_option
 def sign(
     event: Path,
     key: str,
     public: Path | None,
-    meaning: str,
+    meaning: str | None,
     reason: str | None,
     trusted_root: Path | None,
     passphrase_file: Path | None,
@@ -71,17 +77,15 @@ def sign(
 
     Only keys that the delegating metadata names may sign, each once. Signers may work on copies,
     in any order. The signature is made over the metadata's exact bytes; who signed, when, with
-    which meaning and why is signed beside it.
+    which meaning and why is signed beside it, together with the digest of the whole event: any
+    change of it voids the signature. Meaning and reason are asked for; nothing is assumed.
     """
     now = system_clock()
     opened = open_event(event, trusted_root)
     show.show(account(opened, now, root_is_trusted=trusted_root is not None), err=as_json)
     named = _public_half(key, public)
     holder = holder_for(opened, named, now)
-    if not yes:
-        _confirm(holder.title, meaning)
-        if reason is None:
-            reason = click.prompt("Reason, for the record", default="", err=True) or None
+    meaning, reason = _said(meaning, reason, holder.title, asks=not yes)
     signer = keys.load_signer(key, passphrase_handler(passphrase_file), named.key)
     file = make_signature(
         opened,
@@ -92,7 +96,7 @@ def sign(
         reason=reason,
         now=now,
     )
-    path = put_signature(event, file)
+    path = put_signature(event, file, as_signed(opened))
     signed = open_event(event, trusted_root)
     tally = tally_of(signed)
     return Outcome(
@@ -113,10 +117,23 @@ def _public_half(key: str, public: Path | None) -> NamedKey:
     return keys.load_public_key(keys.public_path_of(Path(key.removeprefix(scheme))))
 
 
-def _confirm(title: str, meaning: str) -> None:
-    if not is_terminal():
+def _said(meaning: str | None, reason: str | None, title: str, *, asks: bool) -> tuple[str, str]:
+    """Meaning and reason, which people say and nobody says for them."""
+    if asks and not is_terminal():
         raise ConfigurationError(
             "There is no terminal to ask at whether to sign: review the event first, then pass "
-            "--yes."
+            "--yes, --meaning and --reason."
         )
-    click.confirm(f"Sign this as {title}, meaning {meaning}?", abort=True, err=True)
+    if not asks and (meaning is None or reason is None):
+        missing = "--meaning" if meaning is None else "--reason"
+        raise ConfigurationError(
+            f"{missing} is missing: with --yes nobody is asked what the signature means and why "
+            "it is made."
+        )
+    if meaning is None:
+        meaning = click.prompt("Meaning", type=click.Choice(MEANINGS), err=True)
+    if reason is None:
+        reason = click.prompt("Reason, for the record", err=True)
+    if asks:
+        click.confirm(f"Sign this as {title}, meaning {meaning}?", abort=True, err=True)
+    return meaning, reason

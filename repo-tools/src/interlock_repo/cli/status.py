@@ -7,12 +7,11 @@ from pathlib import Path
 import click
 
 from interlock_core.errors import Exit
-from interlock_core.wire import format_time
 from interlock_repo.cli import show
 from interlock_repo.cli.edge import Outcome, json_option
 from interlock_repo.cli.options import DIRECTORY, trusted_root
 from interlock_repo.copies import bring_together, open_copies
-from interlock_repo.review import printable
+from interlock_repo.review import told
 
 
 @click.command(
@@ -42,11 +41,7 @@ def status(
         f"{first.file.role} {first.file.version}, read aloud: {first.spoken_digest}",
         f"  in words: {first.words}",
     ]
-    for one in tally.signed:
-        reason = f": {printable(one.file.reason)}" if one.file.reason else ""
-        lines.append(
-            f"  + {one.file.person} {one.file.meaning} at {format_time(one.file.at)}{reason}"
-        )
+    lines += [f"  + {told(one.file)}" for one in tally.signed]
     lines += [f"    {holder.title} has not signed" for holder in tally.waiting]
     lines += [f"Brought in the signature of {name}." for name in brought]
     lines.append(tally.next_step())
