@@ -14,7 +14,7 @@ from interlock_core import durable
 from tests.repo_tools.world import Said, World, tool
 
 KILLED = 77
-ACTS = ("delegate", "stage", "roster")
+ACTS = ("delegate", "stage", "roster", "rebase")
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +46,12 @@ def killed_at(step: int, act: Callable[[], Said]) -> bool:
 def spec_of(world: World, act: str) -> Path:
     if act == "delegate":
         return world.delegations()
+    if act == "rebase":
+        # An event that something was published after.
+        old = world.place / "stale"
+        assert world.make("stage", old, world.release()).code == 0
+        world.in_force("delegate", world.delegations(""), ("ada", "ben"))
+        return old
     return world.release() if act == "stage" else world.roster()
 
 

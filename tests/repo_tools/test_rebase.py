@@ -94,7 +94,7 @@ class TestRebase:
 
     @pytest.mark.parametrize(
         ("version", "counter", "reason"),
-        [("1.1.0", 1, "version_reused"), ("1.2.0", 2, "counter_not_raised")],
+        [("1.1.0", 1, "target_changed"), ("1.2.0", 2, "counter_not_raised")],
     )
     def test_an_intent_that_no_longer_applies(
         self, delegated: World, tmp_path: Path, version: str, counter: int, reason: str
@@ -216,6 +216,14 @@ class TestChanged:
             "run 118: void",
         )
 
+    def test_metadata_that_was_edited_and_nothing_else(
+        self, staged: Path, delegated: World
+    ) -> None:
+        delegated.sign(staged, "rosa", "--reason", "run 118")
+        file = staged / "metadata" / f"1.{PRODUCT}.json"
+        file.write_bytes(file.read_bytes().replace(b"cg-200", b"cg-999"))
+        self.everybody_is_told(delegated, staged, "hardware_ids: cg-200 -> cg-999", "run 118: void")
+
     def test_machines_are_told_the_same(self, staged: Path, delegated: World) -> None:
         delegated.sign(staged, "rosa", "--reason", "run 118")
         edited(staged, _floor)
@@ -294,3 +302,60 @@ class TestChanged:
         assert "raul approved at " in said.err
         assert "mine: void" in said.err
         assert len(list((staged / "signatures").iterdir())) == 1
+
+
+class TestAmending:
+    """Withdrawals, permits and renewals are made again like everything else."""
+
+    @pytest.fixture
+    def released(self, delegated: World) -> World:
+        """Three releases, each with a floor below it, and a roster."""
+        delegated.in_force("roster", delegated.roster(), ROSTER_HOLDERS)
+        for version, counter in (("1.0.0", 1), ("1.1.0", 2), ("1.2.0", 3)):
+            delegated.in_force("stage", delegated.release(version, counter), MANAGERS)
+        return delegated
+
+    def moved_on(self, world: World) -> None:
+        world.in_force("stage", world.release("1.3.0", 4), MANAGERS)
+
+    def made(self, world: World, event: Path, act: str, *words: str | Path) -> None:
+        said = tool(
+            act, "--event", event, "--repository", world.store.root, "--root", world.root_file,
+            *words,
+        )  # fmt: skip
+        assert said.code == 0, said.err
+
+    def test_a_withdrawal(self, released: World, tmp_path: Path) -> None:
+        self.made(released, tmp_path / "old", "withdraw", "--reason", "it is bad", PRODUCT, "1.1.0")
+        self.moved_on(released)
+        said = rebase(released, tmp_path / "old", tmp_path / "new")
+        assert said.code == 0, said.err
+        assert "it is bad" in said.out
+        assert f"makes: {PRODUCT} 4 -> {PRODUCT} 5" in said.out
+        assert rebase(released, tmp_path / "old", tmp_path / "again").code == 0
+        for name in MANAGERS:
+            assert released.sign(tmp_path / "new", name).code == 0
+        released.put_in_force(tmp_path / "new")
+        said = rebase(released, tmp_path / "old", tmp_path / "third", "--json")
+        assert (said.code, said.answer["outcome"]) == (20, "refused")
+
+    def test_a_renewal(self, released: World, tmp_path: Path) -> None:
+        self.made(released, tmp_path / "old", "renew", PRODUCT)
+        self.moved_on(released)
+        said = rebase(released, tmp_path / "old", tmp_path / "new", "--json")
+        assert (said.code, said.answer["kind"], said.answer["version"]) == (0, "renewal", 5)
+
+    def test_a_permit(self, released: World, tmp_path: Path) -> None:
+        spec = released.place / "permit.toml"
+        spec.write_text(
+            f'product = "{PRODUCT}"\n[[permits]]\nfrom = "1.2.0"\nto = "1.0.0"\n'
+            f'order = "{"a" * 64}"\ndevices = ["GW-1"]\nexpires = 2036-01-01T00:00:00Z\n'
+        )
+        self.made(released, tmp_path / "old", "permit", spec)
+        assert released.sign(tmp_path / "old", "rosa").code == 0
+        self.moved_on(released)
+        said = rebase(released, tmp_path / "old", tmp_path / "new")
+        assert said.code == 0, said.err
+        assert "rosa approved at " in said.out
+        old = sorted(name for name in files(tmp_path / "old") if name.startswith("targets/"))
+        assert old == [name for name in files(tmp_path / "new") if name.startswith("targets/")]

@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from tuf.api.metadata import MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
+from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from interlock_ceremony import script, transcript
 from interlock_ceremony.acts import Present
@@ -46,9 +46,9 @@ from interlock_core.statement import (
     read_envelope,
 )
 from interlock_core.statement import Signature as StatementSignature
-from interlock_core.tuf_metadata import COHORT, parse_metadata, set_issued
+from interlock_core.tuf_metadata import COHORT, parse_metadata, serialise, set_issued
 from interlock_ops import order_file, settings
-from interlock_repo import sbom, signatures, specs
+from interlock_repo import as_signed, intent, sbom, signatures, specs
 from interlock_repo.event import MAX_EVENT, EventFile
 from interlock_server import config as server_config
 from interlock_server import releases
@@ -204,28 +204,48 @@ def _signature() -> bytes:
     text = {
         "type": "urn:interlock:signature:v1",
         "role": "gateway",
+        "event_sha256": "2" * 64,
         "metadata_sha256": "0" * 64,
         "keyid": "1" * 64,
         "sig": "ab",
         "person": "rosa",
         "meaning": "approved",
         "at": "2027-03-01T08:00:00Z",
-        "reason": None,
+        "reason": "run 118",
         "record_sig": "cd",
     }
     return wire.encode(text)
 
 
-def _event() -> bytes:
+def _event(metadata_sha256: str = "0" * 64) -> bytes:
     return wire.encode(
         EventFile(
-            kind="release",
-            role="gateway",
+            kind="delegations",
+            role="targets",
             version=2,
-            metadata_sha256="0" * 64,
+            metadata_sha256=metadata_sha256,
+            spec_sha256="3" * 64,
             base={"1.root.json": "1" * 64},
         )
     )
+
+
+def _intent() -> bytes:
+    spec = specs.DelegationsSpec()
+    return wire.encode(intent.intent_of(spec, 30, {"rosa.pub.json": "{}"}))
+
+
+@cache
+def _as_signed() -> bytes:
+    metadata = Metadata(Targets(expires=DAY0))
+    event = _event(wire.sha256_hex(metadata.signed_bytes)).decode()
+    copy = as_signed.AsSigned(event=event, metadata=serialise(metadata).decode(), shown={})
+    return wire.encode(copy)
+
+
+def _digest_of_event() -> str:
+    text: str = json.loads(_as_signed())["event"]
+    return wire.sha256_hex(text.encode())
 
 
 def _sample(package: str, name: str) -> Callable[[], bytes]:
@@ -414,6 +434,18 @@ READERS: Final[dict[str, Reader]] = {
         lambda data, _: wire.decode_canonical(data, EventFile, limit=MAX_EVENT, what="x"),
         _event,
         again=wire.encode,
+    ),
+    "the specification in an event": Reader(
+        ("interlock_repo.intent.parse_intent",),
+        lambda data, _: intent.parse_intent(data, what="x"),
+        _intent,
+        again=wire.encode,
+    ),
+    "a copy of what was signed": Reader(
+        ("interlock_repo.as_signed.parse_as_signed",),
+        lambda data, _: as_signed.parse_as_signed(data, _digest_of_event(), what="x"),
+        _as_signed,
+        (WireError, RefusedError),
     ),
     # The key holders
     "a ceremony's script": Reader(

@@ -11,9 +11,10 @@ from typing import Any, Final
 from interlock_core.keys import MAX_KEY_FILE
 from interlock_repo.cli import main
 from interlock_repo.event import MAX_EVENT
+from interlock_repo.intent import MAX_INTENT
 from interlock_repo.specs import MAX_SPEC
 from tests.repo_tools.standin import StandIn, standing_in
-from tests.repo_tools.world import World, make_people, role
+from tests.repo_tools.world import MEANT, World, make_people, role
 from tests.sweep.commands import (
     BAD,
     GIVEN,
@@ -64,6 +65,8 @@ def place(beside: Path) -> Place:
     complete = home / "complete"
     shutil.copytree(signed, complete)
     assert world.sign(complete, "raul").code == 0
+    # The events rest on the delegations before, so one of them can be rebased.
+    world.in_force("delegate", world.delegations(""), ("ada", "ben"))
     holders = world.delegations(role("products.ward-gateway", 2, "rita", "sven"))
     assert world.make("delegate", home / "holders", holders, "--with-renewal").code == 0
     for person in ("ada", "ben"):
@@ -117,8 +120,8 @@ STORED: Final = tuple(
     )
     for name, limit in (
         ("timestamp", 16_384),
-        ("5.snapshot", 2_000_000),
-        ("2.targets", 5_000_000),
+        ("6.snapshot", 2_000_000),
+        ("3.targets", 5_000_000),
         ("2.ward-gateway", 5_000_000),
     )
 )
@@ -235,6 +238,7 @@ def reading(
     """A command that opens an event."""
     parts = (
         Input(f"{directory}/event.json", Kind.JSON, EVENT, MAX_EVENT),
+        Input(f"{directory}/spec.json", Kind.JSON, EVENT, MAX_INTENT),
         Input(f"{directory}/metadata/3.ward-gateway.json", Kind.JSON, EVENT, 5_000_000),
         Input(f"{directory}/base/1.root.json", Kind.JSON, EVENT, 512_000),
         Input(f"{directory}/base/2.targets.json", Kind.JSON, EVENT, 5_000_000),
@@ -298,7 +302,18 @@ SIGN: Final = (
     "{home}/keys/raul.key.json",
     "--passphrase-file",
     "{home}/keys/passphrase",
+    *MEANT,
     "--yes",
+)
+
+REBASE: Final = (
+    "{home}/event",
+    "--event",
+    "{home}/made",
+    "--repository",
+    "{store}",
+    "--root",
+    "{root}",
 )
 
 WITHDRAW: Final = ("--reason", "it is bad")
@@ -440,6 +455,34 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
             ),
         ),
     ),
+    "rebase": (
+        reading(REBASE, "event", makes=("made*",), more=(ROOT,)),
+        Entry(
+            REBASE,
+            makes=("made*",),
+            inputs=STORED[:3],
+            slips=(
+                Slip(
+                    "the event is there",
+                    REFUSED,
+                    ("event",),
+                    (*REBASE[:2], "{home}/event", *REBASE[3:]),
+                ),
+                Slip(
+                    "a lifetime that is none",
+                    USAGE,
+                    ("--lifetime-days",),
+                    (*REBASE, "--lifetime-days", "0"),
+                ),
+                Slip(
+                    "a CA file that is none",
+                    BAD,
+                    ("ca.pem",),
+                    (*REBASE[:4], "{secure}", *REBASE[5:], "--ca-file", "{home}/ca.pem"),
+                ),
+            ),
+        ),
+    ),
     "permit": (
         making(
             "{home}/permit.toml",
@@ -513,7 +556,7 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
             inputs=(
                 *STORED[3:],
                 Input("holders/event.json", Kind.JSON, EVENT, MAX_EVENT),
-                Input("holders/metadata/3.targets.json", Kind.JSON, EVENT, 5_000_000),
+                Input("holders/metadata/4.targets.json", Kind.JSON, EVENT, 5_000_000),
             ),
             slips=(
                 Slip(

@@ -177,7 +177,8 @@ class _Reader:
 
     def _check_unchanged(self) -> None:
         """See that what people signed is what stands there now (rule 4)."""
-        void = [f for f in self._detached.values() if f.event_sha256 != self._digest]
+        edited = wire.sha256_hex(self.metadata.signed_bytes) != self._file.metadata_sha256
+        void = [f for f in self._detached.values() if edited or f.event_sha256 != self._digest]
         if void:
             raise changed(void, self._copies, self._state())
         if self._detached and self._digest not in self._copies:

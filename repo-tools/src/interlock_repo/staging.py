@@ -95,8 +95,8 @@ def stage(
         expires: of the metadata.
 
     Raises:
-        RefusedError: ``no_sbom``, ``bad_sbom``, ``image_changed``, ``name_twice``,
-           , ``too_large``, or as ``released.check_release``.
+        RefusedError: ``no_sbom``, ``bad_sbom``, ``image_changed``, ``name_twice``, ``too_large``,
+            or as ``released.check_release``.
         WireError: a file name or a fact that is not acceptable.
         NotFoundError, TransientError: a file is missing or cannot be read.
     """
