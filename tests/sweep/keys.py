@@ -15,6 +15,13 @@ def _new(name: str, directory: str) -> tuple[str, ...]:
     return (name, "--directory", directory, *UNLOCK)
 
 
+TOKENS: Final = tuple(
+    Slip(f"the token {uri!r}", USAGE, ("hsm:",), (*_new("kim", "{home}/made"), "--token", uri))
+    for uri in ("", "alice", "hsm:0", "hsm:2?pin=1234", "file:x", "hsm:2?label=\udcff", "9" * 5000)
+)
+"""URIs that name no key in a token."""
+
+
 def key_new(
     person: str, beside: str, *, keys: str = "{home}", more: tuple[Slip, ...] = ()
 ) -> Entry:
@@ -59,6 +66,20 @@ def key_new(
                 USAGE,
                 ("--passphrase-file",),
                 ("kim", "--directory", "{home}/made"),
+            ),
+            *TOKENS,
+            Slip(
+                "a kind that tokens do not make",
+                USAGE,
+                ("ed25519",),
+                (*_new("kim", "{home}/made"), "--token", "hsm:2", "--scheme", "ed25519"),
+            ),
+            Slip(
+                "no library that speaks to a token",
+                USAGE,
+                ("PYKCS11LIB",),
+                (*_new("kim", "{home}/made"), "--token", "hsm:2?label=alice"),
+                leaves=("made*",),
             ),
             *more,
         ),

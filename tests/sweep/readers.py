@@ -33,6 +33,7 @@ from interlock_core.errors import (
     WireError,
 )
 from interlock_core.genesis import read_fleet
+from interlock_core.inventory import read_gateways
 from interlock_core.names import check_name, check_product, split_path
 from interlock_core.order import ROLLOUT_STATEMENTS
 from interlock_core.release import Evidence, Permit, facts_of, read_image, read_permit
@@ -52,6 +53,8 @@ from interlock_repo import as_signed, intent, sbom, signatures, specs
 from interlock_repo.event import MAX_EVENT, EventFile
 from interlock_server import config as server_config
 from interlock_server import releases
+from tests.core.test_inventory import fleet as known_gateways
+from tests.core.test_inventory import gateway, silent
 from tests.core.test_vectors import DOCUMENTS, STATEMENTS
 from tests.keys_ceremony.stage import NOW as HELD
 from tests.keys_ceremony.stage import SCRIPT
@@ -326,6 +329,18 @@ READERS: Final[dict[str, Reader]] = {
         _written("x.key.json", _private),
         _key_file,
         (WireError, SecretError, ConfigurationError),
+    ),
+    "the handle of a key in a token": Reader(
+        (f"{CORE}tokens.read_uri",),
+        _written("x.key.json", keys.home_of),
+        lambda: wire.encode({"format": "interlock token key v1", "uri": "hsm:2?label=alice"}),
+        (WireError, ConfigurationError),
+    ),
+    "an inventory of gateways": Reader(
+        (f"{CORE}inventory.read_gateways",),
+        lambda data, _: read_gateways(data),
+        lambda: wire.encode(known_gateways(gateway("A"), silent("B"))),
+        again=wire.encode,
     ),
     **{f"{type_.type} metadata": metadata(type_) for type_ in (Root, Timestamp, Snapshot, Targets)},
     "a new root": Reader(

@@ -263,7 +263,7 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
     "key new": (key_new("olga", "olga.toml"),),
     "key show": (
         Entry(("{home}/olga.pub.json",), inputs=(PUBLIC,)),
-        Entry(("{home}/olga.key.json",), inputs=(PUBLIC,)),
+        Entry(("{home}/olga.key.json",), inputs=(PUBLIC, replace(KEY, leaves=()))),
     ),
     "rollout propose": (
         Entry(
@@ -460,6 +460,29 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
                     replace(slip, name=f"--device: {slip.name}")
                     for slip in devices("{move}", "--role", "approver", "--device")
                 ),
+            ),
+        ),
+    ),
+    "device export": (
+        Entry(
+            ("{home}/gateways.json", *BASE),
+            makes=(*STATE, "gateways.json"),
+            inputs=(CONFIG, KEY),
+            slips=tuple(
+                replace(
+                    slip,
+                    says=("gateways.json", "FILE"),
+                    prepare=prepare,
+                )
+                for slip, prepare in zip(
+                    ACTING,
+                    (
+                        written("gateways.json", "something else\n"),
+                        directory("gateways.json"),
+                        mode("", 0o555),
+                    ),
+                    strict=True,
+                )
             ),
         ),
     ),

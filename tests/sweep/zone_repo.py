@@ -351,7 +351,10 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
             ),
         ),
     ),
-    "key show": (Entry(("{home}/keys/raul.pub.json",), inputs=(KEYS[1],)),),
+    "key show": (
+        Entry(("{home}/keys/raul.pub.json",), inputs=(KEYS[1],)),
+        Entry(("{home}/keys/raul.key.json",), inputs=KEYS[:2]),
+    ),
     "delegate": (
         making(
             "{home}/delegations.toml",

@@ -14,6 +14,7 @@ from interlock_ops.cli.device_authorise import device_authorise
 from interlock_ops.cli.device_claim import device_claim
 from interlock_ops.cli.device_claims import device_claims
 from interlock_ops.cli.device_countersign import device_countersign
+from interlock_ops.cli.device_export import device_export
 from interlock_ops.cli.device_list import device_list
 from interlock_ops.cli.device_show import device_show
 from interlock_ops.cli.edge import Main
@@ -127,6 +128,7 @@ for _command in (
     device_show,
     device_assign,
     device_authorise,
+    device_export,
 ):
     device.add_command(_command)
 cohort.add_command(cohort_list)
