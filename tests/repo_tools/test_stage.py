@@ -27,7 +27,7 @@ SPDX: dict[str, Any] = {
     "name": "fw",
     "documentNamespace": "https://example.org/fw",
     "creationInfo": {"created": "2030-01-01T00:00:00Z", "creators": ["Tool: x"]},
-    "packages": [{"name": "linux", "SPDXID": "SPDXRef-linux"}],
+    "packages": [{"name": "linux", "SPDXID": "SPDXRef-linux", "downloadLocation": "NOASSERTION"}],
 }
 
 
@@ -164,14 +164,33 @@ SBOMS = {
     "nested without end": ("[" * 200_000, None),
     "no format": ("{}", None),
     "not UTF-8": ("\udcff", None),
-    "old CycloneDX": (json.dumps(CYCLONEDX | {"specVersion": "1.4"}), None),
+    "old CycloneDX": (json.dumps(CYCLONEDX | {"specVersion": "1.3"}), None),
+    "CycloneDX with a field that there is not": (json.dumps(CYCLONEDX | {"score": 1}), None),
     "CycloneDX without components": (json.dumps(CYCLONEDX | {"components": []}), None),
     "CycloneDX with a nameless component": (json.dumps(CYCLONEDX | {"components": [{}]}), None),
-    "SPDX 2.2": (_spdx(spdxVersion="SPDX-2.2"), None),
+    "SPDX 3": (_spdx(spdxVersion="SPDX-3.0"), None),
+    "SPDX with a package from nowhere": (_spdx(packages=[{"name": "linux"}]), None),
     "SPDX without packages": (_spdx(packages=[]), None),
     "SPDX without author": (_spdx(creationInfo={}), None),
     "CycloneDX 1.5": (json.dumps(CYCLONEDX | {"specVersion": "1.5"}), "CycloneDX 1.5 JSON"),
-    "SPDX 2.3": (_spdx(score=9.5), "SPDX 2.3 JSON"),
+    "CycloneDX 1.4": (json.dumps(CYCLONEDX | {"specVersion": "1.4"}), "CycloneDX 1.4 JSON"),
+    "SPDX 2.2": (
+        _spdx(
+            spdxVersion="SPDX-2.2",
+            packages=[
+                {
+                    "name": "linux",
+                    "SPDXID": "SPDXRef-linux",
+                    "downloadLocation": "NOASSERTION",
+                    "licenseConcluded": "NOASSERTION",
+                    "licenseDeclared": "NOASSERTION",
+                    "copyrightText": "NOASSERTION",
+                }
+            ],
+        ),
+        "SPDX 2.2 JSON",
+    ),
+    "SPDX 2.3": (_spdx(), "SPDX 2.3 JSON"),
 }
 
 

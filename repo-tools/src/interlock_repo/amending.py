@@ -20,7 +20,6 @@ from tuf.api.metadata import Metadata, Targets
 from interlock_core import released
 from interlock_core.errors import RefusedError
 from interlock_core.names import ROSTER_ROLE
-from interlock_core.reach import Stranded, stranded
 from interlock_core.withdrawn import set_withdrawn, withdrawals
 from interlock_repo import permits, staging
 from interlock_repo.drafting import Ground, ground, product_ground, roster_in_force
@@ -29,6 +28,7 @@ from interlock_repo.intent import Intent, intent_of
 from interlock_repo.released import check_release, next_product
 from interlock_repo.repository import Repository
 from interlock_repo.specs import PermitSpec, RenewalIntent, WithdrawalIntent
+from interlock_repo.vetting import left_behind
 
 RENEWED_AFTER: Final = "targets.json"
 """The small file in which a renewal takes along the delegations that it goes with."""
@@ -66,7 +66,7 @@ def draft_withdrawal(
     set_withdrawn(targets, withdrawals(before) | {version: said})
     for image in said.images:
         del targets.targets[image.path]
-    left = left_behind(before, targets, now)
+    left = left_behind(targets, before, now.date())
     if left and not despite_stranding:
         listed = "; ".join(one.said for one in left[:20])
         raise RefusedError(
@@ -138,11 +138,6 @@ def draft_renewal(
     files = {} if after is None else {RENEWED_AFTER: after.decode()}
     intent = RenewalIntent(product=product, after=RENEWED_AFTER if files else None)
     return _drafted("renewal", on, targets, {}, intent_of(intent, days, files))
-
-
-def left_behind(before: Targets, after: Targets, now: datetime) -> list[Stranded]:
-    """Who cannot get to a product's newest release any more, and could before."""
-    return stranded(released.images(before).values(), released.images(after).values(), now.date())
 
 
 def _drafted(

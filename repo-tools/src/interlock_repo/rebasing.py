@@ -29,7 +29,7 @@ from interlock_core.errors import ConflictError, RefusedError
 from interlock_core.names import ROSTER_ROLE
 from interlock_core.roster import Roster, read_roster
 from interlock_core.tuf_metadata import delegated_roles, issued_of, parse_metadata
-from interlock_core.wire import sha256_hex
+from interlock_core.wire import encode, sha256_hex
 from interlock_repo.as_signed import SHOWN_KINDS, State, differences, void_section
 from interlock_repo.drafters import When, draft_again
 from interlock_repo.event import BASE_ROSTER, TARGETS, Draft, Event, Kind, event_file
@@ -218,7 +218,8 @@ def _differences(event: Event, draft: Draft) -> Iterator[Section]:
     file = event_file(draft)
     small = draft.kind in SHOWN_KINDS
     shown = {p: data for p, data in draft.targets.items() if small and isinstance(data, bytes)}
-    now = State(file, sha256_hex(b""), draft.metadata, shown)
-    yield from differences(State.of(event), now)
+    now = State(file, sha256_hex(encode(file)), draft.metadata, shown)
+    for section in differences(State.of(event), now):
+        yield Section(f"Against the old event: {section.title}", section.lines)
     if event.signatures:
         yield void_section(signed.file for signed in event.signatures)

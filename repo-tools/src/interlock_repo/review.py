@@ -34,6 +34,7 @@ from interlock_repo.permits import titles
 from interlock_repo.released import new_paths
 from interlock_repo.signatures import SignatureFile, Signed, Tally
 from interlock_repo.trust import HOLDERS, Holder, role_of, spoken
+from interlock_repo.vetting import new_hardware
 
 KINDS: Final = {
     "delegations": "delegations: who may release which product, and who keeps the roster",
@@ -162,6 +163,17 @@ def _installable(event: Event, now: datetime) -> Iterable[Section]:
         case _:
             return
     yield Section("What a gateway could newly install", tuple(lines))
+    if event.file.kind == "release" and (unheard := new_hardware(targets, before)):
+        yield Section("Hardware that no release before names", _for_hardware(targets, unheard))
+
+
+def _for_hardware(targets: Targets, ids: Iterable[str]) -> tuple[Line, ...]:
+    """Which images would run on hardware."""
+    known = images(targets)
+    return tuple(
+        Line("+", id_, None, ", ".join(path for path in known if id_ in known[path].hardware_ids))
+        for id_ in ids
+    )
 
 
 def _move(permit: Permit, names: Mapping[str, str]) -> str:

@@ -3,7 +3,7 @@
 Rules:
 
 1. A file is read whole and checked whole before anything is made. An unknown, missing or
-   malformed field is an error that names the file and the field; nothing has a silent default.
+   malformed field is an error that names file, line and field; nothing has a silent default.
 2. Files that it names are relative to the file itself, so that a directory can be moved.
 3. Facts have the types that gateways read (``interlock_core.release``, ``roster``): what passes
    here is what will be signed.
@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import re
 import tomllib
 from datetime import date, datetime
 from pathlib import Path
@@ -34,6 +35,7 @@ from interlock_core.names import (
 from interlock_core.order import Seq
 from interlock_core.release import Counter, Slot, UpdateClass
 from interlock_core.roster import CohortRules, Grant
+from interlock_core.toml_lines import place_of
 from interlock_core.wire import Record
 
 MAX_SPEC: Final = 1024 * 1024
@@ -42,6 +44,11 @@ FilePath = Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[^\x00-
 """A file, relative to the TOML file that names it (rule 2)."""
 
 T = TypeVar("T", bound=Record)
+
+_WHERE: Final = re.compile(r" - at `(?:key in )?\$([^`]*)`\Z")
+_STEP: Final = re.compile(r"\.([^.\[\]]+)|\[([^\]]*)\]")
+_FIELD: Final = re.compile(r"\AObject (contains unknown|missing required) field `([^`]*)`")
+"""msgspec's messages; its paths read ``$.images[0].file``."""
 
 
 class RoleSpec(Record, frozen=True, kw_only=True):
@@ -94,7 +101,11 @@ class ImageSpec(Record, frozen=True, kw_only=True):
 
 
 class ReleaseSpec(Record, frozen=True, kw_only=True):
-    """A release: its facts, its images and its evidence. ``release.Image`` says what each means."""
+    """A release: its facts, its images and its evidence. ``release.Image`` says what each means.
+
+    Attributes:
+        new_hardware: hardware ids that no release before names.
+    """
 
     product: str
     version: Version
@@ -106,6 +117,7 @@ class ReleaseSpec(Record, frozen=True, kw_only=True):
     markets: tuple[Market, ...]
     support_end: date
     udi_di: str | None = None
+    new_hardware: Annotated[tuple[HardwareId, ...], Meta(max_length=64)] = ()
     images: Annotated[tuple[ImageSpec, ...], Meta(min_length=1, max_length=64)]
     sbom: FilePath | None = None
     notes: FilePath | None = None
@@ -215,10 +227,23 @@ def parse_spec(data: bytes, type_: type[T], *, what: str) -> T:
     except RecursionError as e:
         raise ConfigurationError(f"{what} is nested too deeply.") from e
     except msgspec.ValidationError as e:
-        raise ConfigurationError(f"{what}: {e}.") from e
+        raise ConfigurationError(f"{what}{_place(data.decode(), str(e))}: {e}.") from e
     except ValueError as e:
         # tomllib's own error, or an integer of more digits than Python reads.
         raise ConfigurationError(f"{what} is not TOML: {e}.") from e
+
+
+def _place(text: str, message: str) -> str:
+    """The place that msgspec's message names, with its line (rule 1)."""
+    where, field = _WHERE.search(message), _FIELD.search(message)
+    path: list[str | int] = [
+        step[1] if step[1] is not None else int(step[2])
+        for step in _STEP.finditer(where[1] if where else "")
+        if step[1] is not None or step[2].isdecimal()
+    ]
+    if field is not None and field[1] == "contains unknown":
+        path.append(field[2])
+    return f", {place_of(text, path)}" if path else ""
 
 
 def read_spec(path: Path, type_: type[T]) -> T:

@@ -25,10 +25,13 @@ from interlock_core.errors import ConfigurationError, RefusedError, WireError
 from interlock_core.names import ROSTER_ROLE
 from interlock_core.release import Evidence, Image, Reference, Slot
 from interlock_core.tuf_metadata import MAX_LENGTH, delegated_roles, serialise
+from interlock_repo import vetting
 from interlock_repo.event import SourceFile, open_source
 from interlock_repo.released import check_release, next_product
-from interlock_repo.sbom import MAX_SBOM, sbom_format
+from interlock_repo.sbom import sbom_format
 from interlock_repo.specs import ImageSpec, ReleaseSpec
+
+MAX_EVIDENCE: Final = 64 * 1024 * 1024
 
 DEFAULT_SLOT: Final = "rootfs"
 
@@ -96,7 +99,7 @@ def stage(
 
     Raises:
         RefusedError: ``no_sbom``, ``bad_sbom``, ``image_changed``, ``name_twice``, ``too_large``,
-            or as ``released.check_release``.
+            ``unknown_hardware``, ``stranding``, or as ``released.check_release``.
         WireError: a file name or a fact that is not acceptable.
         NotFoundError, TransientError: a file is missing or cannot be read.
     """
@@ -105,6 +108,8 @@ def stage(
     for path, target in new.targets.items():
         targets.targets[path] = target
     check_release(targets, previous, role)
+    vetting.check_hardware(targets, previous, spec.new_hardware)
+    vetting.check_reach(targets, previous, now.date())
     metadata = within_limits(Metadata(targets), spec.product)
     return Staged(metadata, new.contents, travelling(spec))
 
@@ -226,7 +231,7 @@ def measure(path: Path) -> SourceFile:
 
 def _read(path: Path) -> bytes:
     try:
-        data = durable.read(path, limit=MAX_SBOM, what="file")
+        data = durable.read(path, limit=MAX_EVIDENCE, what="file")
     except WireError as e:
         raise ConfigurationError(str(e)) from e
     if not data:

@@ -12,6 +12,7 @@ from interlock_repo.cli.edge import Outcome, json_option
 from interlock_repo.cli.options import DIRECTORY, trusted_root
 from interlock_repo.reading import open_event
 from interlock_repo.review import account, tally_of
+from interlock_repo.vetting import vet
 
 
 @click.command(
@@ -32,9 +33,11 @@ def review(event: Path, trusted_root: Path | None, as_json: bool) -> Outcome:
     same event.
     """
     opened = open_event(event, trusted_root)
-    shown = account(opened, system_clock(), root_is_trusted=trusted_root is not None)
+    now = system_clock()
+    shown = account(opened, now, root_is_trusted=trusted_root is not None)
     tally = tally_of(opened)
     if not as_json:
         show.show(shown)
+    vet(opened, now)
     facts = show.event_facts(opened, tally) | {"account": show.as_json(shown.sections)}
     return Outcome("reviewed", ("", tally.next_step()), facts)

@@ -22,6 +22,7 @@ from interlock_repo.review import account, tally_of
 from interlock_repo.signatures import MEANINGS
 from interlock_repo.signing import Meaning, holder_for
 from interlock_repo.signing import sign as make_signature
+from interlock_repo.vetting import vet
 
 
 @click.command(
@@ -83,6 +84,7 @@ def sign(
     now = system_clock()
     opened = open_event(event, trusted_root)
     show.show(account(opened, now, root_is_trusted=trusted_root is not None), err=as_json)
+    vet(opened, now)
     named = _public_half(key, public)
     holder = holder_for(opened, named, now)
     meaning, reason = _said(meaning, reason, holder.title, asks=not yes)
