@@ -11,6 +11,7 @@ or fewer each: ``simulator`` (with ``people``, ``online``, ``lies``) and ``siege
 - ``test_people``, ``test_rosters``: the same with one person's key, or the monitor's, and people
   whom a roster has dropped;
 - ``test_offline``: whoever holds keys of roots, targets or products below, or at, their threshold;
+- ``test_permits``: whoever would have a gateway go below its floor;
 - ``test_place``: the gateway's own surroundings: power, clock, interlock, slots;
 - ``test_server``: what is sent to the server itself;
 - ``test_devices``: whoever holds a device's key, or a claim; who is let in, and who is moved;
@@ -26,8 +27,8 @@ power cuts at every write of the client (``tests/client/test_power.py``), faults
 Rows that wait for what they attack, by the subject of the work that brings it:
 
 - *ceremonies and offline signing*: hybrid roles, where one family of keys is broken; keys in an
-  HSM; online keys replaced by a ceremony, with its transcript (a rotated root is here); permits:
-  expired, another device's, spent; a ceremony killed between any two writes;
+  HSM; online keys replaced by a ceremony, with its transcript (a rotated root is here); a ceremony
+  killed between any two writes;
 - *rollouts, monitor and log*: the log: entries edited, deleted, re-ordered, truncated; a log with
   two faces; publishers on several hosts; dropped databases;
 - *the gateway, part one*: resume by Range, and deltas: splices, a delta of another base; every

@@ -121,6 +121,30 @@ def test_during_a_confirmation(waiting: Bed) -> None:
     assert every_step(waiting, explore) > 15
 
 
+def test_while_a_permit_is_spent(waiting: Bed) -> None:
+    """Before the change that confirms it, it is whole; from then on it is spent, once."""
+    assert waiting.install().outcome == "confirmed"
+    old, new = waiting.world.releases
+    recall = waiting.world.roll_out(old, kind="recall")
+    permit = waiting.world.permit(recall, new, old)
+    assert waiting.update().outcome == "rebooting"
+    waiting.power_on()
+
+    def explore(bed: Bed, step: int) -> bool:
+        was_cut = cut(bed.confirm, step)
+        assert bed.memory.spent_permits in {(), (permit,)}
+        if bed.memory.spent_permits:
+            assert bed.environment.load().active == bed.environment.require_booted()
+        bed.power_on()
+        finish(bed)
+        assert bed.running == OLD
+        assert bed.memory.spent_permits == (permit,)
+        assert bed.memory.release_floor == 2
+        return was_cut
+
+    assert every_step(waiting, explore) > 15
+
+
 def test_while_booting(waiting: Bed) -> None:
     waiting.update()
 

@@ -30,7 +30,7 @@ from interlock_core.directive import Directive, ProductDirective
 from interlock_core.keybytes import PublicKey
 from interlock_core.names import DIRECTIVE_PATH, ROSTER_PATH
 from interlock_core.order import Assignment, Authorisation, Go, Order, Stage, Stop, Target
-from interlock_core.release import Image, Slot, UpdateClass
+from interlock_core.release import Image, Permit, Slot, UpdateClass, facts_of
 from interlock_core.roster import CohortRules, Grant, Person, Roster
 from interlock_core.statement import Envelope, Opened, Said, open_as, sign
 from interlock_core.store import FileStore
@@ -119,6 +119,7 @@ class World:
         self.people = {name: new_keys(1)[0] for name in (OPERATOR, *APPROVERS, MONITOR)}
         self.cohorts = [WARDS, CANARY]
         self.releases: list[Release] = []
+        self.permits: dict[str, TargetFile] = {}
         self.rollouts: list[Rollout] = []
         self.assignments: list[Envelope] = []
         self.words: list[Envelope] = []
@@ -277,9 +278,41 @@ class World:
         release = Release(path, data, info, image)
         self.releases.append(release)
         self.put_target("image", info, data)
-        self.put_role(PRODUCT, {one.path: one.info for one in self.releases})
-        self.image.publish()
+        self.put_product()
         return release
+
+    def put_product(self) -> None:
+        """Publish the product's metadata: every release and permit."""
+        releases = {one.path: one.info for one in self.releases}
+        self.put_role(PRODUCT, releases | self.permits)
+        self.image.publish()
+
+    def permit(self, rollout: Rollout, from_: Release, to: Release, **changes: Any) -> str:
+        """Publish a permit for ``GW-000001``; ``changes`` replace its fields. Returns its digest.
+
+        Shown to every cohort.
+        """
+        fields: dict[str, Any] = {
+            "fleet": FLEET,
+            "product": PRODUCT,
+            "from_sha256": from_.target.sha256,
+            "to_sha256": to.target.sha256,
+            "devices": ("GW-000001",),
+            "cohorts": (),
+            "order": rollout.order.id,
+            "expires": self.clock() + timedelta(days=30),
+        }
+        permit = Permit(**fields | changes)
+        data = encode(permit)
+        path = f"{PRODUCT}/permits/{len(self.permits)}.json"
+        info = TargetFile.from_data(path, data, ["sha256"])
+        info.unrecognized_fields["custom"] = msgspec.to_builtins(facts_of(permit))
+        self.permits[path] = info
+        self.put_target("image", info, data)
+        self.put_product()
+        for cohort in self.cohorts:
+            self.bundle(cohort)
+        return sha256_hex(data)
 
     # Statements
 

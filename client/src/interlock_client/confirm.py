@@ -7,7 +7,8 @@ Rules:
 2. Committing the slot is the one act that keeps it, disarming it the one that gives it up. What
    follows from either (counters and floors, or the record that it rolled back) is finished by the
    next run if the power goes in between.
-3. Counters and floors rise here and nowhere else.
+3. Counters and floors rise here and nowhere else, and here alone a permit is spent: with the same
+   write, so that none is used twice or lost, whenever the power goes.
 4. A slot that fell back by itself, its tries used up, is recorded as rolled back too.
 """
 
@@ -196,7 +197,8 @@ def _commit(
             permit=attempt.permit,
         )
     )
-    detail = f"{attempt.path} is confirmed in slot {attempt.slot} ({why})."
+    by = f", by permit {attempt.permit[:12]}, which is spent" if attempt.permit else ""
+    detail = f"{attempt.path} is confirmed in slot {attempt.slot} ({why}){by}."
     _end(context, journal, attempt, State.CONFIRMED, "healthy", detail, verdict)
     return Outcome(CONFIRMED, "healthy", detail, Exit.DONE, _more(attempt))
 
@@ -230,6 +232,7 @@ def _end(
         order=attempt.order,
         sha256=attempt.sha256,
         at=context.times.decision_time(memory.clock_floor, memory.last),
+        permit=attempt.permit,
         health=tuple(
             Checked(name=probe.name, passed=probe.passed)
             for probe in (verdict.probes if verdict is not None else ())
@@ -246,4 +249,5 @@ def _more(attempt: Attempt) -> dict[str, object]:
         "target": attempt.path,
         "target_sha256": attempt.sha256,
         "slot": attempt.slot,
+        "permit": attempt.permit,
     }

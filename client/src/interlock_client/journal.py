@@ -78,6 +78,7 @@ class Attempt(Kept, frozen=True, kw_only=True):
     """One order's image on its way into a slot.
 
     Attributes:
+        permit: digest of the permit that the move needs; None for one that needs none.
         slot: the slot that it goes to.
         began_at: when it was first granted.
     """
@@ -114,6 +115,7 @@ class Ended(Kept, frozen=True, kw_only=True):
     """How the last installation ended.
 
     Attributes:
+        permit: digest of the permit that it needed; spent by ``confirmed``, and by nothing else.
         health: the health checks that judged it.
     """
 
@@ -123,6 +125,7 @@ class Ended(Kept, frozen=True, kw_only=True):
     order: str
     sha256: str
     at: datetime
+    permit: str | None = None
     health: tuple[Checked, ...] = ()
 
 

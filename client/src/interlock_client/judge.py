@@ -38,6 +38,7 @@ from interlock_core.errors import RefusedError, TransientError, WireError
 from interlock_core.facts import (
     Decision,
     Floors,
+    Grant,
     KnownStop,
     Local,
     Phase,
@@ -82,11 +83,12 @@ class Judgement:
 
     def more(self) -> dict[str, Any]:
         """What machines are told beside the verdict."""
-        wanted = self.decision.wanted
+        wanted, verdict = self.decision.wanted, self.decision.verdict
         return {
             "order": self.decision.order,
             "target": wanted.path if wanted else None,
             "target_sha256": wanted.sha256 if wanted else None,
+            "permit": verdict.permit if isinstance(verdict, Grant) else None,
             "decided_at": self.at,
         }
 
@@ -182,7 +184,12 @@ def again(
             "exit": int(exit_of(verdict.reason)),
         }
         if isinstance(verdict, Refusal)
-        else {"outcome": "granted", "reason": "granted", "detail": verdict.target.path},
+        else {
+            "outcome": "granted",
+            "reason": "granted",
+            "detail": verdict.target.path,
+            "permit": verdict.permit,
+        },
         inputs=believed.facts.inputs,
         gateway=gateway,
         floors=floors,

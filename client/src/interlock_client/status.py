@@ -75,6 +75,7 @@ def status(context: Context) -> dict[str, Any]:
             "stops": len(floor.stops),
         },
         "rolled_back": [_plain(pair) for pair in memory.rolled_back],
+        "spent_permits": list(memory.spent_permits),
     }
 
 

@@ -162,7 +162,7 @@ def _attempt(known: Known) -> dict[str, Any] | None:
     if attempt is not None:
         outcome, reason = _progress(journal, decided)
         since = journal.deferral.since if journal.deferral and outcome == "deferred" else None
-        return _said(attempt.order, attempt.sha256, outcome, reason, since)
+        return _said(attempt.order, attempt.sha256, outcome, reason, since, attempt.permit)
     order, wanted = decided.get("order"), decided.get("wanted")
     installed = _verdict(decided).get("reason") == "already_installed"
     if installed and order and wanted and (ended is None or ended.order != order):
@@ -210,13 +210,18 @@ def _waiting(journal: Journal, decided: Mapping[str, Any]) -> tuple[str, str | N
 
 
 def _ended(ended: Ended) -> dict[str, Any]:
-    return _said(ended.order, ended.sha256, ended.outcome, ended.reason, None)
+    return _said(ended.order, ended.sha256, ended.outcome, ended.reason, None, ended.permit)
 
 
 def _said(
-    order: str, target: str, outcome: str, reason: str | None, since: datetime | None
+    order: str,
+    target: str,
+    outcome: str,
+    reason: str | None,
+    since: datetime | None,
+    permit: str | None = None,
 ) -> dict[str, Any]:
-    return {
+    return ({"permit": permit} if permit is not None else {}) | {
         "order": order,
         "target": target,
         "outcome": outcome,

@@ -86,7 +86,9 @@ def permit_needed(
         return None
     permit = _permit(order, wanted, gateway, trusted, now)
     return permit or Refusal(
-        Reason.BELOW_FLOOR, f"counter {counter} is below the floor, {gateway.release_floor}"
+        Reason.BELOW_FLOOR,
+        f"counter {counter} is below the floor, {gateway.release_floor}, and no permit covers this "
+        "move here, under this order, now",
     )
 
 

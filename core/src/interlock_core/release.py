@@ -174,6 +174,23 @@ def read_image(path: str, custom: Mapping[str, Any] | None) -> Image:
     return image
 
 
+def permit_facts(path: str, custom: Any) -> PermitFacts | None:
+    """The facts of the permit at ``path``; None if it is none.
+
+    Args:
+        path: the target's path.
+        custom: whatever its metadata says of it.
+    """
+    parts = path.split("/")
+    if len(parts) != 3 or parts[1] != PERMITS or not isinstance(custom, Mapping):
+        return None
+    try:
+        facts = convert(dict(custom), PermitFacts, what=f"custom of {path}")
+    except WireError:
+        return None
+    return facts if facts.product == parts[0] else None
+
+
 def read_permit(data: bytes, facts: PermitFacts) -> Permit:
     """The permit that a target holds.
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from interlock_core.keybytes import PublicKey
 from interlock_core.names import DeviceId, Digest, HardwareId, Name, Version
@@ -110,13 +110,18 @@ Outcome = Literal[
 
 
 class Attempt(Record, frozen=True, kw_only=True):
-    """How far one order went on this device."""
+    """How far one order went on this device.
+
+    Attributes:
+        permit: digest of the permit that the move needs, absent where it needs none.
+    """
 
     order: Digest
     target: Digest
     outcome: Outcome
     reason: ReasonName | None
     deferred_since: datetime | None
+    permit: Digest | UnsetType = UNSET
 
 
 class Decided(Record, frozen=True, kw_only=True):
