@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tuf.api.metadata import Targets
+from tuf.api.metadata import TargetFile, Targets
 
 from interlock_core import wire
 from interlock_core.api import MAX_BODY, Problem, Publication, PublicationRequest
@@ -42,42 +42,53 @@ class StandIn:
     store: FileStore
     calls: list[str] = field(default_factory=list)
     fault: Callable[[str], None] = lambda _when: None
-    waiting: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+    waiting: dict[str, PublicationRequest] = field(default_factory=dict)
     published: set[str] = field(default_factory=set)
     url: str = ""
 
     def post(self, data: bytes) -> Publication:
         request = wire.decode(data, PublicationRequest, limit=MAX_BODY, what="publication")
-        ((role, text),) = request.metadata.items()
         stored = StoredRepository(self.store, "image")
         top = stored.newest_targets().signed
-        verify_new_offline(
-            text.encode(),
-            role,
-            root=stored.root().signed,
-            targets=None if role == Targets.type else top,
-            current=stored.newest_bytes(role),
-            now=system_clock(),
-        )
-        id_ = wire.sha256_hex(text.encode())
-        self.waiting[id_] = (role, text.encode())
+        # New delegations first: they say who signed the rest.
+        for role in sorted(request.metadata, key=lambda name: name != Targets.type):
+            text = request.metadata[role].encode()
+            verified = verify_new_offline(
+                text,
+                role,
+                root=stored.root().signed,
+                targets=None if role == Targets.type else top,
+                current=stored.newest_bytes(role),
+                now=system_clock(),
+            )
+            top = verified.signed if role == Targets.type else top
+        id_ = wire.sha256_hex(request.text)
+        self.waiting[id_] = request
         return self.view(id_)
 
-    def targets(self, id_: str) -> Targets:
+    def parts(self, id_: str) -> dict[str, Targets]:
         if id_ not in self.waiting:
             raise NotFoundError("There is no such publication.", reason="unknown_publication")
-        role, text = self.waiting[id_]
-        return parse_metadata(text, Targets, what=role).signed
+        return {
+            role: parse_metadata(text.encode(), Targets, what=role).signed
+            for role, text in self.waiting[id_].metadata.items()
+        }
+
+    def files(self, id_: str) -> dict[str, TargetFile]:
+        return {
+            path: info for part in self.parts(id_).values() for path, info in part.targets.items()
+        }
 
     def view(self, id_: str) -> Publication:
-        targets = self.targets(id_)
+        versions = {role: part.version for role, part in self.parts(id_).items()}
         missing = [
             {"path": path, "length": info.length, "sha256": info.hashes["sha256"]}
-            for path, info in targets.targets.items()
+            for path, info in self.files(id_).items()
             if not self.has(path, info.hashes["sha256"])
         ]
+        role = self.waiting[id_].role
         tree = {
-            "id": id_, "role": self.waiting[id_][0], "version": targets.version,
+            "id": id_, "role": role, "version": versions[role], "versions": versions,
             "state": "published" if id_ in self.published else "waiting", "missing": missing,
         }  # fmt: skip
         return wire.convert(tree, Publication, what="view")
@@ -93,7 +104,7 @@ class StandIn:
     def put(self, id_: str, sha256: str, body: Any, length: int) -> None:
         named = [
             path
-            for path, info in self.targets(id_).targets.items()
+            for path, info in self.files(id_).items()
             if (info.hashes["sha256"], info.length) == (sha256, length)
         ]
         if not named:
@@ -105,8 +116,8 @@ class StandIn:
     def commit(self, id_: str) -> Publication:
         if self.view(id_).missing:
             raise ConflictError("Targets are missing.", reason="targets_missing")
-        role, text = self.waiting[id_]
-        self.repository.put_offline(role, text)
+        for role, text in self.waiting[id_].metadata.items():
+            self.repository.put_offline(role, text.encode())
         self.repository.publish()
         self.published.add(id_)
         return self.view(id_)

@@ -72,6 +72,7 @@ def test_a_release_is_published_step_by_step(bench: Bench, tmp_path: Path) -> No
             "id": sha256(text),
             "role": PRODUCT,
             "version": 2,
+            "versions": {PRODUCT: 2},
             "state": "published",
             "missing": [],
         },

@@ -71,6 +71,10 @@ def place(beside: Path) -> Place:
     assert world.make("delegate", home / "holders", holders, "--with-renewal").code == 0
     for person in ("ada", "ben"):
         assert world.sign(home / "holders", person).code == 0
+    renewal = home / "renewal"
+    assert world.make("renew", renewal, Path("ward-gateway"), "--after", home / "holders").code == 0
+    for person in ("rita", "sven"):
+        assert world.sign(renewal, person).code == 0
     world.delegations()
     world.roster()
     (home / "permit.toml").write_text(PERMIT)
@@ -325,6 +329,7 @@ def withdrawing(*said: str) -> tuple[str, ...]:
 
 
 PUBLISH: Final = ("{home}/complete", "--server", "{url}")
+TOGETHER: Final = ("{home}/holders", "--with", "{home}/renewal", "--server", "{url}")
 
 
 def other_root(words: tuple[str, ...]) -> Slip:
@@ -646,6 +651,25 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
                 ),
                 Slip(
                     "a proxy that is none", USAGE, ("proxy",), (*PUBLISH, "--proxy", "socks5://x")
+                ),
+            ),
+        ),
+        Entry(
+            TOGETHER,
+            makes=("store/*",),
+            inputs=(Input("renewal/metadata/3.ward-gateway.json", Kind.JSON, EVENT, 5_000_000),),
+            slips=(
+                Slip(
+                    "a renewal without its delegations",
+                    REFUSED,
+                    ("renewal",),
+                    ("{home}/renewal", "--server", "{url}"),
+                ),
+                Slip(
+                    "what does not belong together",
+                    REFUSED,
+                    ("holders",),
+                    ("{home}/complete", "--with", "{home}/holders", "--server", "{url}"),
                 ),
             ),
         ),

@@ -16,11 +16,14 @@ from msgspec import Meta
 from interlock_core.names import DeviceId, Digest, Name, TargetPath
 from interlock_core.report import ReasonName, Secret
 from interlock_core.statement import Envelope
-from interlock_core.wire import Record
+from interlock_core.wire import Record, encode
 
 MAX_METADATA: Final = 5_000_000
 """The longest targets metadata that ``tuf.ngclient`` reads, in bytes."""
 MAX_BODY: Final = MAX_METADATA + 1_000_000
+MAX_TOGETHER: Final = 64
+"""How many roles one publication may hold."""
+TARGETS_ROLE: Final = "targets"
 MAX_ANSWER: Final = 16 * 1024 * 1024
 PAGE: Final = 100
 
@@ -36,11 +39,30 @@ class Problem(Record, frozen=True, kw_only=True):
 
 
 class PublicationRequest(Record, frozen=True, kw_only=True):
-    """Signed metadata of one role, exactly as it will be served."""
+    """Signed metadata, exactly as it will be served: of one role, or of several at once.
+
+    Several are ``targets`` and roles whose new holders it names: neither holds without the other.
+    """
 
     metadata: Annotated[
-        dict[Name, Annotated[str, Meta(max_length=MAX_METADATA)]], Meta(min_length=1, max_length=1)
+        dict[Name, Annotated[str, Meta(max_length=MAX_METADATA)]],
+        Meta(min_length=1, max_length=MAX_TOGETHER),
     ]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.metadata) > 1 and TARGETS_ROLE not in self.metadata:
+            raise ValueError("several roles are published at once only with `targets`")
+
+    @property
+    def role(self) -> str:
+        """The role that the publication is for: of several, ``targets``."""
+        return TARGETS_ROLE if len(self.metadata) > 1 else next(iter(self.metadata))
+
+    @property
+    def text(self) -> bytes:
+        """What its id is the SHA-256 of: the one text, or the canonical form of all."""
+        return encode(self) if len(self.metadata) > 1 else self.metadata[self.role].encode()
 
 
 class MissingTarget(Record, frozen=True, kw_only=True):
@@ -52,11 +74,16 @@ class MissingTarget(Record, frozen=True, kw_only=True):
 
 
 class Publication(Record, frozen=True, kw_only=True):
-    """Where a publication stands."""
+    """Where a publication stands.
+
+    Attributes:
+        versions: of every role in it.
+    """
 
     id: Digest
     role: Name
     version: int
+    versions: dict[Name, int]
     state: Literal["waiting", "published"]
     missing: tuple[MissingTarget, ...]
 

@@ -6,11 +6,13 @@ Rules:
 2. Every call is idempotent and the server's state decides what is left to do: after an
    interruption at any point, running it again finishes.
 3. The server may only ask for bytes that the event carries under the signed digest.
+4. New delegations and the renewals that their new holders signed are sent together: under either
+   alone gateways would lose the role.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -79,29 +81,78 @@ def unobserved(file: IO[bytes], length: int, name: str) -> AbstractContextManage
     return nullcontext(file)
 
 
-def publish(event: Event, data: bytes, api: Api, progress: Progress = unobserved) -> Done:
-    """Send ``data`` and the bytes that the server lacks, and have it published (rule 2).
+@dataclass(frozen=True)
+class Ready:
+    """An event with enough signatures.
+
+    Attributes:
+        data: the signed metadata, as ``assemble`` gave it.
+    """
+
+    event: Event
+    data: bytes
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return f"{self.event.file.role} {self.event.file.version}"
+
+
+def check_together(first: Ready, others: Sequence[Ready]) -> None:
+    """Check that events may be published at once (rule 4).
+
+    Raises:
+        RefusedError: ``wrong_kind``: the first delegates nothing, or another rests on something
+            else; ``apart``: the first may not be published without a renewal, or one of these
+            without its delegations.
+    """
+    for other in others:
+        delegator = other.event.delegator
+        same = (
+            isinstance(delegator, Targets)
+            and other.event.new_holders
+            and Metadata(delegator).signed_bytes == first.event.metadata.signed_bytes
+        )
+        if not same:
+            raise RefusedError(
+                f"{other.event.directory} does not rest on {first.event.directory}: only new "
+                "delegations and what their new holders signed are published at once.",
+                reason="wrong_kind",
+            )
+    if first.event.new_holders:
+        raise RefusedError(
+            f"{first.event.directory} rests on delegations that are not published: publish both, "
+            f"with 'interlock-repo publish DELEGATIONS --with {first.event.directory}'.",
+            reason="apart",
+        )
+
+
+def publish(
+    first: Ready, api: Api, progress: Progress = unobserved, others: Sequence[Ready] = ()
+) -> Done:
+    """Send what was signed and the bytes that the server lacks, and have it published (rule 2).
 
     Args:
-        event: whose targets are sent.
-        data: as ``assemble`` gave it.
+        first: what is published.
         api: the server.
         progress: shows how far each upload is.
+        others: what goes with it, as ``check_together`` found good.
 
     Raises:
         RefusedError, ConflictError: the server will not have it; its reason is passed on.
-        NotFoundError: ``missing_target``: it asks for bytes that the event does not carry.
+        NotFoundError: ``missing_target``: it asks for bytes that the events do not carry.
         TransientError: the network or the server failed; run it again.
     """
-    request = PublicationRequest(metadata={event.file.role: data.decode()})
-    answer = _checked(api.post("/v1/publications", request, Publication), event, data)
+    every = (first, *others)
+    request = PublicationRequest(metadata={one.event.file.role: one.data.decode() for one in every})
+    answer = _checked(api.post("/v1/publications", request, Publication), every, request)
     if answer.state == "published":
         return Done(answer.id, (), was_published=True)
     uploaded: dict[str, str] = {}
     for missing in answer.missing:
         if missing.sha256 in uploaded.values():
             continue  # the same bytes under another name
-        file = _bytes_of(event, missing.path, missing.length, missing.sha256)
+        file = _bytes_of(every, missing.path, missing.length, missing.sha256)
         with durable.translated("read", file):
             opened = file.open("rb")
         with opened, progress(opened, missing.length, missing.path) as body:
@@ -109,17 +160,18 @@ def publish(event: Event, data: bytes, api: Api, progress: Progress = unobserved
             api.put(path, body, missing.length)
         uploaded[missing.path] = missing.sha256
     done = api.post(f"/v1/publications/{answer.id}/commit", {}, Publication)
-    if _checked(done, event, data).state != "published":
+    if _checked(done, every, request).state != "published":
         raise TransientError(
-            f"The server took {event.file.role} {event.file.version} and has not published it "
-            "yet: run this again."
+            f"The server took {first.name} and has not published it yet: run this again."
         )
     return Done(answer.id, tuple(uploaded), was_published=False)
 
 
-def _checked(answer: Publication, event: Event, data: bytes) -> Publication:
-    named = (answer.id, answer.role, answer.version)
-    if named != (wire.sha256_hex(data), event.file.role, event.file.version):
+def _checked(
+    answer: Publication, every: Sequence[Ready], request: PublicationRequest
+) -> Publication:
+    versions = {one.event.file.role: one.event.file.version for one in every}
+    if (answer.id, answer.versions) != (wire.sha256_hex(request.text), versions):
         raise TransientError(
             f"The server answered about {answer.role} {answer.version}, which nobody asked for: "
             "check its address."
@@ -127,9 +179,10 @@ def _checked(answer: Publication, event: Event, data: bytes) -> Publication:
     return answer
 
 
-def _bytes_of(event: Event, path: str, length: int, sha256: str) -> Path:
-    known = event.metadata.signed.targets.get(path)
-    if known is None or (known.length, sha256_of(path, known)) != (length, sha256):
+def _bytes_of(every: Sequence[Ready], path: str, length: int, sha256: str) -> Path:
+    found = ((one.event, one.event.metadata.signed.targets.get(path)) for one in every)
+    event, known = next(((e, t) for e, t in found if t is not None), (None, None))
+    if event is None or known is None or (known.length, sha256_of(path, known)) != (length, sha256):
         raise RefusedError(
             f"The server asks for {path}, {length} bytes, which this event does not name.",
             reason="unexpected_target",

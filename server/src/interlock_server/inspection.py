@@ -46,6 +46,7 @@ from interlock_server.heads import (
     poll_key,
 )
 from interlock_server.image import Released, read_released, target_key
+from interlock_server.offline import read_parts
 
 ROSTER_WARNING: Final = timedelta(days=7)
 
@@ -191,13 +192,15 @@ class Inspection:
                 yield from self._target(path, info)
         published = select(PublicationRow).where(PublicationRow.state == "published")
         for row in session.scalars(published):
-            key = metadata_key(IMAGE, row.version, row.role)
-            try:
-                same = self.store.get(key) == row.metadata_text
-            except NotFoundError:
-                same = False
-            if not same:
-                yield Problem("missing_object", key, "it was published and is not there", True)
+            parts = read_parts(row.role, row.metadata_text)
+            for part in parts.each:
+                key = metadata_key(IMAGE, part.targets.version, part.role)
+                try:
+                    same = self.store.get(key) == part.text
+                except NotFoundError:
+                    same = False
+                if not same:
+                    yield Problem("missing_object", key, "it was published and is not there", True)
 
     def _roster(self, released: Released) -> Iterator[Problem]:
         if released.roster is None:

@@ -7,7 +7,9 @@ Rules:
 2. ``commit`` puts the targets into the Store, then the metadata, then moves the heads. Everything
    is verified again under the turn: something may have been published in between. Real clients
    look at the whole before any metadata is put (``trial``).
-3. Every step is idempotent. After a kill at any point readers see the old repository whole, and the
+3. New delegations and what the new holders of a role signed under them are one publication. Under
+   either alone gateways would lose the role, so heads move once, to both.
+4. Every step is idempotent. After a kill at any point readers see the old repository whole, and the
    same calls again finish.
 """
 
@@ -17,7 +19,7 @@ from typing import IO, Final
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
-from tuf.api.metadata import TargetFile, Targets
+from tuf.api.metadata import TargetFile
 
 from interlock_core import durable, wire
 from interlock_core.api import MAX_BODY, MissingTarget, Publication, PublicationRequest
@@ -31,20 +33,23 @@ from interlock_core.errors import (
 )
 from interlock_core.genesis import IMAGE
 from interlock_core.names import ROSTER_PATH, ROSTER_ROLE
+from interlock_core.release import MAX_PERMIT, permit_facts
 from interlock_core.roster import MAX_ROSTER
 from interlock_core.store import Store
-from interlock_core.tuf_metadata import (
-    parse_metadata,
-)
 from interlock_core.tuf_stored import StoredRepository
 from interlock_server.db.session import Database
 from interlock_server.db.tables import PublicationRow
 from interlock_server.heads import Publisher, fleet_of
 from interlock_server.image import read_released, read_target, target_key
-from interlock_server.offline import Verified, verify
+from interlock_server.offline import Part, Parts, read_parts, verify
 from interlock_server.pending import Pending
 from interlock_server.refusals import Refusals
-from interlock_server.releases import check_roster, check_roster_targets
+from interlock_server.releases import (
+    check_length,
+    check_permit,
+    check_roster,
+    check_roster_targets,
+)
 
 WAITING: Final = "waiting"
 PUBLISHED: Final = "published"
@@ -93,20 +98,19 @@ class Publications:
             TransientError: the store or the database failed.
         """
         request = wire.decode(data, PublicationRequest, limit=MAX_BODY, what="publication")
-        ((role, text),) = request.metadata.items()
         with self._refusals.counted("publication"):
-            verified = self._verify(role, text.encode())
+            parts = self._verify(request.role, request.text)
         with self._database.reading() as session:
             # Anybody can send what is public again: that takes nobody's turn.
-            known = session.get(PublicationRow, verified.id)
+            known = session.get(PublicationRow, parts.id)
         if known is not None:
-            return self._view(known, verified.targets)
+            return self._view(known, parts)
         with self._database.writing() as session:
-            row = session.get(PublicationRow, verified.id)
+            row = session.get(PublicationRow, parts.id)
             if row is None:
-                row = self._row(verified)
+                row = self._row(parts)
                 session.add(row)
-            return self._view(row, verified.targets)
+            return self._view(row, parts)
 
     def get(self, id_: str) -> Publication:
         """Where a publication stands.
@@ -115,8 +119,7 @@ class Publications:
             NotFoundError: there is none of this id.
             TransientError: the store or the database failed.
         """
-        row, targets = self._find(id_)
-        return self._view(row, targets)
+        return self._view(*self._find(id_))
 
     def put_target(self, id_: str, sha256: str, body: IO[bytes], length: int) -> None:
         """Take the bytes of one target.
@@ -132,8 +135,8 @@ class Publications:
             RefusedError: ``wrong_length`` or ``hash_mismatch``; nothing was kept.
             TransientError: the disk failed, or the bytes stopped coming; nothing was kept.
         """
-        row, targets = self._find(id_)
-        named = _named(targets, sha256)
+        row, parts = self._find(id_)
+        named = _named(parts, sha256)
         path, info = next(iter(named.items()))
         if length != info.length:
             raise RefusedError(
@@ -157,14 +160,13 @@ class Publications:
             TransientError: the store or the database failed; or, with the reason
                 ``not_published``, not every director follows yet. The same call again goes on.
         """
-        row, targets = self._find(id_)
+        row, parts = self._find(id_)
         if row.state != PUBLISHED:
             with self._refusals.counted("publication"):
-                over = self._commit(row, targets)
+                over = self._commit(row, parts)
             for publication in over:
                 self._pending.clear(publication)
-        row, targets = self._find(id_)
-        return self._view(row, targets)
+        return self._view(*self._find(id_))
 
     def sweep(self) -> None:
         """Remove bytes that wait for nothing any more.
@@ -178,7 +180,7 @@ class Publications:
 
     # Verifying
 
-    def _verify(self, role: str, text: bytes) -> Verified:
+    def _verify(self, role: str, text: bytes) -> Parts:
         return verify(
             self._store,
             role,
@@ -187,23 +189,36 @@ class Publications:
             largest_target_bytes=self.largest_target_bytes,
         )
 
-    def _check_roster(self, session: Session, verified: Verified) -> None:
-        """See that the roster's bytes may take effect; they are here, waiting or stored."""
-        if verified.role != ROSTER_ROLE:
-            return
-        info = check_roster_targets(verified.targets)
-        data = read_target(self._store, ROSTER_PATH, info)
+    def _check_contents(self, session: Session, parts: Parts) -> None:
+        """See that small contents may take effect; they are here, waiting or stored."""
+        for part in parts.each:
+            if part.role == ROSTER_ROLE:
+                self._check_roster(session, parts, part)
+            for path, info in part.targets.targets.items():
+                facts = permit_facts(path, info.custom)
+                if facts is not None:
+                    check_length(path, info, MAX_PERMIT)
+                    data = self._content(parts.id, path, info, MAX_PERMIT)
+                    check_permit(path, data, facts, fleet=fleet_of(session).name)
+
+    def _content(self, id_: str, path: str, info: TargetFile, limit: int) -> bytes:
+        data = read_target(self._store, path, info)
         if data is None:
-            path = self._pending.path(verified.id, info.hashes["sha256"])
-            data = durable.read(path, limit=MAX_ROSTER, what="roster")
+            waiting = self._pending.path(id_, info.hashes["sha256"])
+            data = durable.read(waiting, limit=limit, what=path)
+        return data
+
+    def _check_roster(self, session: Session, parts: Parts, part: Part) -> None:
+        info = check_roster_targets(part.targets)
+        data = self._content(parts.id, ROSTER_PATH, info, MAX_ROSTER)
         before = read_released(self._store).roster
         check_roster(data, before, fleet=fleet_of(session).name, now=self._clock())
 
     # Storing
 
-    def _commit(self, row: PublicationRow, targets: Targets) -> list[str]:
+    def _commit(self, row: PublicationRow, parts: Parts) -> list[str]:
         """Publish; returns the ids of the publications that are over now."""
-        missing = self._missing(row.id, targets)
+        missing = self._missing(row.id, parts)
         if missing:
             raise ConflictError(
                 f"{len(missing)} targets are missing, {missing[0].path} for one: send them, then "
@@ -211,16 +226,16 @@ class Publications:
                 reason="targets_missing",
             )
         # Large copies are made before the turn is taken; nothing leads to them yet.
-        verified = self._verify(row.role, row.metadata_text)
+        self._verify(row.role, row.metadata_text)
         with self._database.reading() as session:
-            self._check_roster(session, verified)
-        for path, info in targets.targets.items():
+            self._check_contents(session, parts)
+        for path, info in parts.files():
             self._put_target(row.id, path, info)
         with self._database.writing() as session:
-            verified = self._verify(row.role, row.metadata_text)
-            self._check_roster(session, verified)
+            self._verify(row.role, row.metadata_text)
+            self._check_contents(session, parts)
             try:
-                self._publisher.publish_image({verified.role: verified.text})
+                self._publisher.publish_image(parts.texts)
             except (RefusedError, TransientError):
                 raise
             except InterlockError as e:
@@ -237,7 +252,7 @@ class Publications:
                     f"{e} Commit it again, or run 'interlock-server refresh'.",
                     reason="not_published",
                 ) from e
-            return _mark(session, row)
+            return _mark(session, row, parts)
 
     def _put_target(self, id_: str, path: str, info: TargetFile) -> None:
         if self._is_stored(path, info):
@@ -251,7 +266,7 @@ class Publications:
 
     # Looking up
 
-    def _find(self, id_: str) -> tuple[PublicationRow, Targets]:
+    def _find(self, id_: str) -> tuple[PublicationRow, Parts]:
         with self._database.reading() as session:
             row = session.get(PublicationRow, id_)
         if row is None:
@@ -259,34 +274,38 @@ class Publications:
                 f"There is no publication {id_[:12]}: post its signed metadata first.",
                 reason="unknown_publication",
             )
-        return row, parse_metadata(row.metadata_text, Targets, what=row.role).signed
+        return row, read_parts(row.role, row.metadata_text)
 
-    def _row(self, verified: Verified) -> PublicationRow:
-        version = verified.targets.version
-        published = StoredRepository(self._store, IMAGE).published_version(verified.role) or 0
+    def _row(self, parts: Parts) -> PublicationRow:
+        stored = StoredRepository(self._store, IMAGE)
+        published = all(
+            version <= (stored.published_version(role) or 0)
+            for role, version in parts.versions.items()
+        )
         return PublicationRow(
-            id=verified.id,
-            role=verified.role,
-            version=version,
-            state=PUBLISHED if version <= published else WAITING,
+            id=parts.id,
+            role=parts.role,
+            version=parts.version,
+            state=PUBLISHED if published else WAITING,
             posted_at=self._clock(),
-            metadata_text=verified.text,
+            metadata_text=parts.text,
         )
 
-    def _view(self, row: PublicationRow, targets: Targets) -> Publication:
+    def _view(self, row: PublicationRow, parts: Parts) -> Publication:
         published = row.state == PUBLISHED
         return Publication(
             id=row.id,
             role=row.role,
             version=row.version,
+            versions=parts.versions,
             state=PUBLISHED if published else WAITING,
-            missing=() if published else tuple(self._missing(row.id, targets)),
+            missing=() if published else tuple(self._missing(row.id, parts)),
         )
 
-    def _missing(self, id_: str, targets: Targets) -> list[MissingTarget]:
+    def _missing(self, id_: str, parts: Parts) -> list[MissingTarget]:
         return [
             MissingTarget(path=path, length=info.length, sha256=info.hashes["sha256"])
-            for path, info in targets.targets.items()
+            for path, info in parts.files()
             if not self._is_stored(path, info)
             and not self._pending.has(id_, info.hashes["sha256"], info.length)
         ]
@@ -298,8 +317,8 @@ class Publications:
             return False
 
 
-def _named(targets: Targets, sha256: str) -> dict[str, TargetFile]:
-    named = {p: info for p, info in targets.targets.items() if info.hashes["sha256"] == sha256}
+def _named(parts: Parts, sha256: str) -> dict[str, TargetFile]:
+    named = {path: info for path, info in parts.files() if info.hashes["sha256"] == sha256}
     if not named:
         raise NotFoundError(
             f"The signed metadata names no target with SHA-256 {sha256[:12]}…: nothing was kept.",
@@ -308,16 +327,18 @@ def _named(targets: Targets, sha256: str) -> dict[str, TargetFile]:
     return named
 
 
-def _mark(session: Session, row: PublicationRow) -> list[str]:
+def _mark(session: Session, row: PublicationRow, parts: Parts) -> list[str]:
     session.execute(
         update(PublicationRow).where(PublicationRow.id == row.id).values(state=PUBLISHED)
     )
     # Other metadata of these versions can never be published any more.
-    lost = (
-        PublicationRow.role == row.role,
-        PublicationRow.version <= row.version,
-        PublicationRow.state == WAITING,
-    )
-    over = list(session.scalars(select(PublicationRow.id).where(*lost)))
-    session.execute(delete(PublicationRow).where(*lost))
-    return [row.id, *over]
+    over = [row.id]
+    for role, version in parts.versions.items():
+        lost = (
+            PublicationRow.role == role,
+            PublicationRow.version <= version,
+            PublicationRow.state == WAITING,
+        )
+        over += session.scalars(select(PublicationRow.id).where(*lost))
+        session.execute(delete(PublicationRow).where(*lost))
+    return over

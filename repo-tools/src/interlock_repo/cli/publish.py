@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
@@ -24,7 +25,7 @@ from interlock_core.http import Api
 from interlock_repo.cli.edge import Outcome, json_option
 from interlock_repo.cli.options import DIRECTORY, network, trusted_root
 from interlock_repo.copies import open_copies
-from interlock_repo.publishing import assemble, unobserved
+from interlock_repo.publishing import Ready, assemble, check_together, unobserved
 from interlock_repo.publishing import publish as send
 
 
@@ -33,15 +34,26 @@ from interlock_repo.publishing import publish as send
 Examples:
   interlock-repo publish release-1.4.0 --server https://updates.example.org
   interlock-repo publish release-1.4.0 /media/usb/release-1.4.0 --server https://updates.example.org
+  interlock-repo publish new-holders --with renewal --server https://updates.example.org
 """
 )
 @click.argument("event", nargs=-1, required=True, type=DIRECTORY)
+@click.option(
+    "--with",
+    "with_",
+    multiple=True,
+    type=DIRECTORY,
+    metavar="EVENT",
+    help="What the new holders signed who are named by EVENT, a delegations event: both are "
+    "published at once.",
+)
 @click.option("--server", required=True, metavar="URL", help="Where to publish.")
 @network
 @trusted_root
 @json_option
 def publish(
     event: tuple[Path, ...],
+    with_: tuple[Path, ...],
     server: str,
     ca_file: Path | None,
     proxy: str | None,
@@ -54,11 +66,13 @@ def publish(
     and the bytes that the server lacks are sent. After an interruption run it again: it finishes.
     """
     del as_json
-    first, tally = open_copies(event, trusted_root)
-    data = assemble(first, tally, system_clock())
+    now = system_clock()
+    first = _ready(event, trusted_root, now)
+    others = [_ready((other,), trusted_root, now) for other in with_]
+    check_together(first, others)
     api = Api(server, ca_file=ca_file, proxy=proxy)
-    done = send(first, data, api, _bar if sys.stderr.isatty() else unobserved)
-    name = f"{first.file.role} {first.file.version}"
+    done = send(first, api, _bar if sys.stderr.isatty() else unobserved, others)
+    name = " and ".join(one.name for one in (first, *others))
     said = (
         f"{name} was published already."
         if done.was_published
@@ -69,11 +83,17 @@ def publish(
         (said,),
         {
             "id": done.id,
-            "role": first.file.role,
-            "version": first.file.version,
+            "role": first.event.file.role,
+            "version": first.event.file.version,
+            "versions": {one.event.file.role: one.event.file.version for one in (first, *others)},
             "uploaded": list(done.uploaded),
         },
     )
+
+
+def _ready(copies: tuple[Path, ...], trusted_root: Path | None, now: datetime) -> Ready:
+    event, tally = open_copies(copies, trusted_root)
+    return Ready(event, assemble(event, tally, now))
 
 
 @contextmanager
