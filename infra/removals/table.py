@@ -10,10 +10,17 @@ from typing import Final
 from infra.removals.admitting import ADMITTING
 from infra.removals.counting import COUNTING
 from infra.removals.deciding import DECIDING
+from infra.removals.publishing import PUBLISHING
 from infra.removals.refreshing import REFRESHING
 from infra.removals.removal import Removal
 
-ALL: Final[tuple[Removal, ...]] = (*DECIDING, *COUNTING, *REFRESHING, *ADMITTING)
+ALL: Final[tuple[Removal, ...]] = (
+    *DECIDING,
+    *COUNTING,
+    *REFRESHING,
+    *ADMITTING,
+    *PUBLISHING,
+)
 BEGIN: Final = "<!-- removals: written by python -m infra.removals --write -->"
 END: Final = "<!-- end of removals -->"
 NOBODY: Final = "**nothing: a hole**"

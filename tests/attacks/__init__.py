@@ -26,9 +26,8 @@ power cuts at every write of the client (``tests/client/test_power.py``), faults
 
 Rows that wait for what they attack, by the subject of the work that brings it:
 
-- *ceremonies and offline signing*: hybrid roles, where one family of keys is broken; keys in an
-  HSM; online keys replaced by a ceremony, with its transcript (a rotated root is here); a ceremony
-  killed between any two writes;
+- *ceremonies and offline signing*: keys in an HSM; online keys replaced by a ceremony, with its
+  transcript (a rotated root is here); a ceremony killed between any two writes;
 - *rollouts, monitor and log*: the log: entries edited, deleted, re-ordered, truncated; a log with
   two faces; publishers on several hosts; dropped databases;
 - *the gateway, part one*: resume by Range, and deltas: splices, a delta of another base; every

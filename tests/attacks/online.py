@@ -221,6 +221,15 @@ class Online:
         assert current is not None
         return current.signed
 
+    def hybrid(self, product: str) -> tuple[list[CryptoSigner], list[CryptoSigner]]:
+        """A product gets three keys of each family, of which five must sign; returns both."""
+        quantum = [CryptoSigner.generate_mldsa(scheme="ml-dsa-65/1") for _ in range(3)]
+        classical = [*_new(), *_new(), *_new()]
+        self.world.product_keys[product] = [*classical, *quantum]
+        self.world.thresholds[product] = 5
+        self.world.put_targets()
+        return classical, quantum
+
     def top_level(self) -> Targets:
         """The next top-level targets, to be changed."""
         targets = self.published("targets")

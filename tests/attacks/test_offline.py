@@ -11,12 +11,58 @@ from pathlib import Path
 import pytest
 from tuf.api.metadata import DelegatedRole, Delegations
 
+from interlock_core.errors import Exit
 from interlock_core.names import ROSTER_PATH
 from interlock_core.tuf_metadata import REHEARSAL, set_issued
 from tests.attacks.simulator import IMAGE, Simulator
 from tests.client.world import PRODUCT, World, new_keys
 
 OTHER = "pump"
+
+
+class TestHybrid:
+    """The product's role has three classical and three post-quantum keys, and asks for five."""
+
+    @pytest.mark.parametrize("broken", ["classical", "post-quantum"])
+    def test_one_family_alone(self, sim: Simulator, broken: str) -> None:
+        """Whoever can forge every signature of one family lacks two people's."""
+        classical, quantum = sim.hybrid(PRODUCT)
+        sim.world.roll_out(sim.release())
+        forged = classical if broken == "classical" else quantum
+        sim.serve_role(PRODUCT, sim.role(), forged)
+        sim.refuses("untrusted_metadata")
+
+    @pytest.mark.parametrize("broken", ["classical", "post-quantum"])
+    def test_one_family_and_one_person(self, sim: Simulator, broken: str) -> None:
+        classical, quantum = sim.hybrid(PRODUCT)
+        sim.world.roll_out(sim.release())
+        keys = [*classical, quantum[0]] if broken == "classical" else [*quantum, classical[0]]
+        sim.serve_role(PRODUCT, sim.role(), keys)
+        sim.refuses("untrusted_metadata")
+
+
+class TestWithdrawn:
+    def test_a_release_that_was_taken_back(self, sim: Simulator) -> None:
+        """It was ordered, and is shown still; the image repository does not list it any more."""
+        rollout = sim.world.roll_out(sim.release())
+        sim.grants()
+        sim.world.withdraw(rollout.releases[0])
+        sim.show(rollout)
+        sim.refuses("order_mismatch", online=True)
+
+    def test_one_that_runs_goes_on_running(self, sim: Simulator) -> None:
+        rollout = sim.installs(sim.release())
+        sim.world.withdraw(rollout.releases[0])
+        sim.says("already_installed", Exit.DONE)
+
+    def test_one_that_is_shown_as_it_was_before(self, sim: Simulator) -> None:
+        """The metadata that listed it, again."""
+        rollout = sim.world.roll_out(sim.release())
+        before = sim.published(PRODUCT).version
+        sim.world.withdraw(rollout.releases[0])
+        sim.says("order_mismatch")
+        sim.sign_snapshot({PRODUCT: before})
+        sim.refuses("rollback", online=True)
 
 
 class TestProduct:

@@ -113,6 +113,7 @@ class World:
         self.targets_keys = new_keys(2)
         self.roster_keys = new_keys(2)
         self.product_keys = {PRODUCT: new_keys(2)}
+        self.thresholds: dict[str, int] = {}
         self.image_online = new_keys(1)
         self.director_targets = new_keys(1)
         self.director_online = new_keys(1)
@@ -120,6 +121,7 @@ class World:
         self.cohorts = [WARDS, CANARY]
         self.releases: list[Release] = []
         self.permits: dict[str, TargetFile] = {}
+        self.withdrawn: list[Release] = []
         self.rollouts: list[Rollout] = []
         self.assignments: list[Envelope] = []
         self.words: list[Envelope] = []
@@ -186,7 +188,13 @@ class World:
         targets.delegations = Delegations(
             {},
             {
-                role: DelegatedRole(role, [], len(signers), True, delegated_paths(role))
+                role: DelegatedRole(
+                    role,
+                    [],
+                    self.thresholds.get(role, len(signers)),
+                    terminating=True,
+                    paths=delegated_paths(role),
+                )
                 for role, signers in holders.items()
             },
         )
@@ -283,9 +291,16 @@ class World:
 
     def put_product(self) -> None:
         """Publish the product's metadata: every release and permit."""
-        releases = {one.path: one.info for one in self.releases}
+        releases = {one.path: one.info for one in self.releases if one not in self.withdrawn}
         self.put_role(PRODUCT, releases | self.permits)
         self.image.publish()
+
+    def withdraw(self, release: Release) -> None:
+        """Take a release back; shown to every cohort."""
+        self.withdrawn.append(release)
+        self.put_product()
+        for cohort in self.cohorts:
+            self.bundle(cohort)
 
     def permit(self, rollout: Rollout, from_: Release, to: Release, **changes: Any) -> str:
         """Publish a permit for ``GW-000001``; ``changes`` replace its fields. Returns its digest.

@@ -250,6 +250,12 @@ def _superseded(c: _Case) -> Refusal | None:
 def _not_installed(c: _Case) -> Refusal | None:
     c.choice = decide_target.choose(c.order.said, c.gateway, c.trusted)
     if isinstance(c.choice, Refusal):
+        gone = decide_target.runs_though_unlisted(c.order.said, c.gateway, c.trusted)
+        if gone is not None:
+            c.wanted = gone
+            return Refusal(
+                Reason.ALREADY_INSTALLED, f"{gone.path} runs already, and was withdrawn since"
+            )
         return None
     c.wanted, _ = c.choice
     if c.wanted.sha256 == c.gateway.running_sha256:

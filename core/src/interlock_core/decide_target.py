@@ -45,6 +45,21 @@ def choose(order: Order, gateway: Gateway, trusted: Trusted) -> tuple[Target, Im
     )
 
 
+def runs_though_unlisted(order: Order, gateway: Gateway, trusted: Trusted) -> Target | None:
+    """The target that runs here and that the image repository does not list any more.
+
+    A release that was withdrawn goes on running: that is nothing to do, and no refusal.
+    """
+    return next(
+        (
+            target
+            for target in order.targets
+            if target.path not in trusted.image_targets and target.sha256 == gateway.running_sha256
+        ),
+        None,
+    )
+
+
 def disagreement(wanted: Target, trusted: Trusted) -> Refusal | None:
     """Whether order, image repository and director name different bytes."""
     image = trusted.image_targets[wanted.path]

@@ -1,0 +1,154 @@
+"""Checks of what people signed offline, before it is published, and of permits where they count."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from infra.removals.removal import CLIENT, CORE, Removal
+
+WITHDRAWN = ("tests/core/test_withdrawn.py",)
+TOGETHER = ("tests/server/test_together.py", "tests/server/test_publications.py")
+HYBRID = ("tests/core/test_hybrid.py",)
+PERMITS = ("tests/attacks/test_permits.py",)
+SERVER = "server/src/interlock_server/"
+
+
+def _core(
+    what: str, module: str, within: str, old: str, new: str, tests: tuple[str, ...]
+) -> Removal:
+    return Removal(f"publish: {what}", f"{CORE}{module}.py", within, old, new, tests)
+
+
+def _server(what: str, module: str, within: str, old: str, new: str) -> Removal:
+    return Removal(f"publish: {what}", f"{SERVER}{module}.py", within, old, new, TOGETHER)
+
+
+PUBLISHING: Final[tuple[Removal, ...]] = (
+    _core(
+        "new delegations keep the hybrid rule",
+        "tuf_metadata",
+        "verify_new_offline",
+        "            check_hybrid_roles(metadata.signed)\n",
+        "            pass\n",
+        HYBRID,
+    ),
+    _core(
+        "a new root keeps the hybrid rule",
+        "tuf_metadata",
+        "verify_root",
+        "        check_hybrid_roles(root)\n",
+        "        pass\n",
+        HYBRID,
+    ),
+    _core(
+        "a hybrid role asks for two more than its larger family has",
+        "hybrid",
+        "least_threshold",
+        "max(classical, post_quantum) + SPARE",
+        "max(classical, post_quantum)",
+        HYBRID,
+    ),
+    _core(
+        "a counter that was withdrawn stays used",
+        "withdrawn",
+        "highest_counter",
+        "    counters += [one.release_counter for one in gone.values()]\n",
+        "",
+        WITHDRAWN,
+    ),
+    _core(
+        "a version that was withdrawn stays used",
+        "released",
+        "check_release",
+        " | gone.keys()",
+        "",
+        WITHDRAWN,
+    ),
+    _core(
+        "what was withdrawn stays said",
+        "released",
+        "_check_withdrawn",
+        "if new.get(version) != one:",
+        "if False:",
+        WITHDRAWN,
+    ),
+    _core(
+        "a withdrawal says what was released",
+        "released",
+        "_check_withdrawn",
+        "if before is None or stated != withdraw(\n"
+        "            before, version, at=stated.at, reason=stated.reason\n        ):",
+        "if False:",
+        WITHDRAWN,
+    ),
+    _core(
+        "no image of a withdrawn release stays",
+        "released",
+        "_check_kept",
+        "            if path in new:\n",
+        "            if False:\n",
+        WITHDRAWN,
+    ),
+    _core(
+        "a permit lies where permits lie",
+        "released",
+        "read_facts",
+        "if version == PERMITS and not isinstance(facts, PermitFacts):",
+        "if False:",
+        WITHDRAWN,
+    ),
+    _core(
+        "a permit is what its facts say",
+        "release",
+        "read_permit",
+        "if facts_of(permit) != facts:",
+        "if False:",
+        WITHDRAWN,
+    ),
+    _server(
+        "no role is orphaned by new delegations",
+        "offline",
+        "_verify",
+        "        _check_none_orphaned(metadata.signed, stored, with_it)\n",
+        "        pass\n",
+    ),
+    _server(
+        "what comes with new delegations is judged by them",
+        "offline",
+        "verify",
+        "            top = part.targets\n",
+        "            pass\n",
+    ),
+    _server(
+        "a permit is of this fleet",
+        "releases",
+        "check_permit",
+        "if permit.fleet != fleet:",
+        "if False:",
+    ),
+    _server(
+        "a permit is for somebody, and leads somewhere",
+        "releases",
+        "check_permit",
+        "if not (permit.devices or permit.cohorts) or permit.from_sha256 == permit.to_sha256:",
+        "if False:",
+    ),
+    Removal(
+        "permits: one is spent with the confirmation",
+        f"{CLIENT}memory.py",
+        "Memory.confirming",
+        "spent_permits=(*self.spent_permits, *spent),",
+        "",
+        PERMITS,
+    ),
+    Removal(
+        "permits: the content is what was signed",
+        f"{CLIENT}reading.py",
+        "_permits",
+        "data = image.content(target, MAX_PERMIT)",
+        'data = image.fetcher.download_bytes(f"{image.server.url}/image/targets/'
+        '{target.path.rpartition(chr(47))[0]}/{digest}.{target.path.rpartition(chr(47))[2]}", '
+        "MAX_PERMIT)",
+        PERMITS,
+    ),
+)
