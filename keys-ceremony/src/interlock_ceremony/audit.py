@@ -2,271 +2,266 @@
 
 Rules:
 
-1. The transcript's script, its public keys and the time of its first entry determine every act and
-   every metadata file. All of them are made again here and compared: what differs is named.
+1. The transcript's script, its public keys, the time of its first entry and what the ceremonies
+   before left in force determine every act and every metadata file. All of them are made again
+   here and compared: what differs is named.
 2. Public keys are read from the roots. Fingerprints, proofs of possession and signatures are
    computed and verified anew; nothing is believed because it is written.
 3. Metadata is judged at the time of the ceremony: that a root has expired since does not make its
    ceremony untrue.
-4. What cannot be proved from these bytes is said, not hidden: that they are the originals. Whoever
+4. A later ceremony is proved from the genesis on: each transcript names the last entry of the one
+   before.
+5. What cannot be proved from these bytes is said, not hidden: that they are the originals. Whoever
    was there wrote the digests of the roots down; compare those.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from itertools import zip_longest
 from typing import Any
 
-from securesystemslib.signer import SSlibKey
+from securesystemslib.exceptions import UnverifiedSignatureError
 from tuf.api.metadata import Metadata, Root, Targets
 
-from interlock_ceremony import acts, metadata, quorum, script, transcript
-from interlock_ceremony.acts import (
-    AnyAct,
-    Began,
-    KeyImported,
-    KeyMade,
-    MetadataSigned,
-    PossessionProven,
-)
-from interlock_ceremony.fingerprint import fingerprint
-from interlock_ceremony.metadata import DIRECTOR_ROOT, FLEET, IMAGE_ROOT, SIGNED_BY
-from interlock_ceremony.proved import Proved, ProvedFile, ProvedKey
-from interlock_ceremony.quorum import Repository
-from interlock_ceremony.script import Script, ScriptError
-from interlock_ceremony.transcript import Transcript
+from interlock_ceremony import acts, metadata, transcript
+from interlock_ceremony.acts import AnyAct, Confirmed, Deviated, PossessionProven, Resumed
+from interlock_ceremony.evidence import Evidence, wrong_acts, wrong_metadata
+from interlock_ceremony.plan import Signing
+from interlock_ceremony.proved import Aside, Audited, Proved, ProvedFile, ProvedKey
+from interlock_ceremony.standing import Standing
+from interlock_ceremony.steps import Step, steps
+from interlock_ceremony.transcript import Entry, Transcript
 from interlock_core import keys as core_keys
 from interlock_core import tuf_metadata
-from interlock_core.errors import RefusedError
-from interlock_core.genesis import DIRECTOR, IMAGE, ONLINE_ROLES, FleetFile, read_fleet
-from interlock_core.keybytes import check_key
+from interlock_core.errors import NotFoundError, RefusedError
+from interlock_core.genesis import ONLINE_ROLES
 from interlock_core.wire import sha256_hex
 
+_ASIDES = (Resumed, Deviated)
 
-def audit(data: bytes, files: Mapping[str, bytes], *, rehearsal: bool = False) -> Proved:
+
+def audit(data: bytes, files: Mapping[str, bytes], *, rehearsal: bool = False) -> Audited:
     """Prove a transcript against the files beside it, or say what does not hold.
 
     Args:
         data: the transcript.
-        files: ``media.collect``: metadata and ``fleet.json``, and public key files if there.
+        files: ``media.collect``: metadata, ``fleet.json``, earlier transcripts, and public key
+            files if there.
         rehearsal: whether a rehearsal's output is wanted; otherwise one is refused.
 
     Raises:
         RefusedError: ``broken_chain``, ``bad_signature``, ``bad_script``, ``wrong_acts``,
             ``wrong_metadata``, ``wrong_key_file``, ``shared_key``, ``bad_key``, ``rehearsal``, or
-            as ``tuf_metadata.verify_root``.
+            as ``tuf_metadata.verify_root`` and ``taken.take``.
+        NotFoundError: a file is missing.
         WireError: malformed, ``bad_key`` or ``bad_proof``.
     """
-    told = transcript.read(data)
-    began = told.entries[0].act
-    if not isinstance(began, Began):
-        raise _wrong_acts("entry 1 must be the opening of the script")
-    if began.rehearsal != rehearsal:
-        raise RefusedError(
-            "This transcript is of a rehearsal, whose keys were thrown away: verify the ceremony's."
-            if began.rehearsal
-            else "This transcript is not of a rehearsal.",
-            reason="rehearsal",
-        )
-    held = told.entries[0].at
-    plan = _script(began, held)
-    _check_digests(told, files)
-    roots: dict[Repository, Metadata[Root]] = {
-        IMAGE: _root(files, IMAGE_ROOT, held, rehearsal=rehearsal),
-        DIRECTOR: _root(files, DIRECTOR_ROOT, held, rehearsal=rehearsal),
-    }
-    keys = _keys(plan, told, roots)
-    transcript.check_signatures(told, [(duty.key, keys[duty.key]) for duty in quorum.duties(plan)])
-    fleet = _fleet(plan, files)
-    _compare_acts(told, _expected(plan, began, keys, told, fleet, files))
-    proved_files = tuple(_check_metadata(plan, keys, roots, files, held, rehearsal=rehearsal))
-    _check_proofs(told, keys, files)
+    newest = transcript.read(data)
+    began = newest.entries[0].act
+    last = began.number if isinstance(began, acts.Began) else 1
+    standing: Standing | None = None
+    earlier: list[Proved] = []
+    for number in range(1, last):
+        file = f"{metadata.TRANSCRIPTS}/{number}.json"
+        if file not in files:
+            raise NotFoundError(
+                f"There is no {file}: ceremony {last} rests on it; copy the directory whole."
+            )
+        told = transcript.read(files[file])
+        evidence = Evidence(told, files, standing, number, rehearsal=rehearsal)
+        earlier.append(_prove(evidence))
+        standing = evidence.standing()
+    evidence = Evidence(newest, files, standing, last, rehearsal=rehearsal)
+    proved = _prove(evidence)
+    _check_key_files(evidence)
+    return Audited(proved, tuple(earlier), evidence.standing())
+
+
+def _prove(evidence: Evidence) -> Proved:
+    told, plan = evidence.told, evidence.plan
+    transcript.check_signatures(told, [(key, evidence.keys[key]) for key in plan.attesters()])
+    fleet = evidence.fleet()
+    _compare_acts(told, _expected(evidence, fleet))
+    files = tuple(_check_metadata(evidence))
+    for act in _proven(told):
+        proof = acts.public_key_file(act, evidence.keys[act.key])
+        core_keys.parse_public_key(proof, what=f"transcript's proof of {act.key}")
     return Proved(
-        fleet=plan.fleet,
-        held=held,
+        fleet=plan.script.fleet,
+        number=plan.number,
+        held=evidence.held,
+        ended=told.entries[-1].at,
         entries=len(told.entries),
         head=told.head,
-        script_sha256=began.script_sha256,
-        persons=plan.persons,
+        script_sha256=evidence.began.script_sha256,
+        persons=plan.script.persons,
         keys=tuple(_proved_keys(told)),
-        files=proved_files,
+        retired=dict(plan.retires),
+        files=files,
+        asides=tuple(_asides(told)),
+        unconfirmed=sum(
+            isinstance(entry.act, Confirmed) and entry.act.by is None for entry in told.entries
+        ),
+        switch_without_gap=all(_without_gap(evidence, signing) for signing in plan.signings),
     )
 
 
-def _script(began: Began, held: datetime) -> Script:
-    """The script that the transcript holds, checked as the ceremony checked it."""
-    try:
-        plan, text = script.parse(began.script.encode(), what="the transcript's script")
-        if problems := quorum.problems(plan, held):
-            raise script.error(text, problems, what="the transcript's script")
-    except ScriptError as e:
-        raise RefusedError(
-            f"No ceremony follows such a script: {e.problems[0]}", reason="bad_script"
-        ) from e
-    return plan
+def _expected(evidence: Evidence, fleet: acts.FleetNamed | None) -> Iterator[AnyAct]:
+    """Every act of a ceremony that follows the plan (rule 1), but asides.
 
-
-def _check_digests(told: Transcript, files: Mapping[str, bytes]) -> None:
-    for entry in told.entries:
-        act = entry.act
-        if isinstance(act, MetadataSigned) and sha256_hex(files.get(act.file, b"")) != act.sha256:
-            raise _wrong_metadata(act.file, "it is not the file that the transcript names")
-
-
-def _root(
-    files: Mapping[str, bytes], file: str, held: datetime, *, rehearsal: bool
-) -> Metadata[Root]:
-    return tuf_metadata.verify_root(files[file], None, held, rehearsal=rehearsal)
-
-
-def _keys(
-    plan: Script, told: Transcript, roots: Mapping[Repository, Metadata[Root]]
-) -> dict[str, SSlibKey]:
-    """Every key of the ceremony, by name, as the roots spell it (rule 2)."""
-    keyids = {
-        entry.act.key: entry.act.keyid
-        for entry in told.entries
-        if isinstance(entry.act, KeyMade | KeyImported)
-    }
-    places: list[tuple[str, Repository]] = [
-        (duty.key, duty.repository) for duty in quorum.duties(plan)
-    ]
-    places += [
-        (name, IMAGE if place[0][0] == IMAGE else DIRECTOR) for name, place in ONLINE_ROLES.items()
-    ]
-    keys: dict[str, SSlibKey] = {}
-    seen: dict[str, str] = {}
-    for name, repository in places:
-        if name not in keyids:
-            raise _wrong_acts(f"no entry tells of the key {name}")
-        root = roots[repository].signed
-        if keyids[name] not in root.keys:
-            raise _wrong_metadata(f"{repository}/1.root.json", f"it does not name the key {name}")
-        keys[name] = check_key(root.keys[keyids[name]])
-        public = fingerprint(keys[name])
-        if public in seen:
-            raise RefusedError(
-                f"{seen[public]} and {name} are one key: whoever has it is two.",
-                reason="shared_key",
-            )
-        seen[public] = name
-    return keys
-
-
-def _fleet(plan: Script, files: Mapping[str, bytes]) -> FleetFile:
-    fleet = read_fleet(files[FLEET])
-    named = FleetFile(
-        fleet=plan.fleet,
-        image_root=sha256_hex(files[IMAGE_ROOT]),
-        director_root=sha256_hex(files[DIRECTOR_ROOT]),
-    )
-    if fleet != named:
-        raise _wrong_metadata(FLEET, "it names another fleet or other roots")
-    return fleet
-
-
-def _expected(
-    plan: Script,
-    began: Began,
-    keys: Mapping[str, SSlibKey],
-    told: Transcript,
-    fleet: FleetFile,
-    files: Mapping[str, bytes],
-) -> Iterator[AnyAct]:
-    """Every act of a ceremony that follows ``plan`` (rule 1).
-
-    Proofs and the software's name are the transcript's own; ``_check_proofs`` verifies the proofs.
+    Proofs, the software's name and who confirmed are the transcript's own; ``_prove`` verifies
+    the proofs.
     """
-    proofs = {act.key: act.proof for act in _proven(told)}
+    began, plan = evidence.began, evidence.plan
     yield acts.began(plan, began.script, began.software, rehearsal=began.rehearsal)
-    for person in plan.persons:
-        yield acts.present(plan, person)
-    for duty in quorum.duties(plan):
-        key = keys[duty.key]
-        yield acts.key_made(duty, key)
-        yield acts.possession_proven(duty.key, key, proofs.get(duty.key, ""))
-    for name in ONLINE_ROLES:
-        if not quorum.may_sign_online(name, keys[name].scheme):
-            raise RefusedError(
-                f"{name} is a key of a kind that cannot sign a timestamp.", reason="bad_key"
-            )
-        yield acts.key_imported(name, keys[name])
-        yield acts.possession_proven(name, keys[name], proofs.get(name, ""))
-    for file in SIGNED_BY:
-        yield acts.metadata_signed(plan, file, files[file])
-    yield acts.fleet_named(fleet, files[FLEET])
+    by = {
+        entry.act.step: entry.act.by
+        for entry in evidence.told.entries
+        if isinstance(entry.act, Confirmed)
+    }
+    for step in steps(plan):
+        yield from _acts_of(step, evidence, fleet)
+        person = by.get(step.number)
+        if person is not None and person not in plan.script.persons:
+            raise wrong_acts(f"{person} confirmed step {step.number} and was not there")
+        yield acts.confirmed(step, person)
+
+
+def _acts_of(step: Step, evidence: Evidence, fleet: acts.FleetNamed | None) -> Iterator[AnyAct]:
+    plan, keys, name = evidence.plan, evidence.keys, step.subject
+    match step.verb:
+        case "present":
+            yield acts.present(plan, name)
+        case "targets":
+            assert evidence.taken is not None
+            yield acts.targets_taken(evidence.taken.version, evidence.taken.data)
+        case "open":
+            yield acts.key_opened(next(d for d in plan.opens if d.key == name), keys[name])
+        case "make":
+            yield acts.key_made(next(d for d in plan.makes if d.key == name), keys[name])
+            yield evidence.possession(name)
+        case "attend":
+            yield acts.key_attends(next(a for a in plan.attends if a.key == name), keys[name])
+            yield evidence.possession(name)
+        case "import":
+            yield acts.key_imported(name, keys[name])
+            yield evidence.possession(name)
+        case "retire":
+            assert plan.before is not None
+            yield acts.key_retired(name, plan.before.keys[name], plan.retires[name])
+        case "metadata":
+            signing = next(one for one in plan.signings if one.file == name)
+            yield acts.metadata_signed(signing, evidence.file(name))
+        case "fleet":
+            assert fleet is not None
+            yield fleet
+        case "offline" | "clock" | "script" | "previous" | "reserves" | "transcript":
+            pass
 
 
 def _compare_acts(told: Transcript, expected: Iterator[AnyAct]) -> None:
-    for number, (entry, act) in enumerate(zip_longest(told.entries, expected), 1):
+    entries = (
+        entry
+        for number, entry in enumerate(told.entries)
+        if number == 0 or not isinstance(entry.act, _ASIDES)
+    )
+    last: Entry | None = None
+    for entry, act in zip_longest(entries, expected):
         if entry is None:
-            raise _wrong_acts(f"entry {number}, {_kind(act)}, is missing")
+            number = last.number + 1 if last else 1
+            raise wrong_acts(f"entry {number}, {_kind(act)}, is missing")
         if act is None:
-            raise _wrong_acts(f"entry {number}, {_kind(entry.act)}, is one too many")
+            raise wrong_acts(f"entry {entry.number}, {_kind(entry.act)}, is one too many")
         if entry.act != act:
-            raise _wrong_acts(f"entry {number} must be {_kind(act)}, as script and keys have it")
-
-
-def _check_metadata(
-    plan: Script,
-    keys: Mapping[str, SSlibKey],
-    roots: Mapping[Repository, Metadata[Root]],
-    files: Mapping[str, bytes],
-    held: datetime,
-    *,
-    rehearsal: bool,
-) -> Iterator[ProvedFile]:
-    for file, again in metadata.build(plan, keys, held, rehearsal=rehearsal).items():
-        repository, role = SIGNED_BY[file]
-        root = roots[repository].signed
-        document: Metadata[Any] = (
-            roots[repository]
-            if role == Root.type
-            else tuf_metadata.verify_new_offline(
-                files[file],
-                Targets.type,
-                root=root,
-                targets=None,
-                current=None,
-                now=held,
-                rehearsal=rehearsal,
+            raise wrong_acts(
+                f"entry {entry.number} must be {_kind(act)}, as script and keys have it"
             )
-        )
+        last = entry
+    if last is not told.entries[-1]:
+        raise wrong_acts("it goes on after its end")
+    for entry in told.entries:
+        if isinstance(entry.act, Deviated) and entry.act.by not in _people(told):
+            raise wrong_acts(f"{entry.act.by} speaks in entry {entry.number} and was not there")
+
+
+def _check_metadata(evidence: Evidence) -> Iterator[ProvedFile]:
+    taken = evidence.taken.targets if evidence.taken else None
+    built = metadata.build(
+        evidence.plan, evidence.all_keys, evidence.held, taken, rehearsal=evidence.began.rehearsal
+    )
+    for signing, again in built.items():
+        document, root = _verified(evidence, signing)
         # A later library writes a later patch of the same specification.
         again.signed.spec_version = document.signed.spec_version
         wanted, has = again.signed.to_dict(), document.signed.to_dict()
         wrong = sorted(name for name in wanted | has if wanted.get(name) != has.get(name))
         if wrong:
-            raise _wrong_metadata(file, f"the script and the keys give another {', '.join(wrong)}")
-        result = root.get_verification_result(role, document.signed_bytes, document.signatures)
-        if result.unsigned:
-            missing = next(name for name, key in keys.items() if key.keyid in result.unsigned)
-            raise RefusedError(
-                f"{file} does not carry the signature of {missing} that the transcript tells of.",
-                reason="bad_signature",
+            raise wrong_metadata(
+                signing.file, f"the script and the keys give another {', '.join(wrong)}"
             )
+        for name in signing.signers:
+            if not _signed_by(evidence, document, name):
+                raise RefusedError(
+                    f"{signing.file} does not carry the signature of {name} that the transcript "
+                    "tells of.",
+                    reason="bad_signature",
+                )
+        result = root.get_verification_result(
+            signing.role, document.signed_bytes, document.signatures
+        )
         yield ProvedFile(
-            file,
-            sha256_hex(files[file]),
+            signing.file,
+            sha256_hex(evidence.file(signing.file)),
             len(result.signed),
             result.threshold,
             document.signed.expires,
         )
 
 
-def _check_proofs(
-    told: Transcript, keys: Mapping[str, SSlibKey], files: Mapping[str, bytes]
-) -> None:
-    """Verify each proof, and that public key files, where they are there, are the same."""
+def _verified(evidence: Evidence, signing: Signing) -> tuple[Metadata[Any], Root]:
+    """A signed file, verified as whoever trusts it does, and the root to count by."""
+    root = evidence.roots[signing.repository]
+    if signing.role == Root.type:
+        return root, root.signed
+    document = tuf_metadata.verify_new_offline(
+        evidence.file(signing.file),
+        Targets.type,
+        root=root.signed,
+        targets=None,
+        current=evidence.taken.data if evidence.taken else None,
+        now=evidence.held,
+    )
+    return document, root.signed
+
+
+def _signed_by(evidence: Evidence, document: Metadata[Any], name: str) -> bool:
+    key = evidence.keys[name]
+    signature = document.signatures.get(key.keyid)
+    if signature is None:
+        return False
+    try:
+        key.verify_signature(signature, document.signed_bytes)
+    except UnverifiedSignatureError:
+        return False
+    return True
+
+
+def _without_gap(evidence: Evidence, signing: Signing) -> bool:
+    before = evidence.plan.before
+    if signing.role == Root.type or before is None:
+        return True
+    return len(signing.old) >= before.roles[signing.place].threshold
+
+
+def _check_key_files(evidence: Evidence) -> None:
+    """Check that public key files, where they are there, are those that the proofs came from."""
     again: dict[str, bytes] = {}
-    for act in _proven(told):
+    for act in _proven(evidence.told):
         folder = metadata.ONLINE if act.key in ONLINE_ROLES else metadata.KEYS
-        data = acts.public_key_file(act, keys[act.key])
-        core_keys.parse_public_key(data, what=f"transcript's proof of {act.key}")
+        data = acts.public_key_file(act, evidence.keys[act.key])
         again[f"{folder}/{act.key}{core_keys.PUBLIC_SUFFIX}"] = data
-    for file, data in files.items():
+    for file, data in evidence.files.items():
         if file.endswith(core_keys.PUBLIC_SUFFIX) and again.get(file) != data:
             raise RefusedError(
                 f"{file} is not a public key file of this ceremony: remove it.",
@@ -277,28 +272,36 @@ def _check_proofs(
 def _proved_keys(told: Transcript) -> Iterator[ProvedKey]:
     for entry in told.entries:
         match entry.act:
-            case KeyMade() as act:
-                yield ProvedKey(act.key, act.holder, act.scheme, act.fingerprint)
-            case KeyImported() as act:
-                yield ProvedKey(act.key, None, act.scheme, act.fingerprint)
+            case acts.KeyMade() as act:
+                yield ProvedKey(act.key, act.holder, act.scheme, act.fingerprint, "made")
+            case acts.KeyOpened() as act:
+                yield ProvedKey(act.key, act.holder, "", act.fingerprint, "opened")
+            case acts.KeyAttends() as act:
+                scheme = act.public.scheme
+                yield ProvedKey(act.key, act.person, scheme, act.fingerprint, "attends")
+            case acts.KeyImported() as act:
+                yield ProvedKey(act.key, None, act.scheme, act.fingerprint, "imported")
+
+
+def _asides(told: Transcript) -> Iterator[Aside]:
+    for entry in told.entries:
+        match entry.act:
+            case Resumed():
+                yield Aside(entry.number, entry.at, None, "")
+            case Deviated(by=by, says=says):
+                yield Aside(entry.number, entry.at, by, says)
 
 
 def _proven(told: Transcript) -> list[PossessionProven]:
     return [entry.act for entry in told.entries if isinstance(entry.act, PossessionProven)]
 
 
+def _people(told: Transcript) -> set[str]:
+    return {entry.act.person for entry in told.entries if isinstance(entry.act, acts.Present)}
+
+
 def _kind(act: AnyAct) -> str:
     tag = str(act.__struct_config__.tag)
-    key = getattr(act, "key", None) or getattr(act, "person", None) or getattr(act, "file", None)
-    return f"{tag} of {key}" if key else tag
-
-
-def _wrong_acts(why: str) -> RefusedError:
-    return RefusedError(f"The transcript does not follow its script: {why}.", reason="wrong_acts")
-
-
-def _wrong_metadata(file: str, why: str) -> RefusedError:
-    return RefusedError(
-        f"{file} does not belong to this ceremony: {why}. Get the original.",
-        reason="wrong_metadata",
-    )
+    names = ("key", "person", "file", "what")
+    of = next((value for name in names if (value := getattr(act, name, None))), None)
+    return f"{tag} of {of}" if of else tag

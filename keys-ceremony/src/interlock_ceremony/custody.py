@@ -4,27 +4,32 @@ Rules:
 
 1. An online key enters as a public key file with a proof of possession, made where the private
    key lives, under the name that says what it signs. The private half never comes near.
-2. No two online keys are one key, under whatever ids: one stolen key must not be two roles.
-3. Every holder chooses a passphrase, typed twice or from a file of their own; all their keys are
-   encrypted under it. All passphrases are known to be usable before the first key is made.
+2. No two keys are one key, under whatever ids, and no key that left comes back: one stolen key
+   must not be two roles.
+3. Whoever makes a key chooses a passphrase, typed twice or from a file of their own; all keys that
+   they make are encrypted under it. All passphrases are known to be usable, and all older keys are
+   open, before the first key is made.
 4. A key that was made is opened again from the disk before it counts: nobody finds out later that
    the passphrase does not fit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from securesystemslib.signer import Signer, SSlibKey
 
-from interlock_ceremony.quorum import Duty, duties, may_sign_online
-from interlock_ceremony.script import Problem, Script
+from interlock_ceremony.fingerprint import fingerprint
+from interlock_ceremony.plan import Plan
+from interlock_ceremony.quorum import may_sign_online
+from interlock_ceremony.script import Path as Field
+from interlock_ceremony.script import Problem
+from interlock_ceremony.standing import Standing, known
 from interlock_core import durable, keys, wire
-from interlock_core.credentials import Prompt, new_passphrase
+from interlock_core.credentials import Prompt, new_passphrase, passphrase_handler
 from interlock_core.errors import ConfigurationError, InterlockError, SecretError
-from interlock_core.keybytes import public_key_bytes
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,23 @@ class MadeKey:
     signer: Signer
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """A public key file that a script names.
+
+    Attributes:
+        name: that the key must have been made for.
+        path: of the file.
+        field: of the script.
+        online: whether it signs for the server.
+    """
+
+    name: str
+    path: Path
+    field: Field
+    online: bool
+
+
 def read_public(path: Path) -> tuple[str, PublicFile]:
     """Read a public key file; return the name that it was made for, and the file.
 
@@ -65,82 +87,152 @@ def read_public(path: Path) -> tuple[str, PublicFile]:
     return named.name, PublicFile(named.key, proof, data)
 
 
-def online_keys(script: Script, base: Path) -> tuple[dict[str, PublicFile], list[Problem]]:
-    """Read the online keys that the script names (rules 1 and 2).
+def wanted(plan: Plan, fields: Mapping[str, Field], base: Path) -> list[Wanted]:
+    """Every public key file that a plan needs.
 
     Args:
-        script: its paths are taken from ``base``.
+        plan: its paths are taken from ``base``.
+        fields: where the script names an online key's file, by the name of the key.
         base: the script's directory.
+    """
+    online = [Wanted(name, base / path, fields[name], True) for name, path in plan.imports.items()]
+    attending = [
+        Wanted(one.key, base / one.path, ("attendance", one.person), False)
+        for one in plan.attends
+        if one.path is not None
+    ]
+    return online + attending
+
+
+def public_files(
+    files: Sequence[Wanted], before: Standing | None
+) -> tuple[dict[str, PublicFile], list[Problem]]:
+    """Read public key files (rules 1 and 2).
+
+    Args:
+        files: which.
+        before: what is in force, and which keys left.
 
     Returns:
         the files by the name of the key, and what is wrong with the others.
     """
     found: dict[str, PublicFile] = {}
     problems: list[Problem] = []
-    seen: dict[bytes, str] = {}
-    for name, path in script.online.paths().items():
-        where = ("online", name)
+    seen = known(before)
+    for one in files:
         try:
-            made_for, file = read_public(base / path)
+            made_for, file = read_public(one.path)
         except InterlockError as e:
-            problems.append(Problem(where, str(e)))
+            problems.append(Problem(one.field, str(e)))
             continue
-        if made_for != name:
-            problems.append(
-                Problem(
-                    where, f"the key was made for the name {made_for!r}; make one for {name!r}."
-                )
-            )
-        elif not may_sign_online(name, file.key.scheme):
-            problems.append(
-                Problem(
-                    where,
-                    f"a signature of kind {file.key.scheme} does not fit into a timestamp; make a "
-                    "key of another kind.",
-                )
-            )
-        elif (public := public_key_bytes(file.key)) in seen:
-            problems.append(
-                Problem(where, f"this is the same key as {seen[public]}; make one for each name.")
-            )
+        if says := _unfit(one, made_for, file, seen):
+            problems.append(Problem(one.field, says))
         else:
-            seen[public] = name
-            found[name] = file
+            seen[fingerprint(file.key)] = one.name
+            found[one.name] = file
     return found, problems
 
 
-def passphrases(script: Script, files: Mapping[str, Path], prompt: Prompt | None) -> dict[str, str]:
-    """Every holder's passphrase, from their file or from them (rule 3).
+def passphrases(
+    plan: Plan, files: Mapping[str, Path], prompt: Prompt | None, made: Path
+) -> dict[str, str]:
+    """The passphrase of everybody who makes a key, from their file or from them (rule 3).
 
     Args:
-        script: one without problems.
-        files: passphrase files by holder; the others are asked.
+        plan: of the ceremony.
+        files: passphrase files by person; the others are asked.
         prompt: asks a person; by default at the terminal.
+        made: where the keys come to be; for those that an interrupted ceremony made there, a
+            passphrase is asked once.
 
     Raises:
         SecretError: there is no terminal, nothing was typed, or the two answers differ.
         ConfigurationError: too short, or a file is for nobody or open to others.
         NotFoundError, TransientError: a file is missing or cannot be read.
     """
-    holders = list(dict.fromkeys(duty.holder for duty in duties(script)))
+    makers: dict[str, list[str]] = {}
+    for duty in plan.makes:
+        makers.setdefault(duty.holder, []).append(duty.key)
+    for one in plan.attends:
+        if one.path is None:
+            makers.setdefault(one.person, []).append(one.key)
+    openers = [duty.holder for duty in plan.opens]
+    openers += [one.person for one in plan.attends if one.path is not None]
+    people = list(dict.fromkeys((*makers, *openers)))
     for person in files:
-        if person not in holders:
+        if person not in people:
             raise ConfigurationError(
                 f"--passphrase-file names {person[:80]!r}, who holds no key in this script: the "
-                f"holders are {', '.join(holders)}."
+                f"holders are {', '.join(people)}."
             )
-    return {person: _passphrase(person, files.get(person), prompt) for person in holders}
+    found = {}
+    for person, names in makers.items():
+        exists = any((made / (name + keys.PRIVATE_SUFFIX)).exists() for name in names)
+        found[person] = _passphrase(person, files.get(person), prompt, again=not exists)
+    return found
 
 
-def make(directory: Path, duty: Duty, passphrase: str, scrypt_n: int) -> Callable[[], MadeKey]:
-    """Make a key pair in ``directory``; what is returned opens it again (rule 4).
+def open_keys(
+    plan: Plan,
+    public: Mapping[str, SSlibKey],
+    brought: Sequence[Path],
+    files: Mapping[str, Path],
+    prompt: Prompt | None,
+) -> dict[str, Signer]:
+    """Open the older keys that sign, and those brought to sign the transcript (rule 3).
 
-    Opening reads the disk and changes nothing, so the next key may be made meanwhile.
+    Args:
+        plan: of the ceremony.
+        public: the keys that they must be, by name.
+        brought: key files, or directories that hold them.
+        files: passphrase files by person; the others are asked.
+        prompt: asks a person; by default at the terminal.
 
     Raises:
+        ConfigurationError: a key was not brought, or is another one than in force.
+        SecretError: a passphrase is missing or wrong.
+        NotFoundError, WireError, TransientError: a file is missing, malformed, unreadable.
+    """
+    holders = {duty.key: duty.holder for duty in plan.opens}
+    holders |= {one.key: one.person for one in plan.attends if one.path is not None}
+    paths = {name: _find(name, brought) for name in holders}
+    missing = [name for name, path in paths.items() if path is None]
+    if missing:
+        raise ConfigurationError(
+            f"These keys were not brought: {', '.join(name + '.key.json' for name in missing)}. "
+            "Pass --key with each file, or with a directory that holds it.",
+            reason="key_missing",
+        )
+    opened = {}
+    for name, path in paths.items():
+        assert path is not None
+        handler = passphrase_handler(files.get(holders[name]), prompt)
+        try:
+            opened[name] = keys.load_signer(path, handler, public[name])
+        except SecretError as e:
+            if e.reason != "no_passphrase" or holders[name] in files:
+                raise
+            raise _nobody_to_ask(holders[name], e) from e
+    return opened
+
+
+def make(
+    directory: Path, name: str, scheme: str, passphrase: str, scrypt_n: int
+) -> Callable[[], MadeKey]:
+    """Make a key pair in ``directory``; what is returned opens it again (rule 4).
+
+    A pair that is there already is not made again. Opening reads the disk and changes nothing, so
+    the next key may be made meanwhile.
+
+    Raises:
+        SecretError: the pair is there, and the passphrase does not open it; so may what is
+            returned.
         TransientError: the disk did not do it; so may what is returned.
     """
-    private, public = keys.new_key(directory, duty.key, duty.scheme, passphrase, scrypt_n=scrypt_n)
+    public = directory / (name + keys.PUBLIC_SUFFIX)
+    private = directory / (name + keys.PRIVATE_SUFFIX)
+    if not public.exists():
+        keys.new_key(directory, name, scheme, passphrase, scrypt_n=scrypt_n)
 
     def opened_again() -> MadeKey:
         _, file = read_public(public)
@@ -149,17 +241,42 @@ def make(directory: Path, duty: Duty, passphrase: str, scrypt_n: int) -> Callabl
     return opened_again
 
 
-def _passphrase(person: str, file: Path | None, prompt: Prompt | None) -> str:
+def _unfit(one: Wanted, made_for: str, file: PublicFile, seen: Mapping[str, str]) -> str | None:
+    if made_for != one.name:
+        return f"the key was made for the name {made_for!r}; make one for {one.name!r}."
+    if one.online and not may_sign_online(one.name, file.key.scheme):
+        return (
+            f"a signature of kind {file.key.scheme} does not fit into a timestamp; make a key of "
+            "another kind."
+        )
+    if (public := fingerprint(file.key)) in seen:
+        return f"this is the same key as {seen[public]}; make one for each name, and each time."
+    return None
+
+
+def _find(name: str, brought: Sequence[Path]) -> Path | None:
+    file = name + keys.PRIVATE_SUFFIX
+    return next(_candidates(file, brought), None)
+
+
+def _candidates(file: str, brought: Sequence[Path]) -> Iterator[Path]:
+    for path in brought:
+        if path.name == file and path.is_file():
+            yield path
+        elif (path / file).is_file():
+            yield path / file
+
+
+def _passphrase(person: str, file: Path | None, prompt: Prompt | None, *, again: bool) -> str:
+    what = f"passphrase of {person}"
     try:
-        passphrase = new_passphrase(file, f"passphrase of {person}", prompt)
+        passphrase = (
+            new_passphrase(file, what, prompt) if again else passphrase_handler(file, prompt)(what)
+        )
     except SecretError as e:
         if e.reason != "no_passphrase" or file is not None or prompt is not None:
             raise
-        raise SecretError(
-            f"{person} gave no passphrase: run this at a terminal, or pass --passphrase-file "
-            f"{person}=FILE.",
-            reason=e.reason,
-        ) from e
+        raise _nobody_to_ask(person, e) from e
     if len(passphrase) < keys.MIN_PASSPHRASE_LENGTH:
         raise ConfigurationError(
             f"The passphrase of {person} is too short: use at least {keys.MIN_PASSPHRASE_LENGTH} "
@@ -167,3 +284,11 @@ def _passphrase(person: str, file: Path | None, prompt: Prompt | None) -> str:
             reason="weak_passphrase",
         )
     return passphrase
+
+
+def _nobody_to_ask(person: str, error: SecretError) -> SecretError:
+    return SecretError(
+        f"{person} gave no passphrase: run this at a terminal, or pass --passphrase-file "
+        f"{person}=FILE.",
+        reason=error.reason,
+    )

@@ -6,8 +6,8 @@ Rules:
    and gets its name by one rename. Whatever cuts a ceremony off, afterwards there is no output or
    all of it, never a part.
 2. The output is create-only: what stands there, but an empty directory, is never touched.
-3. What a killed ceremony left is a directory of keys that nobody has seen: the next one to the
-   same place removes it. A lock keeps two ceremonies out of one directory.
+3. What an interrupted ceremony left is gone on with. A lock keeps two ceremonies out of one
+   directory.
 """
 
 from __future__ import annotations
@@ -15,22 +15,39 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import shutil
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from interlock_ceremony.metadata import FLEET, KEYS, ONLINE, SIGNED_BY
+from interlock_ceremony.metadata import FLEET, KEYS, OLDER_TARGETS, ONLINE, TRANSCRIPTS
 from interlock_ceremony.script import Problem
 from interlock_ceremony.transcript import MAX_TRANSCRIPT
 from interlock_core import disk, durable
 from interlock_core.disk import translated
 from interlock_core.errors import ConflictError, TransientError
-from interlock_core.keys import MAX_KEY_FILE, PUBLIC_SUFFIX
+from interlock_core.genesis import DIRECTOR, IMAGE
+from interlock_core.keys import MAX_KEY_FILE
 from interlock_core.tuf_metadata import MAX_LENGTH
 
 _WIDE: Final = 0o755
+
+_ROOT: Final = re.compile(r"[1-9][0-9]*\.root\.json")
+_TARGETS: Final = re.compile(r"[1-9][0-9]*\.targets\.json")
+_TOLD: Final = re.compile(r"[1-9][0-9]*\.json")
+_PUBLIC: Final = re.compile(r".*\.pub\.json", re.DOTALL)
+_PARTS: Final = (
+    (IMAGE, _ROOT, MAX_LENGTH["root"]),
+    (IMAGE, _TARGETS, MAX_LENGTH["targets"]),
+    (DIRECTOR, _ROOT, MAX_LENGTH["root"]),
+    (OLDER_TARGETS, _TARGETS, MAX_LENGTH["targets"]),
+    (TRANSCRIPTS, _TOLD, MAX_TRANSCRIPT),
+    (KEYS, _PUBLIC, MAX_KEY_FILE),
+    (ONLINE, _PUBLIC, MAX_KEY_FILE),
+    (".", re.compile(re.escape(FLEET)), MAX_KEY_FILE),
+)
+"""What an audit reads: directory, names, and the most bytes."""
 
 
 def output_problems(output: Path) -> list[Problem]:
@@ -43,55 +60,63 @@ def output_problems(output: Path) -> list[Problem]:
 
 
 @contextmanager
-def assembled(output: Path) -> Iterator[Path]:
-    """A fresh directory to fill, which becomes ``output`` if the block ends well (rule 1).
+def under_way(output: Path) -> Iterator[Path]:
+    """The directory in which a ceremony is put together, locked (rules 1 and 3).
+
+    One in which nothing was begun goes when the block ends; any other stays, to be gone on with.
 
     Raises:
-        ConflictError: something appeared at ``output`` meanwhile; nothing was written.
         TransientError: the disk did not do it, or another ceremony is at work there.
     """
-    partial = output.with_name(f".{output.name}.partial")
+    partial = partial_of(output)
     with _locked(partial):
         try:
-            with translated("empty", partial):
-                _empty(partial)
             yield partial
-            with translated("write", output):
-                partial.chmod(_WIDE)
-                disk.step("rename", output)
-                _rename(partial, output)
-        except BaseException:
-            # A disk that fails here as well leaves what the next ceremony removes (rule 3).
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-        with translated("flush", output.parent):
-            disk.sync_directory(output.parent)
+        finally:
+            if partial.is_dir() and not any(partial.iterdir()):
+                partial.rmdir()
+
+
+def finish(partial: Path, output: Path) -> None:
+    """Give a complete directory its name (rule 1).
+
+    Raises:
+        ConflictError: something appeared at ``output`` meanwhile; nothing was written there.
+        TransientError: the disk did not do it.
+    """
+    with translated("write", output):
+        partial.chmod(_WIDE)
+        disk.step("rename", output)
+        _rename(partial, output)
+        disk.sync_directory(output.parent)
+
+
+def partial_of(output: Path) -> Path:
+    """Where a ceremony under way stands."""
+    return output.with_name(f".{output.name}.partial")
 
 
 def collect(directory: Path) -> dict[str, bytes]:
-    """Read what stands beside a transcript: the metadata, ``fleet.json``, public key files.
+    """Read what stands beside a transcript.
 
     Args:
         directory: a ceremony's output, or a copy without the private keys.
 
     Returns:
-        the bytes by path from ``directory``. Public key files are included where they are there.
+        the bytes by path from ``directory``: roots and top-level targets, ``fleet.json``, earlier
+        transcripts and public key files, as far as they are there.
 
     Raises:
-        NotFoundError: metadata or ``fleet.json`` is missing.
         WireError: a file is too large.
         TransientError: a file cannot be read.
     """
-    files: dict[str, bytes] = {
-        file: durable.read(directory / file, limit=MAX_LENGTH["root"], what=file)
-        for file in SIGNED_BY
-    }
-    files[FLEET] = durable.read(directory / FLEET, limit=MAX_KEY_FILE, what=FLEET)
+    files: dict[str, bytes] = {}
     with translated("read", directory):
-        for folder in (KEYS, ONLINE):
-            for path in sorted((directory / folder).glob(f"*{PUBLIC_SUFFIX}")):
-                name = f"{folder}/{path.name}"
-                files[name] = durable.read(path, limit=MAX_KEY_FILE, what=name)
+        for folder, name, limit in _PARTS:
+            found = (path for path in (directory / folder).glob("*") if name.fullmatch(path.name))
+            for path in sorted(found):
+                file = path.name if folder == "." else f"{folder}/{path.name}"
+                files[file] = durable.read(path, limit=limit, what=file)
     return files
 
 
@@ -150,14 +175,6 @@ def _is_mine(descriptor: int, partial: Path) -> bool:
             return False
 
 
-def _empty(directory: Path) -> None:
-    for child in directory.iterdir():
-        if child.is_dir() and not child.is_symlink():
-            shutil.rmtree(child)
-        else:
-            child.unlink()
-
-
 def _rename(partial: Path, output: Path) -> None:
     try:
         partial.rename(output)
@@ -165,6 +182,6 @@ def _rename(partial: Path, output: Path) -> None:
         if e.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
             raise
         raise ConflictError(
-            f"Something appeared at {output} during the ceremony: nothing was written there, and "
-            "the keys that were made are gone; name another output and run this again."
+            f"Something appeared at {output} during the ceremony: nothing was written there. "
+            "Move it away and run this again: the ceremony is complete but for its name."
         ) from e

@@ -1,92 +1,87 @@
-"""What a genesis signs and where it stands, from script and public keys alone (pure).
+"""What a ceremony signs and where it stands, from plan and public keys alone (pure).
 
 Rules:
 
-1. Script, keys and time give these bytes and no others: whoever has them can make the metadata
-   again and compare, and ``audit`` does.
-2. Consistent snapshots; version 1; the signed field ``issued`` is the time of the ceremony.
+1. Plan, keys and time give these bytes and no others: whoever has them can make the metadata again
+   and compare, and ``audit`` does.
+2. Consistent snapshots; the signed field ``issued`` is the time of the ceremony.
 3. Image root: root and targets by people, snapshot and timestamp by the key ``image-online``.
    Director root: root by people, the other roles by the two director keys. No key is in both.
-4. The image repository's first targets metadata delegates nothing yet.
+4. The image repository's first targets metadata delegates nothing yet. A later one delegates
+   exactly what the one before did.
 5. What a rehearsal makes says so under its signatures.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from securesystemslib.signer import Key
 from tuf.api.metadata import Metadata, Root, Targets
 
-from interlock_ceremony.quorum import Repository, Role, duties, roles
-from interlock_ceremony.script import Script
+from interlock_ceremony.forms import Repository
+from interlock_ceremony.plan import Plan, Signing, metadata_file
 from interlock_core.genesis import DIRECTOR, IMAGE, ONLINE_ROLES
 from interlock_core.tuf_metadata import REHEARSAL, set_issued
 
-File = Literal["image/1.root.json", "image/1.targets.json", "director/1.root.json"]
-
-IMAGE_ROOT: Final = "image/1.root.json"
-IMAGE_TARGETS: Final = "image/1.targets.json"
-DIRECTOR_ROOT: Final = "director/1.root.json"
+IMAGE_ROOT: Final = metadata_file(IMAGE, "root", 1)
+IMAGE_TARGETS: Final = metadata_file(IMAGE, "targets", 1)
+DIRECTOR_ROOT: Final = metadata_file(DIRECTOR, "root", 1)
 
 TRANSCRIPT: Final = "transcript.json"
+TRANSCRIPTS: Final = "transcripts"
 FLEET: Final = "fleet.json"
 KEYS: Final = "keys"
 ONLINE: Final = "online"
-
-SIGNED_BY: Final[Mapping[File, tuple[Repository, Role]]] = {
-    IMAGE_ROOT: (IMAGE, "root"),
-    IMAGE_TARGETS: (IMAGE, "targets"),
-    DIRECTOR_ROOT: (DIRECTOR, "root"),
-}
-"""File -> the (repository, role) that signs it."""
+OLDER_TARGETS: Final = "targets"
+"""Where top-level targets stand that ceremonies took over or made, but the newest."""
 
 
 def build(
-    script: Script,
+    plan: Plan,
     keys: Mapping[str, Key],
     issued: datetime,
+    targets: Targets | None,
     *,
     rehearsal: bool = False,
-) -> dict[File, Metadata[Any]]:
-    """The unsigned metadata of a genesis, by file.
+) -> dict[Signing, Metadata[Any]]:
+    """The unsigned metadata of a ceremony.
 
     Args:
-        script: one without problems.
-        keys: by name: those of ``quorum.duties`` and the online ones.
+        plan: one without problems.
+        keys: by name: those that the plan names and those in force.
         issued: the time of the ceremony.
+        targets: the top-level targets in force, or None at a genesis.
         rehearsal: whether to mark it (rule 5).
     """
-    files: dict[File, Metadata[Any]] = {}
-    for file, (repository, role) in SIGNED_BY.items():
-        expires = issued + timedelta(days=roles(script)[repository, role].lifetime_days)
+    files: dict[Signing, Metadata[Any]] = {}
+    for signing in plan.signings:
+        expires = issued + timedelta(days=plan.roles[signing.place].lifetime_days)
         signed: Root | Targets
-        if role == Root.type:
-            signed = Root(version=1, expires=expires)
-            _name_keys(signed, script, keys, repository)
+        if signing.role == Root.type:
+            signed = Root(version=signing.version, expires=expires)
+            _name_keys(signed, plan, keys, signing.repository)
+        elif targets is None:
+            signed = Targets(version=signing.version, expires=expires)
         else:
-            signed = Targets(version=1, expires=expires)
+            signed = deepcopy(targets)
+            signed.version, signed.expires = signing.version, expires
         set_issued(signed, issued)
         if rehearsal:
             signed.unrecognized_fields[REHEARSAL] = True
-        files[file] = Metadata(signed)
+        files[signing] = Metadata(signed)
     return files
 
 
-def signers_of(script: Script, file: File) -> tuple[str, ...]:
-    """The names of the keys that sign a file: all of its role, so that each proves itself."""
-    return tuple(
-        duty.key for duty in duties(script) if (duty.repository, duty.role) == SIGNED_BY[file]
-    )
-
-
-def _name_keys(root: Root, script: Script, keys: Mapping[str, Key], repository: Repository) -> None:
-    for duty in duties(script):
-        if duty.repository == repository:
-            root.add_key(keys[duty.key], duty.role)
-            root.roles[duty.role].threshold = roles(script)[repository, duty.role].threshold
+def _name_keys(root: Root, plan: Plan, keys: Mapping[str, Key], repository: Repository) -> None:
+    for place, state in plan.roles.items():
+        if place[0] == repository:
+            for duty in state.holders:
+                root.add_key(keys[duty.key], place[1])
+            root.roles[place[1]].threshold = state.threshold
     for name, signed_roles in ONLINE_ROLES.items():
         for online_repository, role in signed_roles:
             if online_repository == repository:

@@ -4,7 +4,7 @@ Rules:
 
 1. An offline role takes two signatures or more: nobody alone makes a root or delegates a product.
 2. No person stands twice, under one short name or two, and no role asks for more signatures than
-   it has holders.
+   it has holders. A short name means the same person in every ceremony.
 3. A key belongs to one person, one repository and one role. The image repository and the
    directors share holders where the script says so, and keys never.
 4. ML-DSA signs for root and targets only: its signatures are too large for the 16,384 bytes that
@@ -16,81 +16,37 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from typing import Final, Literal
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
-from interlock_ceremony.script import DEFAULT_SCHEME, Problem, RoleScript, Script
+from interlock_ceremony import plan as plans
+from interlock_ceremony.forms import (
+    MAX_HOLDERS,
+    AnyScript,
+    Later,
+    Repository,
+    Role,
+    RoleScript,
+    Script,
+)
+from interlock_ceremony.plan import Plan, key_name
+from interlock_ceremony.script import Path, Problem
+from interlock_ceremony.standing import Place
 from interlock_core.genesis import DIRECTOR, IMAGE, ONLINE_ROLES
-from interlock_core.hybrid import POST_QUANTUM, families, least_threshold
 from interlock_core.keybytes import KEY_SCHEMES
 from interlock_core.names import is_name
-
-Repository = Literal["image", "director"]
-Role = Literal["root", "targets"]
-Part = Literal["administrator", "holder"]
 
 MIN_THRESHOLD: Final = 2
 MIN_LIFETIME_DAYS: Final = 30
 MAX_LIFETIME_DAYS: Final = 5 * 366
 MAX_FULL_NAME: Final = 100
+POST_QUANTUM: Final = frozenset({"ml-dsa-65/1"})
 
 EARLIEST: Final = datetime(2024, 1, 1, tzinfo=UTC)
 """An earlier clock is wrong: a machine whose battery died wakes up long ago."""
 
 _SPELLING: Final = "use 1 to 63 of a-z, 0-9 and '-', beginning with a letter or digit"
-
-
-@dataclass(frozen=True)
-class Duty:
-    """One key to be made: whose, and for what.
-
-    Attributes:
-        holder: the person's short name.
-        repository: where it signs.
-        role: what it signs there.
-        scheme: the kind of key.
-    """
-
-    holder: str
-    repository: Repository
-    role: Role
-    scheme: str
-
-    @property
-    def key(self) -> str:
-        """The key's name, which names its files too."""
-        return f"{self.holder}-{self.repository}-{self.role}"
-
-
-def roles(script: Script) -> dict[tuple[Repository, Role], RoleScript]:
-    """The offline roles by (repository, role), in the order in which they are treated."""
-    return {
-        (IMAGE, "root"): script.image.root,
-        (IMAGE, "targets"): script.image.targets,
-        (DIRECTOR, "root"): script.director.root,
-    }
-
-
-def duties(script: Script) -> list[Duty]:
-    """Every key to be made, person by person (rule 3)."""
-    return [
-        Duty(person, repository, role, plan.schemes.get(person, DEFAULT_SCHEME))
-        for person in script.persons
-        for (repository, role), plan in roles(script).items()
-        if person in plan.holders
-    ]
-
-
-def parts(script: Script, person: str) -> tuple[Part, ...]:
-    """What a person does in the ceremony."""
-    found: list[Part] = []
-    if person == script.administrator:
-        found.append("administrator")
-    if any(person in plan.holders for plan in roles(script).values()):
-        found.append("holder")
-    return tuple(found)
 
 
 def may_sign_online(name: str, scheme: str) -> bool:
@@ -99,24 +55,36 @@ def may_sign_online(name: str, scheme: str) -> bool:
 
 
 def problems(script: Script, now: datetime) -> list[Problem]:
-    """Everything that is wrong with what the script says, at the time ``now``."""
+    """Everything that is wrong with what the script of a genesis says, at the time ``now``."""
     return [
-        *_fleet(script),
         *path_problems(script),
-        *_persons(script),
+        *fleet_problems(script),
+        *person_problems(script, plans.genesis(script)),
         *(
             problem
-            for (repository, role), plan in roles(script).items()
-            for problem in _role(script, repository, role, plan)
+            for place, role in _roles(script).items()
+            for problem in _role(script, *place, role)
         ),
-        *_clock(script.date, now),
+        *clock_problems(script, now),
     ]
 
 
-def path_problems(script: Script) -> list[Problem]:
+def _roles(script: Script) -> dict[Place, RoleScript]:
+    return {
+        (IMAGE, "root"): script.image.root,
+        (IMAGE, "targets"): script.image.targets,
+        (DIRECTOR, "root"): script.director.root,
+    }
+
+
+def path_problems(script: AnyScript) -> list[Problem]:
     """What is wrong with how the script spells paths."""
-    paths: dict[tuple[str, ...], str] = {("output",): script.output}
-    paths |= {("online", name): path for name, path in script.online.paths().items()}
+    paths: dict[Path, str] = {("output",): script.output}
+    paths |= {("attendance", person): path for person, path in script.attendance.items()}
+    if isinstance(script, Script):
+        paths |= {("online", name): path for name, path in script.online.paths().items()}
+    if isinstance(script, Later):
+        paths |= plans.later_paths(script)
     return [
         Problem(where, f"{path[:80]!r} has unprintable characters; take them out.")
         for where, path in paths.items()
@@ -124,23 +92,33 @@ def path_problems(script: Script) -> list[Problem]:
     ]
 
 
-def _fleet(script: Script) -> Iterator[Problem]:
+def fleet_problems(script: AnyScript) -> Iterator[Problem]:
+    """What is wrong with the fleet id."""
     if not is_name(script.fleet):
         yield Problem(("fleet",), f"{script.fleet[:80]!r} cannot name a fleet; {_SPELLING}.")
 
 
-def _persons(script: Script) -> Iterator[Problem]:
+def person_problems(script: AnyScript, plan: Plan) -> Iterator[Problem]:
+    """What is wrong with who is there."""
     if script.administrator not in script.persons:
         yield Problem(
             ("administrator",),
             f"{script.administrator[:80]!r} is not among the persons; add them to [persons].",
         )
+    for index, witness in enumerate(script.witnesses):
+        if witness in script.witnesses[:index]:
+            yield Problem(("witnesses",), f"{witness!r} stands twice; name each witness once.")
+        elif witness not in script.persons:
+            yield Problem(
+                ("witnesses",),
+                f"{witness[:80]!r} is not among the persons; add them to [persons].",
+            )
     seen: dict[str, str] = {}
     for person, name in script.persons.items():
         path = ("persons", person)
         if not is_name(person):
             yield Problem(path, f"this cannot be a short name; {_SPELLING}.")
-        same = " ".join(name.split()).casefold()
+        same = _same(name)
         if not same or not name.isprintable() or len(name) > MAX_FULL_NAME:
             yield Problem(
                 path, f"write the person's name, in 1 to {MAX_FULL_NAME} printable characters."
@@ -150,8 +128,47 @@ def _persons(script: Script) -> Iterator[Problem]:
                 path, f"{name!r} is {seen[same]!r} already; nobody takes part twice, remove one."
             )
         seen.setdefault(same, person)
-        if not parts(script, person):
-            yield Problem(path, "this person has no part; make them a holder or remove them.")
+        if not plan.parts(person):
+            yield Problem(
+                path,
+                "this person has no part; make them a holder or a witness, or remove them.",
+            )
+    yield from _known(script, plan)
+    yield from _attendance(script, plan)
+
+
+def _known(script: AnyScript, plan: Plan) -> Iterator[Problem]:
+    """A short name means one person for ever, and a person has one."""
+    before = plan.before.people if plan.before else {}
+    names = {_same(name): person for person, name in before.items()}
+    for person, name in script.persons.items():
+        if person in before and _same(before[person]) != _same(name):
+            yield Problem(
+                ("persons", person),
+                f"{person!r} was {before[person]!r} in an earlier ceremony; use another short "
+                "name for another person.",
+            )
+        elif names.get(_same(name), person) != person:
+            yield Problem(
+                ("persons", person),
+                f"{name!r} is {names[_same(name)]!r} since an earlier ceremony; use that short "
+                "name.",
+            )
+
+
+def _attendance(script: AnyScript, plan: Plan) -> Iterator[Problem]:
+    attending = {one.person for one in plan.attends}
+    for person in script.attendance:
+        if person not in script.persons:
+            yield Problem(("attendance", person), "this is nobody in [persons]; remove the line.")
+        elif person not in attending:
+            yield Problem(
+                ("attendance", person),
+                "this person signs with a key of a role and needs no other; remove the line.",
+            )
+    for one in plan.attends:
+        if is_name(one.person) and not is_name(one.key):
+            yield Problem(("persons", one.person), "this is too long; use a shorter short name.")
 
 
 def _role(
@@ -166,43 +183,55 @@ def _role(
                 (*path, "holders"),
                 f"{holder[:80]!r} is not among the persons; add them to [persons].",
             )
-        elif is_name(holder) and not is_name(Duty(holder, repository, role, "").key):
+        elif is_name(holder) and not is_name(key_name(holder, (repository, role))):
             yield Problem((*path, "holders"), f"{holder!r} is too long; use a shorter short name.")
-    yield from _threshold((*path, "threshold"), plan)
-    if not MIN_LIFETIME_DAYS <= plan.lifetime_days <= MAX_LIFETIME_DAYS:
-        yield Problem(
-            (*path, "lifetime_days"),
-            f"{plan.lifetime_days} is outside {MIN_LIFETIME_DAYS} to {MAX_LIFETIME_DAYS} days; "
-            "365 is usual.",
-        )
+    schemes = [plan.schemes.get(person, "") for person in plan.holders]
+    yield from threshold_problems((*path, "threshold"), plan.threshold, schemes)
+    yield from lifetime_problems((*path, "lifetime_days"), plan.lifetime_days)
     for person, scheme in plan.schemes.items():
         where = (*path, "schemes", person)
         if person not in plan.holders:
             yield Problem(where, "this is no holder of the role; add them or remove the line.")
-        if scheme not in KEY_SCHEMES:
-            yield Problem(
-                where,
-                f"{scheme[:40]!r} is not a kind of key; use one of {', '.join(KEY_SCHEMES)}.",
-            )
+        yield from scheme_problems(where, scheme)
 
 
-def _threshold(path: tuple[str, ...], plan: RoleScript) -> Iterator[Problem]:
-    count = len(plan.holders)
-    if plan.threshold < MIN_THRESHOLD:
+def scheme_problems(path: Path, scheme: str) -> Iterator[Problem]:
+    """What is wrong with a kind of key."""
+    if scheme not in KEY_SCHEMES:
         yield Problem(
-            path,
-            f"{plan.threshold} would let one person act alone; ask for {MIN_THRESHOLD} or more.",
+            path, f"{scheme[:40]!r} is not a kind of key; use one of {', '.join(KEY_SCHEMES)}."
         )
-    elif plan.threshold > count:
+
+
+def lifetime_problems(path: Path, days: int) -> Iterator[Problem]:
+    """What is wrong with a lifetime (rule 5)."""
+    if not MIN_LIFETIME_DAYS <= days <= MAX_LIFETIME_DAYS:
         yield Problem(
             path,
-            f"{plan.threshold} signatures cannot come from {count} holders; name more holders or "
+            f"{days} is outside {MIN_LIFETIME_DAYS} to {MAX_LIFETIME_DAYS} days; 365 is usual.",
+        )
+
+
+def threshold_problems(path: Path, threshold: int, schemes: Sequence[str]) -> Iterator[Problem]:
+    """What is wrong with a threshold over keys of these kinds (rules 1, 2 and 4)."""
+    count = len(schemes)
+    if threshold < MIN_THRESHOLD:
+        yield Problem(
+            path,
+            f"{threshold} would let one person act alone; ask for {MIN_THRESHOLD} or more.",
+        )
+    elif threshold > count:
+        yield Problem(
+            path,
+            f"{threshold} signatures cannot come from {count} holders; name more holders or "
             "lower it.",
         )
-    schemes = [plan.schemes.get(person, DEFAULT_SCHEME) for person in plan.holders]
-    needed = least_threshold(schemes)
-    if plan.threshold < needed > MIN_THRESHOLD:
-        classical, post_quantum = families(schemes)
+    if count > MAX_HOLDERS:
+        yield Problem(path, f"{count} holders are more than the {MAX_HOLDERS} allowed.")
+    post_quantum = sum(scheme in POST_QUANTUM for scheme in schemes)
+    classical = count - post_quantum
+    needed = max(classical, post_quantum) + MIN_THRESHOLD
+    if classical and post_quantum and threshold < needed:
         yield Problem(
             path,
             f"with {classical} classical and {post_quantum} post-quantum keys it must be {needed} "
@@ -211,7 +240,9 @@ def _threshold(path: tuple[str, ...], plan: RoleScript) -> Iterator[Problem]:
         )
 
 
-def _clock(day: date | None, now: datetime) -> Iterator[Problem]:
+def clock_problems(script: AnyScript, now: datetime) -> Iterator[Problem]:
+    """What is wrong with this machine's clock."""
+    day = script.date
     if now < EARLIEST:
         yield Problem(
             (), f"this machine's clock says {now:%Y-%m-%d %H:%M} UTC; set the clock first."
@@ -222,3 +253,8 @@ def _clock(day: date | None, now: datetime) -> Iterator[Problem]:
             f"the ceremony is for {day}, and this machine's clock says {now.date()}; set the "
             "clock, or mend the date.",
         )
+
+
+def _same(name: str) -> str:
+    """A name as far as it tells people apart."""
+    return " ".join(name.split()).casefold()

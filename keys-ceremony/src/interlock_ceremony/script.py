@@ -3,11 +3,11 @@
 Rules:
 
 1. One TOML file, reviewed by people before anybody makes a key, says everything: nothing else
-   steers a ceremony, and nothing in it has a default but lifetimes and the kind of a key.
+   steers a ceremony.
 2. A field that is missing, unknown or of another type is an error. Every error names the line and
    the field, and says what to change.
-3. What the fields mean together is ``quorum``'s; what they name on this machine is ``custody``'s
-   and ``media``'s.
+3. What the fields are is ``forms``'s, and what they mean together ``quorum``'s and ``changes``'s;
+   what they name on this machine is ``custody``'s and ``media``'s.
 """
 
 from __future__ import annotations
@@ -17,21 +17,18 @@ import tomllib
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
-from msgspec import Meta
 
-from interlock_core import genesis
+from interlock_ceremony.forms import Later, Script
 from interlock_core.errors import ConfigurationError
-from interlock_core.wire import Record
 
 MAX_SCRIPT: Final = 64 * 1024
-MAX_HOLDERS: Final = 16
-"""How many may hold keys of one role: a statement's limit on signatures, kept here too."""
-DEFAULT_SCHEME: Final = "ed25519"
-DEFAULT_LIFETIME_DAYS: Final = 365
+ACTS: Final = {"genesis": Script, "change": Later}
+
+Path = tuple[str | int, ...]
+"""A field of a script, outermost table first; a number counts the tables of a list from 0."""
 
 _WHERE: Final = re.compile(
     r"(?P<what>.*?)(?: - at `(?:key` in `)?\$(?P<path>[^`]*)`)?\Z", re.DOTALL
@@ -40,89 +37,7 @@ _FIELD: Final = re.compile(
     r"Object (?P<how>missing required|contains unknown) field `(?P<name>.*)`"
 )
 _PLACE: Final = re.compile(r"\(at line (\d+), column \d+\)\Z")
-_STEP: Final = re.compile(r"\.([^.\[]+)|\[")
-
-Text = Annotated[str, Meta(min_length=1, max_length=1024)]
-
-
-class RoleScript(Record, frozen=True, kw_only=True):
-    """Who holds an offline role.
-
-    Attributes:
-        holders: persons, each with a key of their own for this role.
-        threshold: how many of them must sign.
-        lifetime_days: from the ceremony to the expiry of what they sign here.
-        schemes: the kind of a person's key, where it is not the default.
-    """
-
-    holders: Annotated[tuple[str, ...], Meta(max_length=MAX_HOLDERS)]
-    threshold: int
-    lifetime_days: int = DEFAULT_LIFETIME_DAYS
-    schemes: dict[str, str] = msgspec.field(default_factory=dict)
-
-
-class ImageScript(Record, frozen=True, kw_only=True):
-    """The image repository's offline roles."""
-
-    root: RoleScript
-    targets: RoleScript
-
-
-class DirectorScript(Record, frozen=True, kw_only=True):
-    """The directors' one offline role."""
-
-    root: RoleScript
-
-
-class OnlineScript(
-    Record,
-    frozen=True,
-    kw_only=True,
-    rename={
-        "image_online": genesis.IMAGE_ONLINE,
-        "director_targets": genesis.DIRECTOR_TARGETS,
-        "director_online": genesis.DIRECTOR_ONLINE,
-    },
-):
-    """Paths of the public key files of the online keys, from the script's own directory."""
-
-    image_online: Text
-    director_targets: Text
-    director_online: Text
-
-    def paths(self) -> dict[str, str]:
-        """The paths by the name of the key."""
-        return {
-            genesis.IMAGE_ONLINE: self.image_online,
-            genesis.DIRECTOR_TARGETS: self.director_targets,
-            genesis.DIRECTOR_ONLINE: self.director_online,
-        }
-
-
-class Script(Record, frozen=True, kw_only=True):
-    """A whole script.
-
-    Attributes:
-        act: what the ceremony is for; ``genesis`` makes the first roots.
-        fleet: the fleet id, for ever.
-        output: the directory to make, from the script's own directory.
-        administrator: the person who leads through the ceremony.
-        persons: full names of everybody with a part in it, by the short name used below.
-        image: the image repository's offline roles.
-        director: the directors' offline role.
-        online: the public keys that the server signs with.
-        date: the day of the ceremony (UTC), to be held against the machine's clock.
-    """
-
-    act: Literal["genesis"]
-    fleet: str
-    output: Text
-    administrator: str
-    persons: Annotated[dict[str, str], Meta(max_length=64)]
-    image: ImageScript
-    director: DirectorScript
-    online: OnlineScript
-    date: date | None = None
+_STEP: Final = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
 
 @dataclass(frozen=True)
@@ -130,11 +45,11 @@ class Problem:
     """Something that keeps the ceremony from beginning.
 
     Attributes:
-        path: the field, outermost table first.
+        path: the field.
         says: what is wrong and what to change, as a sentence.
     """
 
-    path: tuple[str, ...]
+    path: Path
     says: str
 
 
@@ -150,7 +65,7 @@ class ScriptError(ConfigurationError):
         self.problems = tuple(problems)
 
 
-def parse(data: bytes, *, what: str) -> tuple[Script, str]:
+def parse(data: bytes, *, what: str) -> tuple[Script | Later, str]:
     """Read a script's form (rule 2), and return it with its text.
 
     Args:
@@ -174,8 +89,12 @@ def parse(data: bytes, *, what: str) -> tuple[Script, str]:
         place = _PLACE.search(str(e))
         where = f"{what}, line {place[1]}" if place else what
         raise ScriptError([f"{where}: this is not TOML: {e}."]) from e
+    act = tree.get("act", "genesis")
+    if not isinstance(act, str) or act not in ACTS:
+        says = f"{str(act)[:40]!r} is no act of a script; use one of {', '.join(ACTS)}."
+        raise error(text, [Problem(("act",), says)], what=what)
     try:
-        return msgspec.convert(tree, Script), text
+        return msgspec.convert(tree, ACTS[act]), text
     except msgspec.ValidationError as e:
         raise error(text, [_explain(str(e))], what=what) from e
 
@@ -191,7 +110,7 @@ def error(text: str, problems: Iterable[Problem], *, what: str) -> ScriptError:
     return ScriptError([_located(text, problem, what) for problem in problems])
 
 
-def line_of(text: str, path: Sequence[str]) -> int | None:
+def line_of(text: str, path: Sequence[str | int]) -> int | None:
     """The line on which the statement that makes ``path`` begins, or None if none does.
 
     TOML's own reader answers: the beginnings of the text that are TOML hold the path from the end
@@ -220,7 +139,7 @@ def _located(text: str, problem: Problem, what: str) -> str:
             place.append(f"line {line}")
             break
     if problem.path:
-        place.append(".".join(map(_shown, problem.path)))
+        place.append(_spelled(problem.path))
     return f"{', '.join(place)}: {problem.says}"
 
 
@@ -229,11 +148,14 @@ def _explain(message: str) -> Problem:
     match = _WHERE.match(message)
     if match is None:
         return Problem((), f"{message}.")
-    steps = []
+    steps: list[str | int] = []
     for step in _STEP.finditer(match["path"] or ""):
-        if step[1] is None:
-            break
-        steps.append(step[1])
+        if step[1] is not None:
+            steps.append(step[1])
+        elif steps == ["changes"] and step[2].isdecimal():
+            steps.append(int(step[2]))
+        else:
+            break  # a place in a list on one line
     field = _FIELD.match(match["what"])
     if field is None:
         return Problem(tuple(steps), f"{match['what']}; change it.")
@@ -244,12 +166,20 @@ def _explain(message: str) -> Problem:
     )
 
 
-def _holds(tree: Any, path: Sequence[str]) -> bool:
+def _holds(tree: Any, path: Sequence[str | int]) -> bool:
     for step in path:
-        if not isinstance(tree, dict) or step not in tree:
+        if isinstance(step, int):
+            if not isinstance(tree, list) or step >= len(tree):
+                return False
+        elif not isinstance(tree, dict) or step not in tree:
             return False
         tree = tree[step]
     return True
+
+
+def _spelled(path: Path) -> str:
+    """A field as people write it; the tables of a list are counted from 1."""
+    return ".".join(str(step + 1) if isinstance(step, int) else _shown(step) for step in path)
 
 
 def _shown(step: str) -> str:

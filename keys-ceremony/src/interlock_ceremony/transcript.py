@@ -5,9 +5,9 @@ Rules:
 1. A transcript is one canonical JSON document. Its entries are numbered from 1, and each holds the
    SHA-256 of the canonical bytes of the one before; the first holds null. ``head`` is that of the
    last entry.
-2. Every key that was made in the ceremony signs the head, under a context of its own, so that no
-   such signature can be taken for one over metadata. An entry that is changed, removed, added or
-   moved changes the head.
+2. Everybody who takes part signs the head, with every key that they make or open in the ceremony,
+   under a context of its own, so that no such signature can be taken for one over metadata. An
+   entry that is changed, removed, added or moved changes the head.
 3. It holds no secret: public keys' digests, proofs and signatures, names, times, and the script.
 4. It is enough: with it and the published metadata, everything that it says can be computed again
    (``audit``). The script stands in it whole, because that is what people agreed to.
@@ -25,7 +25,6 @@ from securesystemslib.signer import Key, Signature, Signer
 
 from interlock_ceremony.acts import AnyAct, Hex
 from interlock_core import wire
-from interlock_core.clock import Clock
 from interlock_core.errors import RefusedError
 from interlock_core.names import Digest, Name
 from interlock_core.wire import Record
@@ -62,32 +61,25 @@ class Transcript(Record, frozen=True, kw_only=True):
     signatures: Annotated[tuple[HeadSignature, ...], Meta(max_length=256)]
 
 
-class Recorder:
-    """Writes acts down as they happen."""
+def signed(entries: Iterable[Entry], signers: Mapping[str, Signer]) -> bytes:
+    """The finished transcript, its head signed by ``signers``, by name (rule 2)."""
+    told = tuple(entries)
+    head = digest_of(told[-1])
+    signatures = []
+    for name, signer in signers.items():
+        signature = signer.sign(_payload(head))
+        signatures.append(HeadSignature(key=name, keyid=signature.keyid, sig=signature.signature))
+    return wire.encode(Transcript(entries=told, head=head, signatures=tuple(signatures)))
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._entries: list[Entry] = []
 
-    def record(self, act: AnyAct) -> Entry:
-        """Add the next entry, dated now."""
-        previous = digest_of(self._entries[-1]) if self._entries else None
-        entry = Entry(number=len(self._entries) + 1, previous=previous, at=self._clock(), act=act)
-        self._entries.append(entry)
-        return entry
-
-    def signed(self, signers: Mapping[str, Signer]) -> bytes:
-        """The finished transcript, its head signed by ``signers``, by name (rule 2)."""
-        head = digest_of(self._entries[-1])
-        signatures = []
-        for name, signer in signers.items():
-            signature = signer.sign(_payload(head))
-            signatures.append(
-                HeadSignature(key=name, keyid=signature.keyid, sig=signature.signature)
-            )
-        return wire.encode(
-            Transcript(entries=tuple(self._entries), head=head, signatures=tuple(signatures))
-        )
+def next_entry(last: Entry | None, at: datetime, act: AnyAct) -> Entry:
+    """The entry that follows ``last``, or the first."""
+    return Entry(
+        number=last.number + 1 if last else 1,
+        previous=digest_of(last) if last else None,
+        at=at,
+        act=act,
+    )
 
 
 def read(data: bytes) -> Transcript:
@@ -98,16 +90,25 @@ def read(data: bytes) -> Transcript:
         RefusedError: ``broken_chain``; the message names the entry.
     """
     transcript = wire.decode_canonical(data, Transcript, limit=MAX_TRANSCRIPT, what="transcript")
+    if transcript.head != check_chain(transcript.entries):
+        raise _broken(f"the head is not the digest of the last entry, {len(transcript.entries)}")
+    return transcript
+
+
+def check_chain(entries: Iterable[Entry]) -> str | None:
+    """Check that entries follow one another; return the digest of the last.
+
+    Raises:
+        RefusedError: ``broken_chain``; the message names the entry.
+    """
     previous: str | None = None
-    for number, entry in enumerate(transcript.entries, 1):
+    for number, entry in enumerate(entries, 1):
         if entry.number != number:
             raise _broken(f"entry {number} is numbered {entry.number}")
         if entry.previous != previous:
             raise _broken(f"entry {number} does not follow the one before it")
         previous = digest_of(entry)
-    if transcript.head != previous:
-        raise _broken(f"the head is not the digest of the last entry, {len(transcript.entries)}")
-    return transcript
+    return previous
 
 
 def check_signatures(transcript: Transcript, keys: Iterable[tuple[str, Key]]) -> None:
@@ -127,7 +128,7 @@ def check_signatures(transcript: Transcript, keys: Iterable[tuple[str, Key]]) ->
             (name for name, _ in expected if name not in names), "a key twice or one too many"
         )
         raise RefusedError(
-            f"The transcript's head is not signed once by every key that was made: {wrong}.",
+            f"The transcript's head is not signed once by every key that took part: {wrong}.",
             reason="bad_signature",
         )
     payload = _payload(transcript.head)

@@ -20,7 +20,8 @@ from typing import Any, Final, NoReturn
 import click
 import msgspec
 
-from interlock_ceremony.ceremony import Room, Say
+from interlock_ceremony.ceremony import Room
+from interlock_ceremony.guide import Say
 from interlock_core.errors import Exit, InterlockError
 
 Result = Mapping[str, Any]

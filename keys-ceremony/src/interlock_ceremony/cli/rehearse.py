@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import click
 
-from interlock_ceremony import ceremony
-from interlock_ceremony.ceremony import Room, Say
+from interlock_ceremony import rehearsal
+from interlock_ceremony.ceremony import Room
 from interlock_ceremony.cli.common import command
-from interlock_ceremony.quorum import duties
+from interlock_ceremony.guide import Say
 from interlock_ceremony.review import review
 
 EXAMPLES: Final = """\b
@@ -30,16 +28,12 @@ def rehearse(room: Room, say: Say, script: Path) -> Mapping[str, Any]:
     """Go through SCRIPT as 'run' does, with keys that are thrown away.
 
     SCRIPT is checked whole, its output directory too. Everything is then made in a temporary
-    directory, under passphrases that nobody knows, verified, and removed. All of it is marked as a
-    rehearsal under its signatures, and 'verify' refuses it.
+    directory, under passphrases that nobody knows, verified, and removed; before a later ceremony,
+    those that it rests on are held there again. All of it is marked as a rehearsal under its
+    signatures, and 'verify' refuses it.
     """
     reviewed = review(script, room.clock())
-    passphrases = {duty.holder: secrets.token_urlsafe() for duty in duties(reviewed.script)}
-    with TemporaryDirectory(prefix="interlock-rehearsal-") as directory:
-        elsewhere = replace(reviewed, output=Path(directory, "output"))
-        proved = ceremony.perform(
-            elsewhere, passphrases, room, lambda line: say(_marked(line)), rehearsal=True
-        )
+    proved = rehearsal.rehearse(reviewed, room, lambda line: say(_marked(line))).proved
     say(_marked("Complete, verified and removed: nothing of this may be trusted."))
     return {"reason": "rehearsed", "rehearsal": True, **asdict(proved)}
 

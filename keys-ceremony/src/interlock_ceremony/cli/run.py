@@ -1,69 +1,84 @@
-"""``interlock-ceremony run``: holds the ceremony."""
+"""``interlock-ceremony run``: holds the ceremony, or goes on with it."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from interlock_ceremony import ceremony, custody
-from interlock_ceremony.ceremony import Room, Say
+from interlock_ceremony.ceremony import Room, Secrets
 from interlock_ceremony.cli.common import command
-from interlock_ceremony.review import review
-from interlock_core.names import is_name
-
-
-def holder_files(
-    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
-) -> dict[str, Path]:
-    """Read ``HOLDER=FILE`` options.
-
-    Raises:
-        click.BadParameter: another form, or a holder twice.
-    """
-    files: dict[str, Path] = {}
-    for value in values:
-        holder, sign, file = value.partition("=")
-        if not is_name(holder) or not sign or not file:
-            raise click.BadParameter(f"{value!r} must read HOLDER=FILE.", context, parameter)
-        if holder in files:
-            raise click.BadParameter(f"{holder} stands twice.", context, parameter)
-        files[holder] = Path(file)
-    return files
-
+from interlock_ceremony.cli.options import brought_keys, passphrase_files
+from interlock_ceremony.guide import Say
+from interlock_ceremony.metadata import KEYS
+from interlock_ceremony.review import Reviewed, review
 
 EXAMPLES: Final = """\b
 Examples:
   interlock-ceremony run genesis.toml
-  interlock-ceremony run genesis.toml --passphrase-file alice=a.txt --passphrase-file bob=b.txt
+  interlock-ceremony run rotation.toml --key /media/alice --key /media/bob
+  interlock-ceremony run genesis.toml --yes --passphrase-file alice=a.txt
 """
 
 
 @click.command(epilog=EXAMPLES)
 @click.argument("script", type=click.Path(path_type=Path))
-@click.option(
-    "--passphrase-file",
-    "files",
-    metavar="HOLDER=FILE",
-    multiple=True,
-    callback=holder_files,
-    help="Take a holder's passphrase from the first line of a file (mode 0600) instead of asking.",
-)
+@passphrase_files
+@brought_keys
+@click.option("--yes", is_flag=True, help="Ask nobody to confirm a step; the transcript says so.")
 @command
-def run(room: Room, say: Say, script: Path, files: Mapping[str, Path]) -> Mapping[str, Any]:
+def run(
+    room: Room,
+    say: Say,
+    script: Path,
+    files: Mapping[str, Path],
+    brought: tuple[Path, ...],
+    yes: bool,
+) -> Mapping[str, Any]:
     """Hold the ceremony that SCRIPT describes.
 
-    SCRIPT is checked whole first. Then every holder types a passphrase, twice; the keys are made,
-    both roots are signed, and the output directory appears at once, complete, with a transcript
-    that every key signed. If anything goes wrong, nothing appears.
+    SCRIPT is checked whole first. Then everybody who makes a key types a passphrase, twice, and
+    older keys are opened. Each step is shown, taken and confirmed; the output directory appears at
+    the end, complete, with a transcript that everybody signed.
+
+    Whatever interrupts it, the same command goes on where it stopped. Without a terminal, or with
+    --yes, nobody is asked to confirm, and no name is put to any step.
     """
     reviewed = review(script, room.clock())
-    passphrases = custody.passphrases(reviewed.script, files, room.prompt)
-    proved = ceremony.perform(reviewed, passphrases, room, say)
+    if room.ask is None and not yes and sys.stdin.isatty() and sys.stdout.isatty():
+        room = replace(room, ask=_ask)
+
+    def secrets() -> Secrets:
+        return _secrets(reviewed, room, files, brought)
+
+    proved = ceremony.perform(reviewed, secrets, room, say).proved
     say(f"Complete: {reviewed.output}")
-    say("Write down the fingerprints above and both roots' SHA-256, and give each holder their")
+    say(
+        "Write down the fingerprints above and the SHA-256 of each root, and give each holder their"
+    )
     say("own keys/*.key.json: it stays offline, and no copy of it stays here.")
+    if not proved.switch_without_gap:
+        say("Too few of the old targets holders signed: publish the new root and the new targets")
+        say("at once; between the two, gateways find no valid targets.")
     return {"reason": "completed", "output": str(reviewed.output), **asdict(proved)}
+
+
+def _secrets(
+    reviewed: Reviewed, room: Room, files: Mapping[str, Path], brought: tuple[Path, ...]
+) -> Secrets:
+    plan = reviewed.plan
+    public = {name: file.key for name, file in reviewed.public.items()}
+    if reviewed.before is not None:
+        public |= reviewed.before.standing.keys
+        brought = (*brought, reviewed.before.directory / KEYS)
+    passphrases = custody.passphrases(plan, files, room.prompt, ceremony.keys_under_way(reviewed))
+    return Secrets(passphrases, custody.open_keys(plan, public, brought, files, room.prompt))
+
+
+def _ask(question: str) -> str:
+    return str(click.prompt(question, default="", show_default=False, prompt_suffix=": "))

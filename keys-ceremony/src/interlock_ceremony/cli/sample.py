@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import click
 
-from interlock_ceremony.ceremony import Room, Say
+from interlock_ceremony.ceremony import Room
 from interlock_ceremony.cli.common import command
+from interlock_ceremony.guide import Say
 
 EXAMPLES: Final = """\b
 Example:

@@ -9,12 +9,13 @@ from typing import Any, Final
 
 import click
 
-from interlock_ceremony import media
+from interlock_ceremony import manifest, media
 from interlock_ceremony.audit import audit
-from interlock_ceremony.ceremony import Room, Say
+from interlock_ceremony.ceremony import Room
 from interlock_ceremony.cli.common import command
 from interlock_ceremony.fingerprint import grouped
-from interlock_ceremony.proved import Proved
+from interlock_ceremony.guide import Say
+from interlock_ceremony.proved import Audited, Proved
 from interlock_core.wire import format_time
 
 EXAMPLES: Final = """\b
@@ -32,34 +33,58 @@ def verify(room: Room, say: Say, transcript: Path) -> Mapping[str, Any]:
 
     TRANSCRIPT stands in the ceremony's output directory, or in a copy of it without the private
     keys. What it says is computed again from its script and the public keys in the roots: every
-    act, every fingerprint, every proof, every signature, and both roots byte for byte.
+    act, every fingerprint, every proof, every signature, and all metadata byte for byte. A later
+    ceremony is proved from the genesis on, by the transcripts in transcripts/.
     """
     data = media.read_transcript(transcript)
-    proved = audit(data, media.collect(transcript.parent))
+    audited = audit(data, media.collect(transcript.parent))
+    if manifest.stands_in(transcript.parent):
+        manifest.check(transcript.parent)
+    proved = audited.proved
+    for earlier in audited.earlier:
+        _tell(earlier, say)
     _tell(proved, say)
     expired = [file.file for file in proved.files if file.expires <= room.clock()]
     for file in expired:
         say(f"Note: {file} has expired since; a newer version must have followed it.")
-    return {"reason": "verified", "expired": expired, **asdict(proved)}
+    _tell_what_not(audited, say)
+    before = [asdict(one) for one in audited.earlier]
+    return {"reason": "verified", "expired": expired, "earlier": before, **asdict(proved)}
 
 
 def _tell(proved: Proved, say: Say) -> None:
-    made = [key for key in proved.keys if key.holder is not None]
-    say(f"Proved: the genesis of fleet {proved.fleet}, held {format_time(proved.held)}.")
+    what = "the genesis" if proved.number == 1 else f"ceremony {proved.number}"
+    took_part = [key for key in proved.keys if key.came != "imported"]
+    say(f"Proved: {what} of fleet {proved.fleet}, held {format_time(proved.held)}.")
     say(
-        f"- The chain of {proved.entries} entries holds; all {len(made)} keys made signed its head."
+        f"- The chain of {proved.entries} entries holds; all {len(took_part)} keys of those who "
+        "were there signed its head."
     )
     say("- The acts are those of the script, in its order. Script SHA-256:")
     say(f"    {grouped(proved.script_sha256)}")
-    say("- Each key proved possession, and no key stands twice. Fingerprints:")
+    say("- Each new key proved possession, and no key stands twice. Fingerprints:")
     for key in proved.keys:
         owner = f"{proved.persons[key.holder]}'s" if key.holder else "online"
-        say(f"    {grouped(key.fingerprint)}  {key.name} ({owner}, {key.scheme})")
+        kind = f", {key.scheme}" if key.scheme else ""
+        say(f"    {grouped(key.fingerprint)}  {key.name} ({owner}{kind}; {key.came})")
+    for name, why in proved.retired.items():
+        say(f"    {name} is {why}, for ever.")
     say("- The metadata is what script and keys give, byte for byte. SHA-256:")
     for file in proved.files:
         say(
             f"    {grouped(file.sha256)}  {file.file} ({file.signatures} signatures, "
             f"{file.threshold} needed, expires {format_time(file.expires)})"
         )
-    say("Not proved here: that these files are the originals. Compare the SHA-256 of both roots")
-    say("with what those who were there wrote down.")
+    for aside in proved.asides:
+        says = f"{proved.persons[aside.by]}: {aside.says}" if aside.by else "interrupted"
+        say(f"- Entry {aside.entry}, {format_time(aside.at)}: {says}")
+    if proved.unconfirmed:
+        say(f"- {proved.unconfirmed} steps were confirmed by nobody: there was nobody to ask.")
+
+
+def _tell_what_not(audited: Audited, say: Say) -> None:
+    say("Not proved here: that these files are the originals. Compare the SHA-256 of both first")
+    say("roots with what those who were there wrote down. Nor who the people were: keys that only")
+    say("signed the transcript (attends) stand in no root; compare their fingerprints, too.")
+    if audited.earlier:
+        say("Nor that no later ceremony was held: ask for the newest transcript.")
