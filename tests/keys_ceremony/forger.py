@@ -15,7 +15,7 @@ from typing import Any
 from tuf.api.metadata import Metadata
 
 from interlock_core import tuf_metadata, wire
-from tests.keys_ceremony.stage import KEYS, Stage, signers
+from tests.keys_ceremony.stage import ATTENDING, KEYS, Stage, signers
 
 CONTEXT = b"interlock ceremony transcript v1\n"
 
@@ -57,7 +57,7 @@ class Forger:
         payload = CONTEXT + self.told["head"].encode()
         self.told["signatures"] = [
             {"key": key, "keyid": made.keyid, "sig": made.signature}
-            for key in KEYS
+            for key in (*KEYS, ATTENDING)
             for made in [self.keys[key].sign(payload)]
         ]
 

@@ -28,6 +28,7 @@ from interlock_core.genesis import DIRECTOR_ONLINE, DIRECTOR_TARGETS, IMAGE_ONLI
 NOW: Final = datetime(2026, 12, 1, 9, 30, tzinfo=UTC)
 CHEAP: Final = keys.MIN_SCRYPT_N
 HOLDERS: Final = ("alice", "bob", "carol")
+PEOPLE: Final = (*HOLDERS, "dana")
 ONLINE: Final = (IMAGE_ONLINE, DIRECTOR_TARGETS, DIRECTOR_ONLINE)
 
 SCRIPT: Final = """\
@@ -59,6 +60,10 @@ threshold = 2
 image-online = "online/image-online.pub.json"
 director-targets = "online/director-targets.pub.json"
 director-online = "online/director-online.pub.json"
+
+[accepted_risks]
+"image.targets" = "The image root's holders can replace it."
+"director.root" = "Gateways are few and near."
 """
 KEYS: Final = (
     "alice-image-root",
@@ -69,7 +74,9 @@ KEYS: Final = (
     "carol-image-root",
     "carol-director-root",
 )
-"""Every key that SCRIPT asks for, in the order of their making."""
+"""Every key of a role that SCRIPT asks for, in the order of their making."""
+ATTENDING: Final = "dana-attending"
+"""The key with which the administrator, who holds no role, signs the transcript."""
 
 
 def passphrase(holder: str) -> str:
@@ -102,7 +109,7 @@ class Stage:
         for name, data in _online().items():
             (home / "online" / name).write_bytes(data)
         (home / "genesis.toml").write_text(script)
-        for holder in HOLDERS:
+        for holder in PEOPLE:
             file = home / f"{holder}.txt"
             file.write_text(passphrase(holder) + "\n")
             file.chmod(0o600)
@@ -121,7 +128,7 @@ class Stage:
         """The options that name every holder's passphrase file."""
         return [
             word
-            for holder in HOLDERS
+            for holder in PEOPLE
             for word in ("--passphrase-file", f"{holder}={self.home / holder}.txt")
         ]
 
@@ -189,7 +196,7 @@ def signers(stage: Stage) -> Mapping[str, Signer]:
             key: keys.load_signer(
                 directory / f"{key}.key.json", secret(passphrase(key.split("-")[0]))
             )
-            for key in KEYS
+            for key in (*KEYS, ATTENDING)
         }
     return _opened[which]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from interlock_core import keys
-from tests.keys_ceremony.stage import HOLDERS, Stage, answers, passphrase, secret
+from tests.keys_ceremony.stage import PEOPLE, Stage, answers, passphrase, secret
 
-TYPED = tuple(words for holder in HOLDERS for words in (passphrase(holder),) * 2)
+TYPED = tuple(words for holder in PEOPLE for words in (passphrase(holder),) * 2)
 
 
 def asked(stage: Stage, *typed: str, files: tuple[str, ...] = ()) -> tuple[int, str]:
@@ -31,7 +31,8 @@ def test_every_holder_types_twice(stage: Stage) -> None:
 
 def test_files_and_people_mix(stage: Stage) -> None:
     files = ("--passphrase-file", f"bob={stage.home / 'bob.txt'}")
-    typed = (passphrase("alice"),) * 2 + (passphrase("carol"),) * 2
+    people = ("alice", "carol", "dana")
+    typed = tuple(words for holder in people for words in (passphrase(holder),) * 2)
     assert asked(stage, *typed, files=files) == (0, "")
 
 
@@ -70,8 +71,8 @@ def _no_terminal(*_: object) -> int:
         ("=a.txt", "must read HOLDER=FILE"),
         ("alice=", "must read HOLDER=FILE"),
         ("Alice=a.txt", "must read HOLDER=FILE"),
-        ("dana=a.txt", "'dana', who holds no key in this script"),
-        ("erik=a.txt", "the holders are alice, bob, carol"),
+        ("zoe=a.txt", "'zoe', who holds no key in this script"),
+        ("erik=a.txt", "the holders are alice, bob, carol, dana"),
         ("alice=nothing.txt", "There is no passphrase file"),
     ],
 )

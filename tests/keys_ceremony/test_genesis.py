@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root, Targets
 
-from interlock_ceremony.ceremony import perform
+from interlock_ceremony.ceremony import Secrets, perform
 from interlock_ceremony.review import review
 from interlock_core import keys
 from interlock_core.clock import fixed_clock
@@ -25,11 +25,13 @@ from interlock_core.tuf_metadata import issued_of, verify_new_offline, verify_ro
 from interlock_core.tuf_repository import OnlineRepository
 from tests.core.tuf_world import Client
 from tests.keys_ceremony.stage import (
+    ATTENDING,
     CHEAP,
     HOLDERS,
     KEYS,
     NOW,
     ONLINE,
+    PEOPLE,
     SCRIPT,
     Stage,
     passphrase,
@@ -55,7 +57,8 @@ def test_it_leaves_exactly_the_documented_files(original: Stage) -> None:
         "director/1.root.json",
         "fleet.json",
         "transcript.json",
-        *(f"keys/{key}.{half}.json" for key in KEYS for half in ("key", "pub")),
+        "manifest.json",
+        *(f"keys/{key}.{half}.json" for key in (*KEYS, ATTENDING) for half in ("key", "pub")),
         *(f"online/{name}.pub.json" for name in ONLINE),
     }
     beside = {path.name for path in original.home.iterdir()}
@@ -71,7 +74,7 @@ def test_private_keys_are_their_owners_alone(original: Stage) -> None:
 
 def test_every_key_opens_with_its_holders_passphrase_and_is_another(original: Stage) -> None:
     opened = signers(original)
-    assert len({public_key_bytes(signer.public_key) for signer in opened.values()}) == len(KEYS)
+    assert len({public_key_bytes(signer.public_key) for signer in opened.values()}) == len((*KEYS, ATTENDING))
 
 
 @pytest.mark.parametrize("repository", ["image", "director"])
@@ -189,7 +192,7 @@ def test_json_is_one_object(stage: Stage) -> None:
     said = told(stage.run("--json"))
     assert (said["outcome"], said["reason"]) == ("done", "completed")
     assert said["output"] == str(stage.output)
-    assert [key["name"] for key in said["keys"]] == [*KEYS, *ONLINE]
+    assert [key["name"] for key in said["keys"]] == [*KEYS, ATTENDING, *ONLINE]
     files = {file["file"]: file["sha256"] for file in said["files"]}
     assert files["image/1.root.json"] == sha256(stage.output / "image" / "1.root.json")
 
@@ -203,6 +206,7 @@ def test_nothing_holds_a_secret_but_the_key_files(original: Stage) -> None:
 
 def test_other_kinds_of_keys_and_a_hybrid_role(stage: Stage) -> None:
     stage.edit('carol = "Carol Cui"', 'carol = "Carol Cui"\nerik = "Erik Eis"')
+    stage.edit('"image.targets" =', '"image.root" = "A test."\n"image.targets" =')
     stage.edit(
         '[image.root]\nholders = ["alice", "bob", "carol"]\nthreshold = 2',
         '[image.root]\nholders = ["alice", "bob", "carol", "erik"]\nthreshold = 4\n'
@@ -284,7 +288,7 @@ def test_a_rehearsal_checks_the_script_whole(stage: Stage) -> None:
 
 
 def test_what_a_rehearsal_makes_is_refused_by_verify(stage: Stage) -> None:
-    known = {holder: passphrase(holder) for holder in HOLDERS}
+    known = Secrets({person: passphrase(person) for person in PEOPLE})
     reviewed = review(stage.script, NOW)
     perform(reviewed, known, stage.room, lambda _: None, rehearsal=True)
     for file in ("image/1.root.json", "image/1.targets.json", "director/1.root.json"):

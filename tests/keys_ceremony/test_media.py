@@ -19,6 +19,9 @@ SMALL = (
     SCRIPT.replace('["alice", "bob", "carol"]', '["alice", "bob"]')
     .replace('["bob", "carol"]', '["alice", "bob"]')
     .replace('carol = "Carol Cui"\n', "")
+    .replace('"dana"', '"alice"')
+    .replace('dana = "Dana Dorn"\n', "")
+    + '"image.root" = "A test may lose its roots."\n'
 )
 """A script with two holders, for ceremonies by the hundred."""
 

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock_ceremony import quorum
+from interlock_ceremony import sense
+from interlock_ceremony.forms import Script
 from interlock_ceremony.script import MAX_SCRIPT, ScriptError, line_of, parse
 from interlock_core import keys
 from interlock_core.clock import fixed_clock
@@ -66,7 +67,7 @@ WRONG: dict[str, tuple[str, str, str]] = {
         '"alice", 7',
         "line 13, image.root.holders: Expected `str`, got `int`",
     ),
-    "another act": ('act = "genesis"', 'act = "rotate"', "line 1, act: Invalid enum value"),
+    "another act": ('act = "genesis"', 'act = "rotate"', "line 1, act: 'rotate' is no act of a script; use one of genesis, change."),
     "fleet is no name": ('"north"', '"The North"', "line 2, fleet: 'The North' cannot name"),
     "nobody leads": (
         'administrator = "dana"',
@@ -316,7 +317,8 @@ def outcome(data: bytes) -> list[str]:
         script, _ = parse(data, what="x.toml")
     except ScriptError as e:
         return list(e.problems)
-    return [problem.says for problem in quorum.problems(script, NOW)]
+    assert isinstance(script, Script)
+    return [problem.says for problem in sense.genesis(script, NOW)[1]]
 
 
 @given(st.binary(max_size=300))
@@ -386,9 +388,11 @@ def test_a_script_with_other_values_is_accepted_or_explained(
     assert all(problem.endswith(".") and "\n" not in problem for problem in problems)
     if not problems:
         script, _ = parse(text.encode(), what="x.toml")
-        for plan in quorum.roles(script).values():
-            assert 2 <= plan.threshold <= len(set(plan.holders))
-            assert set(plan.holders) <= set(script.persons)
+        assert isinstance(script, Script)
+        for role in (script.image.root, script.image.targets, script.director.root):
+            assert 2 <= role.threshold <= len(set(role.holders))
+            assert set(role.holders) <= set(script.persons)
+            assert role.threshold < len(role.holders) or script.accepted_risks
 
 
 @pytest.mark.parametrize("text", [SCRIPT, SAMPLE], ids=["script", "sample"])
@@ -417,5 +421,7 @@ def test_the_sample_without_a_line_is_accepted_or_explained(number: int) -> None
 
 def test_the_sample_says_what_the_defaults_are() -> None:
     script, _ = parse(SAMPLE.encode(), what="sample")
-    assert quorum.problems(script, NOW) == []
-    assert {plan.lifetime_days for plan in quorum.roles(script).values()} == {365}
+    assert isinstance(script, Script)
+    plan, problems = sense.genesis(script, NOW)
+    assert problems == []
+    assert {role.lifetime_days for role in plan.roles.values()} == {365}

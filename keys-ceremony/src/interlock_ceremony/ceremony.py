@@ -16,7 +16,7 @@ Rules:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def keys_under_way(reviewed: Reviewed) -> Path:
 
 def perform(
     reviewed: Reviewed,
-    secrets: Callable[[], Secrets],
+    secrets: Secrets,
     room: Room,
     say: Say,
     *,
@@ -88,7 +88,7 @@ def perform(
 
     Args:
         reviewed: from ``review.review``.
-        secrets: called once, before the first act, unless the transcript is signed already.
+        secrets: everything that the plan needs, or nothing if ``is_signed``.
         room: clock, cost, and whom to ask.
         say: hears each step.
         rehearsal: whether to mark everything (rule 4).
@@ -99,11 +99,9 @@ def perform(
         TransientError: the disk did not do it; run it again.
         RefusedError, WireError: what was made does not pass the audit (rule 3): the machine or
             the software is at fault; there is no output.
-        ConfigurationError, SecretError: as ``secrets``.
     """
     with media.under_way(reviewed.output) as directory:
         if not (directory / TRANSCRIPT).exists():
-            given = secrets()
             durable.sweep(directory, before=math.inf)  # nobody else writes here
             journal = Journal(directory / JOURNAL, room.clock)
             if journal.was_cut_off:
@@ -114,8 +112,8 @@ def perform(
                 directory,
                 journal,
                 say,
-                passphrases=given.passphrases,
-                opened=given.opened,
+                passphrases=secrets.passphrases,
+                opened=secrets.opened,
                 scrypt_n=room.scrypt_n,
                 one_by_one=room.ask is not None,
                 rehearsal=rehearsal,

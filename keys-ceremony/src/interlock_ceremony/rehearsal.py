@@ -103,7 +103,7 @@ class _Stage:
         reserves = sense.reserves(plan, before.taken if before else None)
         output = self._output(number)
         reviewed = Reviewed(plan, text, output, public, reserves, before)
-        self._last = perform(reviewed, lambda: self._secrets(reviewed), room, say, rehearsal=True)
+        self._last = perform(reviewed, self._secrets(reviewed), room, say, rehearsal=True)
         self._brought.append(output / KEYS)
         return self._last
 

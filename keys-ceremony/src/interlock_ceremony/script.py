@@ -89,7 +89,9 @@ def parse(data: bytes, *, what: str) -> tuple[Script | Later, str]:
         place = _PLACE.search(str(e))
         where = f"{what}, line {place[1]}" if place else what
         raise ScriptError([f"{where}: this is not TOML: {e}."]) from e
-    act = tree.get("act", "genesis")
+    if "act" not in tree:
+        raise error(text, [Problem(("act",), "this field is missing; add it.")], what=what)
+    act = tree["act"]
     if not isinstance(act, str) or act not in ACTS:
         says = f"{str(act)[:40]!r} is no act of a script; use one of {', '.join(ACTS)}."
         raise error(text, [Problem(("act",), says)], what=what)

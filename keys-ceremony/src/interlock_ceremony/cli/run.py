@@ -53,9 +53,7 @@ def run(
     if room.ask is None and not yes and sys.stdin.isatty() and sys.stdout.isatty():
         room = replace(room, ask=_ask)
 
-    def secrets() -> Secrets:
-        return _secrets(reviewed, room, files, brought)
-
+    secrets = _secrets(reviewed, room, files, brought)
     proved = ceremony.perform(reviewed, secrets, room, say).proved
     say(f"Complete: {reviewed.output}")
     say(
@@ -71,6 +69,8 @@ def run(
 def _secrets(
     reviewed: Reviewed, room: Room, files: Mapping[str, Path], brought: tuple[Path, ...]
 ) -> Secrets:
+    if ceremony.is_signed(reviewed):
+        return Secrets()  # nobody needs to type anything again
     plan = reviewed.plan
     public = {name: file.key for name, file in reviewed.public.items()}
     if reviewed.before is not None:
