@@ -74,7 +74,9 @@ def test_private_keys_are_their_owners_alone(original: Stage) -> None:
 
 def test_every_key_opens_with_its_holders_passphrase_and_is_another(original: Stage) -> None:
     opened = signers(original)
-    assert len({public_key_bytes(signer.public_key) for signer in opened.values()}) == len((*KEYS, ATTENDING))
+    assert len({public_key_bytes(signer.public_key) for signer in opened.values()}) == len(
+        (*KEYS, ATTENDING)
+    )
 
 
 @pytest.mark.parametrize("repository", ["image", "director"])

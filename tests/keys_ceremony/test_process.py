@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.keys_ceremony.stage import HOLDERS, Stage, passphrase
+from tests.keys_ceremony.stage import PEOPLE, Stage, passphrase
 
 COMMAND = (sys.executable, "-c", "import sys; from interlock_ceremony.cli import main; main()")
 # Ends the process at the first event of a socket. securesystemslib imports boto3 where it is there,
@@ -72,7 +72,7 @@ def until(process: subprocess.Popen[str], said: str) -> None:
 
 
 def test_run_and_verify_as_documented_and_without_a_socket(stage: Stage, tmp_path: Path) -> None:
-    names = [word for h in HOLDERS for word in ("--passphrase-file", f"{h}={h}.txt")]
+    names = [word for h in PEOPLE for word in ("--passphrase-file", f"{h}={h}.txt")]
     code, out, err = call("run", "genesis.toml", *names, cwd=stage.home, command=WATCHED)
     assert (code, err) == (0, "")
     assert "Complete: " in out
@@ -97,35 +97,60 @@ def test_without_a_terminal_nobody_is_asked(stage: Stage) -> None:
     assert "--passphrase-file alice=FILE" in err
 
 
-def test_people_type_at_a_terminal_and_nothing_is_shown(stage: Stage) -> None:
+def test_people_are_led_at_a_terminal_and_no_passphrase_is_shown(stage: Stage) -> None:
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(stage.home)
         os.execv(COMMAND[0], [*COMMAND, "run", "genesis.toml"])  # noqa: S606  # no shell is meant
     shown = b""
-    for holder in HOLDERS:
-        for question in (f"Passphrase of {holder}: ", f"Passphrase of {holder} again: "):
-            while not shown.endswith(question.encode()):
-                shown += os.read(terminal, 1024)
+
+    def shown_until(end: bytes) -> None:
+        nonlocal shown
+        while not shown.endswith(end):
+            shown += os.read(terminal, 1024)
+
+    for holder in PEOPLE:
+        for which in ("", " again"):
+            shown_until(f"Passphrase of {holder}{which}: ".encode())
             os.write(terminal, passphrase(holder).encode() + b"\n")
+    question = b"initials (! if it deviates): "
+    steps = 0
     try:
-        while more := os.read(terminal, 65536):
-            shown += more
+        while True:
+            shown_until(question)
+            steps += 1
+            if steps == 3:  # somebody wrote another digest down, and says so
+                for typed, asked in ((b"!", b"who says so: "), (b"bob", b"as planned: ")):
+                    os.write(terminal, typed + b"\n")
+                    shown_until(asked)
+                os.write(terminal, b"Bob misread a digit\n")
+                shown_until(question)
+                os.write(terminal, b"nobody\n")
+                shown_until(question)
+            os.write(terminal, b"DD\n" if steps % 2 else b"alice\n")
+            shown += b" "
     except OSError:
         pass  # how a terminal says that the last process has closed it
     _, status = os.waitpid(child, 0)
     os.close(terminal)
     assert os.waitstatus_to_exitcode(status) == 0, shown
     assert b"Complete: " in shown
-    assert not any(passphrase(holder).encode() in shown for holder in HOLDERS)
-    assert stage.verify().exit_code == 0
+    assert b"Type the short name of somebody here: dana, alice, bob, carol." in shown
+    assert not any(passphrase(holder).encode() in shown for holder in PEOPLE)
+    verified = stage.verify()
+    assert verified.exit_code == 0
+    assert "Bob Bach: Bob misread a digit" in verified.stdout
+    assert "confirmed by nobody" not in verified.stdout
+    entries = json.loads((stage.output / "transcript.json").read_bytes())["entries"]
+    by = [entry["act"]["by"] for entry in entries if entry["act"]["act"] == "confirmed"]
+    assert len(by) == steps
+    assert set(by) == {"dana", "alice"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_ceremony_that_is_stopped_leaves_no_output_and_runs_again(
+def test_a_ceremony_that_is_stopped_goes_on_where_it_stopped(
     stage: Stage, number: signal.Signals
 ) -> None:
-    before = stage.listing()
     with running("run", "genesis.toml", *stage.files, cwd=stage.home) as process:
         until(process, "Made bob-image-root")
         process.send_signal(number)
@@ -135,14 +160,18 @@ def test_a_ceremony_that_is_stopped_leaves_no_output_and_runs_again(
     if number == signal.SIGINT:
         assert process.returncode == 1
         assert err == "Error: Interrupted.\n"
-        assert stage.listing() == before
-    stage.done()
+    keys = stage.home / ".out.partial" / "keys"
+    made = {path.name: path.read_bytes() for path in keys.glob("*.key.json")}
+    assert "bob-image-root.key.json" in made
+    code, out, _ = call("run", "genesis.toml", *stage.files, cwd=stage.home)
+    assert code == 0
+    assert "was interrupted. It goes on where it stopped." in out
     assert not (stage.home / ".out.partial").exists()
-    assert stage.verify().exit_code == 0
+    assert all((stage.output / "keys" / name).read_bytes() == made[name] for name in made)
+    assert "interrupted" in stage.verify().stdout
 
 
 def test_a_reader_who_goes_away(stage: Stage) -> None:
-    before = stage.listing()
     with running("run", "genesis.toml", *stage.files, cwd=stage.home) as process:
         until(process, "Made alice-image-root")
         assert process.stdout is not None
@@ -152,4 +181,6 @@ def test_a_reader_who_goes_away(stage: Stage) -> None:
         assert process.stderr is not None
         assert process.stderr.read() == ""
         process.stdout = None
-    assert stage.listing() == before
+    assert not stage.output.exists()
+    stage.done()
+    assert stage.verify().exit_code == 0

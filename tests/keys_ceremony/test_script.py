@@ -67,7 +67,11 @@ WRONG: dict[str, tuple[str, str, str]] = {
         '"alice", 7',
         "line 13, image.root.holders: Expected `str`, got `int`",
     ),
-    "another act": ('act = "genesis"', 'act = "rotate"', "line 1, act: 'rotate' is no act of a script; use one of genesis, change."),
+    "another act": (
+        'act = "genesis"',
+        'act = "rotate"',
+        "line 1, act: 'rotate' is no act of a script; use one of genesis, change.",
+    ),
     "fleet is no name": ('"north"', '"The North"', "line 2, fleet: 'The North' cannot name"),
     "nobody leads": (
         'administrator = "dana"',

@@ -22,7 +22,7 @@ from interlock_client.journal import Decisions
 from interlock_core import encrypted_keys, keys, store, tuf_metadata, urls, wire
 from interlock_core.api import MAX_BODY, EnrolmentRequest, PublicationRequest
 from interlock_core.bundle import read_bundle
-from interlock_core.clock import EPOCH, fixed_clock
+from interlock_core.clock import EPOCH
 from interlock_core.directive import read_directive
 from interlock_core.errors import (
     ConfigurationError,
@@ -196,10 +196,11 @@ def _spec(name: str, type_: type[Any]) -> Reader:
 
 @cache
 def _transcript() -> bytes:
-    recorder = transcript.Recorder(fixed_clock(HELD))
+    entries: list[transcript.Entry] = []
     for name in ("alice", "bob"):
-        recorder.record(Present(person=name, name=name.title(), parts=("holder",)))
-    return recorder.signed({"alice-image-root": signer("alice")})
+        act = Present(person=name, name=name.title(), parts=("holder",))
+        entries.append(transcript.next_entry(entries[-1] if entries else None, HELD, act))
+    return transcript.signed(entries, {"alice-image-root": signer("alice")})
 
 
 @cache

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from interlock_ceremony.cli import main
+from interlock_ceremony.manifest import MAX_MANIFEST
 from interlock_ceremony.script import MAX_SCRIPT
 from interlock_ceremony.transcript import MAX_TRANSCRIPT
 from interlock_core.keys import MAX_KEY_FILE
@@ -13,6 +14,7 @@ from tests.keys_ceremony.stage import Stage
 from tests.sweep.commands import (
     BAD,
     GIVEN,
+    REFUSED,
     SECRET,
     TRANSIENT,
     USAGE,
@@ -36,12 +38,42 @@ def _start(words: list[str], given: Any) -> None:
 PROGRAM: Final = Program("interlock-ceremony", main, _start, ("Error: ",), many=True)
 
 
+RENEWAL: Final = """\
+act = "change"
+fleet = "north"
+previous = "out"
+output = "renewed"
+administrator = "bob"
+persons = { bob = "Bob Bach", carol = "Carol Cui" }
+
+[[changes]]
+do = "renew"
+role = "director.root"
+
+[accepted_risks]
+"image.targets" = "The image root's holders can replace it."
+"director.root" = "Gateways are few and near."
+"""
+LATER: Final = (
+    "{home}/held/renew.toml",
+    "--key",
+    "{home}/held/out/keys",
+    "--yes",
+    *(
+        word
+        for holder in ("bob", "carol")
+        for word in ("--passphrase-file", f"{holder}={{home}}/held/{holder}.txt")
+    ),
+)
+
+
 def place(beside: Path) -> Place:
     """A place where a ceremony was held (``held``), and one where it can be (``next``)."""
     home = beside / "home"
     for name in ("held", "next"):
         (home / name).mkdir(parents=True)
     Stage.setup(home / "held").done()
+    (home / "held" / "renew.toml").write_text(RENEWAL)
     return prepared(home, {}, Stage.setup(home / "next").room)
 
 
@@ -64,7 +96,7 @@ RUN: Final = (
     "{home}/next/genesis.toml",
     *(
         word
-        for holder in ("alice", "bob", "carol")
+        for holder in ("alice", "bob", "carol", "dana")
         for word in ("--passphrase-file", f"{holder}={{home}}/next/{holder}.txt")
     ),
 )
@@ -105,6 +137,16 @@ SCRIPTS: Final = (
     Slip("a script whose name is no UTF-8", USAGE, (".toml",), ("{home}/\udcff.toml",)),
 )
 
+PREVIOUS: Final = {"absent": USAGE, "content": USAGE, "access": USAGE}
+"""What is wrong with the ceremony before is wrong with the script that names it."""
+
+
+def moved_keys(home: Path) -> None:
+    """The private keys are not with the rest."""
+    for path in (home / "held" / "out" / "keys").glob("*.key.json"):
+        path.unlink()
+
+
 HELD: Final = (
     Input("held/out/transcript.json", Kind.JSON, GIVEN, MAX_TRANSCRIPT, says=("transcript",)),
     Input("held/out/fleet.json", Kind.JSON, GIVEN, MAX_KEY_FILE),
@@ -112,15 +154,21 @@ HELD: Final = (
     Input("held/out/image/1.targets.json", Kind.JSON, GIVEN, 512_000),
     Input("held/out/director/1.root.json", Kind.JSON, GIVEN, 512_000),
     Input(
+        "held/out/manifest.json",
+        Kind.JSON,
+        {**GIVEN, "absent": USAGE | frozenset({0})},
+        MAX_MANIFEST,
+    ),
+    Input(
         "held/out/keys/bob-image-root.pub.json",
         Kind.JSON,
-        {**GIVEN, "absent": USAGE | frozenset({0}), "a loop": TRANSIENT},
+        {**GIVEN, "absent": USAGE | REFUSED, "a loop": TRANSIENT},
         MAX_KEY_FILE,
     ),
     Input(
         "held/out/keys",
         Kind.DIRECTORY,
-        {"absent": BAD | frozenset({0}), "access": TRANSIENT | frozenset({0})},
+        {"absent": BAD, "access": TRANSIENT | REFUSED},
         says=("out",),
     ),
 )
@@ -166,6 +214,33 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
                     USAGE,
                     ("chmod 600",),
                     prepare=mode("next/bob.txt", 0o644),
+                ),
+            ),
+        ),
+        Entry(
+            LATER,
+            makes=("held/renewed*",),
+            inputs=(
+                Input("held/renew.toml", Kind.TOML, WRITTEN, MAX_SCRIPT),
+                Input("held/out/manifest.json", Kind.JSON, PREVIOUS, MAX_MANIFEST, ("previous",)),
+                Input("held/out/transcript.json", Kind.JSON, PREVIOUS, says=("previous",)),
+                Input("held/out/director/1.root.json", Kind.JSON, PREVIOUS, says=("previous",)),
+                Input("held/out", Kind.DIRECTORY, PREVIOUS, says=("previous",)),
+                Input(
+                    "held/out/keys/bob-director-root.key.json",
+                    Kind.JSON,
+                    {**GIVEN, "access": BAD},
+                    MAX_KEY_FILE,
+                ),
+                Input("held/out/keys", Kind.DIRECTORY, {"absent": BAD, "access": BAD}, 0, ("",)),
+            ),
+            slips=(
+                Slip(
+                    "a path that holds no such key",
+                    USAGE,
+                    ("bob-director-root.key.json",),
+                    ("{home}/held/renew.toml", "--key", "{home}/next"),
+                    prepare=moved_keys,
                 ),
             ),
         ),

@@ -80,7 +80,7 @@ def test_a_whole_ceremony_and_its_proof_open_no_socket(ceremony: Zone, tmp_path:
         key = public_key_file(name, CryptoSigner.generate_ed25519())
         (tmp_path / "online-keys" / f"{name}.pub.json").write_bytes(key)
     passphrases: list[str] = []
-    for holder in ("alice", "bob", "carol"):
+    for holder in ("dana", "alice", "bob", "carol"):
         file = tmp_path / f"{holder}.txt"
         file.touch(mode=0o600)
         file.write_text(f"the long passphrase of {holder}\n")

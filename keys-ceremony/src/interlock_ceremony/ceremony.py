@@ -101,8 +101,8 @@ def perform(
             the software is at fault; there is no output.
     """
     with media.under_way(reviewed.output) as directory:
+        durable.sweep(directory, before=math.inf)  # nobody else writes here
         if not (directory / TRANSCRIPT).exists():
-            durable.sweep(directory, before=math.inf)  # nobody else writes here
             journal = Journal(directory / JOURNAL, room.clock)
             if journal.was_cut_off:
                 say("This ceremony was interrupted. It goes on where it stopped.")

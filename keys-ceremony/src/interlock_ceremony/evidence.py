@@ -172,7 +172,7 @@ class Evidence:
             raise wrong_metadata(file, "it is not the file that the transcript names")
         newest = self.file(metadata_file(IMAGE, "root", self._before.roots[IMAGE]))
         root = tuf_metadata.parse_metadata(newest, Root, what="image root").signed
-        return take(data, root, self._before.targets)
+        return take(data, root, self._before.targets, rehearsal=self.began.rehearsal)
 
     def _plan(self) -> Plan:
         """The plan of the script that the transcript holds, checked as the ceremony checked it."""
@@ -207,7 +207,7 @@ class Evidence:
             assert trusted is not None
             return tuf_metadata.parse_metadata(trusted, Root, what=f"{repository} root")
         data = self.file(metadata_file(repository, "root", new))
-        return tuf_metadata.verify_root(data, trusted, self.held)
+        return tuf_metadata.verify_root(data, trusted, self.held, rehearsal=self.began.rehearsal)
 
     def _keys(self) -> dict[str, SSlibKey]:
         plan = self.plan

@@ -1,10 +1,11 @@
-"""How people compare keys and files: SHA-256, in groups that can be read aloud (pure).
+"""How people compare keys and files: SHA-256, in groups and in words that can be read aloud.
 
 Rules:
 
 1. A key's fingerprint is the SHA-256 of its public key bytes (DER SubjectPublicKeyInfo), so that
    one key has one fingerprint however it is spelled. ``openssl`` computes the same.
-2. On the wire 64 hexadecimal digits; for people the same in eight groups of eight.
+2. On the wire 64 hexadecimal digits; for people the same in eight groups of eight, and the first
+   half of it in twelve words (``interlock_core.words``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from securesystemslib.signer import Key
 
 from interlock_core.keybytes import public_key_bytes
 from interlock_core.wire import sha256_hex
+from interlock_core.words import words_of
 
 GROUP: Final = 8
 
@@ -31,3 +33,8 @@ def fingerprint(key: Key) -> str:
 def grouped(digest: str) -> str:
     """A digest as people read it (rule 2)."""
     return " ".join(digest[start : start + GROUP] for start in range(0, len(digest), GROUP))
+
+
+def spoken(digest: str) -> str:
+    """A digest as people read it to one another, on two lines (rule 2)."""
+    return f"  {grouped(digest)}\n  {words_of(digest)}"

@@ -13,6 +13,7 @@ Rules:
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -109,8 +110,8 @@ def check(directory: Path) -> Checked:
 
 
 def stands_in(directory: Path) -> bool:
-    """Whether a directory has a manifest."""
-    return (directory / MANIFEST).exists()
+    """Whether anything is there that ought to be a manifest."""
+    return os.path.lexists(directory / MANIFEST)
 
 
 def _listed(directory: Path) -> list[str]:

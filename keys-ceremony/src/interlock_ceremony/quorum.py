@@ -22,6 +22,7 @@ from typing import Final
 
 from interlock_ceremony import plan as plans
 from interlock_ceremony.forms import (
+    DEFAULT_SCHEME,
     MAX_HOLDERS,
     AnyScript,
     Later,
@@ -34,6 +35,7 @@ from interlock_ceremony.plan import Plan, key_name
 from interlock_ceremony.script import Path, Problem
 from interlock_ceremony.standing import Place
 from interlock_core.genesis import DIRECTOR, IMAGE, ONLINE_ROLES
+from interlock_core.hybrid import POST_QUANTUM, families, least_threshold
 from interlock_core.keybytes import KEY_SCHEMES
 from interlock_core.names import is_name
 
@@ -41,7 +43,6 @@ MIN_THRESHOLD: Final = 2
 MIN_LIFETIME_DAYS: Final = 30
 MAX_LIFETIME_DAYS: Final = 5 * 366
 MAX_FULL_NAME: Final = 100
-POST_QUANTUM: Final = frozenset({"ml-dsa-65/1"})
 
 EARLIEST: Final = datetime(2024, 1, 1, tzinfo=UTC)
 """An earlier clock is wrong: a machine whose battery died wakes up long ago."""
@@ -185,7 +186,7 @@ def _role(
             )
         elif is_name(holder) and not is_name(key_name(holder, (repository, role))):
             yield Problem((*path, "holders"), f"{holder!r} is too long; use a shorter short name.")
-    schemes = [plan.schemes.get(person, "") for person in plan.holders]
+    schemes = [plan.schemes.get(person, DEFAULT_SCHEME) for person in plan.holders]
     yield from threshold_problems((*path, "threshold"), plan.threshold, schemes)
     yield from lifetime_problems((*path, "lifetime_days"), plan.lifetime_days)
     for person, scheme in plan.schemes.items():
@@ -228,10 +229,9 @@ def threshold_problems(path: Path, threshold: int, schemes: Sequence[str]) -> It
         )
     if count > MAX_HOLDERS:
         yield Problem(path, f"{count} holders are more than the {MAX_HOLDERS} allowed.")
-    post_quantum = sum(scheme in POST_QUANTUM for scheme in schemes)
-    classical = count - post_quantum
-    needed = max(classical, post_quantum) + MIN_THRESHOLD
-    if classical and post_quantum and threshold < needed:
+    needed = least_threshold(schemes)
+    if threshold < needed > MIN_THRESHOLD:
+        classical, post_quantum = families(schemes)
         yield Problem(
             path,
             f"with {classical} classical and {post_quantum} post-quantum keys it must be {needed} "

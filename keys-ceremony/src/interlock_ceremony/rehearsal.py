@@ -28,7 +28,7 @@ from interlock_ceremony.ceremony import Room, Secrets, perform
 from interlock_ceremony.custody import PublicFile
 from interlock_ceremony.forms import DEFAULT_SCHEME, Later, Script
 from interlock_ceremony.guide import Say
-from interlock_ceremony.metadata import KEYS, OLDER_TARGETS, REHEARSAL, TRANSCRIPT, TRANSCRIPTS
+from interlock_ceremony.metadata import KEYS, OLDER_TARGETS, TRANSCRIPT, TRANSCRIPTS
 from interlock_ceremony.plan import Plan, metadata_file
 from interlock_ceremony.proved import Audited
 from interlock_ceremony.review import Before, Reviewed
@@ -122,7 +122,7 @@ class _Stage:
             data = files[metadata_file(IMAGE, "targets", version)]
         else:
             document = Metadata(deepcopy(real))
-            document.signed.unrecognized_fields[REHEARSAL] = True
+            document.signed.unrecognized_fields[tuf_metadata.REHEARSAL] = True
             for duty in standing.roles[IMAGE, "targets"].holders:
                 document.sign(self._open(duty.key, duty.holder, standing), append=True)
             data = tuf_metadata.serialise(document)
@@ -131,7 +131,7 @@ class _Stage:
             media.read_transcript(directory / TRANSCRIPT),
             files,
             standing,
-            take(data, root, standing.targets),
+            take(data, root, standing.targets, rehearsal=True),
         )
 
     def _stand_ins(self, plan: Plan, number: int) -> dict[str, PublicFile]:

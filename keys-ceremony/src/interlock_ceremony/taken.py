@@ -37,19 +37,23 @@ class Taken:
         return self.targets.version
 
 
-def take(data: bytes, root: Root, before: tuple[int, str]) -> Taken:
+def take(data: bytes, root: Root, before: tuple[int, str], *, rehearsal: bool = False) -> Taken:
     """Check top-level targets.
 
     Args:
         data: the file's bytes.
         root: the newest image root.
         before: version and SHA-256 of those that the ceremony before knew.
+        rehearsal: accept what a rehearsal made: only for a rehearsal that checks its own.
 
     Raises:
-        RefusedError: ``untrusted_metadata``, ``rollback``, ``bad_delegation`` or ``shared_key``.
+        RefusedError: ``untrusted_metadata``, ``rehearsal``, ``rollback``, ``bad_delegation``
+            or ``shared_key``.
         WireError: the form is wrong.
     """
     document = tuf_metadata.parse_metadata(data, Targets, what="top-level targets")
+    if not rehearsal:
+        tuf_metadata.refuse_rehearsal(document.signed)
     tuf_metadata.check_signatures(root, Targets.type, document)
     tuf_metadata.check_top_level(document.signed)
     version, sha256 = before

@@ -21,7 +21,7 @@ from tuf.api.metadata import Metadata, Root
 
 from interlock_ceremony import __version__, acts, custody, metadata, transcript
 from interlock_ceremony.custody import MadeKey, PublicFile
-from interlock_ceremony.fingerprint import grouped
+from interlock_ceremony.fingerprint import spoken
 from interlock_ceremony.forms import DEFAULT_SCHEME
 from interlock_ceremony.guide import Say
 from interlock_ceremony.journal import Journal
@@ -82,7 +82,7 @@ class Work:
         self._take_along()
         script = self._plan.script
         self._say(f"Fleet {script.fleet}, at {wire.format_time(self._began)}.")
-        self._say(f"Script SHA-256:\n  {grouped(opening.script_sha256)}")
+        self._say(f"Script SHA-256:\n{spoken(opening.script_sha256)}")
 
     def do(self, step: Step) -> None:
         """Take one step."""
@@ -129,7 +129,7 @@ class Work:
 
     def _previous(self, _: str) -> None:
         assert self._plan.before is not None
-        self._say(f"Last entry:\n  {grouped(self._plan.before.head)}")
+        self._say(f"Last entry:\n{spoken(self._plan.before.head)}")
 
     def _reserves(self, _: str) -> None:
         for reserve in self._reviewed.reserves:
@@ -143,7 +143,7 @@ class Work:
         name = f"{before.taken.version}.targets.json"
         folder = IMAGE if name == self._newest_targets() else metadata.OLDER_TARGETS
         self._put(f"{folder}/{name}", before.taken.data)
-        self._say(f"Top-level targets {act.version}:\n  {grouped(act.sha256)}")
+        self._say(f"Top-level targets {act.version}:\n{spoken(act.sha256)}")
 
     def _newest_targets(self) -> str:
         """The file of the top-level targets that this ceremony leaves in force."""
@@ -156,7 +156,7 @@ class Work:
         duty = next(duty for duty in self._plan.opens if duty.key == name)
         act = acts.key_opened(duty, self._keys[duty.key])
         self._journal.tell(act)
-        self._say(f"Opened {duty.key}:\n  {grouped(act.fingerprint)}")
+        self._say(f"Opened {duty.key}:\n{spoken(act.fingerprint)}")
 
     def _make(self, name: str) -> None:
         duty = next(duty for duty in self._plan.makes if duty.key == name)
@@ -164,7 +164,7 @@ class Work:
         act = acts.key_made(duty, made.public.key)
         self._journal.tell(act)
         self._enter(duty.key, made.public, made.signer)
-        self._say(f"Made {duty.key} ({duty.scheme}):\n  {grouped(act.fingerprint)}")
+        self._say(f"Made {duty.key} ({duty.scheme}):\n{spoken(act.fingerprint)}")
 
     def _attend(self, name: str) -> None:
         one = next(one for one in self._plan.attends if one.key == name)
@@ -178,7 +178,7 @@ class Work:
         self._journal.tell(act)
         self._enter(one.key, public, signer)
         verb = "Made" if one.path is None else "Brought"
-        self._say(f"{verb} {one.key} ({public.key.scheme}):\n  {grouped(act.fingerprint)}")
+        self._say(f"{verb} {one.key} ({public.key.scheme}):\n{spoken(act.fingerprint)}")
 
     def _import(self, name: str) -> None:
         file = self._reviewed.public[name]
@@ -186,7 +186,7 @@ class Work:
         act = acts.key_imported(name, file.key)
         self._journal.tell(act)
         self._enter(name, file, None)
-        self._say(f"Imported {name} ({file.key.scheme}):\n  {grouped(act.fingerprint)}")
+        self._say(f"Imported {name} ({file.key.scheme}):\n{spoken(act.fingerprint)}")
 
     def _retire(self, name: str) -> None:
         assert self._plan.before is not None
@@ -241,7 +241,7 @@ class Work:
         self._journal.tell(act)
         self._say(
             f"Signed {file} by {len(act.signers)} keys, expires "
-            f"{wire.format_time(document.signed.expires)}:\n  {grouped(act.sha256)}"
+            f"{wire.format_time(document.signed.expires)}:\n{spoken(act.sha256)}"
         )
 
     def _name_fleet(self, _: str) -> None:
