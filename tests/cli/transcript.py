@@ -17,6 +17,7 @@ NAME = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
 _HOLE = re.compile(r"\[\.\.\]|\{[A-Z][A-Z0-9_]*\}")
 _DIGEST = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{12})\b")
 _GROUPS = re.compile(r"\b(?:[0-9a-f]{4,8} ){3,}[0-9a-f]{4,8}\b")
+_WORDS = re.compile(r"(?<=in words: )(?:[a-z]{3,8} ){11}[a-z]{3,8}\b")
 
 
 class FormError(Exception):
@@ -283,5 +284,7 @@ def _veiled(lines: Sequence[str], known: Mapping[str, str]) -> list[str]:
     for line in lines:
         for name, value in known.items():
             line = line.replace(value, f"{{{name}}}")  # noqa: PLW2901  # piece by piece
-        veiled.append(_GROUPS.sub(ANYTHING, _DIGEST.sub(ANYTHING, line)))
+        for pattern in (_DIGEST, _GROUPS, _WORDS):
+            line = pattern.sub(ANYTHING, line)  # noqa: PLW2901  # as above
+        veiled.append(line)
     return veiled

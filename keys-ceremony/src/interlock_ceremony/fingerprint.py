@@ -37,4 +37,4 @@ def grouped(digest: str) -> str:
 
 def spoken(digest: str) -> str:
     """A digest as people read it to one another, on two lines (rule 2)."""
-    return f"  {grouped(digest)}\n  {words_of(digest)}"
+    return f"  {grouped(digest)}\n  in words: {words_of(digest)}"
