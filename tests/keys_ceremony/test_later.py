@@ -379,8 +379,8 @@ REFUSED: dict[str, tuple[list[Change], dict[str, Any], str]] = {
         [{"do": "remove", "role": "image.root", "holder": "carol"}],
         {},
         (
-            "accepted_risks.image.root: image.root has 2 keys and all must sign: if one is lost, every gateway "
-            "needs a new first root"
+            "accepted_risks.image.root: image.root has 2 keys and all must sign: "
+            "if one is lost, every gateway needs a new first root"
         ),
     ),
     "a risk that is none": (
