@@ -5,12 +5,12 @@ that he attacks and a gateway that polls it. Both end each test with an honest c
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from securesystemslib.signer import Signer
 
+from interlock_server.online_keys import Signers
 from tests.attacks.siege import ON_FILE, Siege
 from tests.attacks.simulator import Simulator
 from tests.attacks.tally import ATTACK
@@ -34,9 +34,7 @@ def sim(tmp_path: Path, record_property: Callable[[str, object], None]) -> Itera
 
 
 @pytest.fixture(scope="session")
-def almost(
-    template: Fleet, signers: Mapping[str, Signer], tmp_path_factory: pytest.TempPathFactory
-) -> Fleet:
+def almost(template: Fleet, signers: Signers, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     """A founded fleet in which an honest rollout lacks one word; tests work on copies."""
     fleet = template.copy(tmp_path_factory.mktemp("almost") / "fleet")
     bench = Bench(fleet, signers)
@@ -49,7 +47,7 @@ def almost(
 @pytest.fixture
 def siege(
     almost: Fleet,
-    signers: Mapping[str, Signer],
+    signers: Signers,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     record_property: Callable[[str, object], None],

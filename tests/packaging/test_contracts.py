@@ -17,6 +17,7 @@ SETTINGS = tomllib.loads((TOP / "pyproject.toml").read_text())["tool"]["importli
 # The modules of core that act (on files, keys, the store, a network) or are made of tuf's types.
 ACTING = {
     "answers",
+    "ceremony_output",
     "certificates",
     "credentials",
     "disk",
@@ -25,6 +26,7 @@ ACTING = {
     "http",
     "keys",
     "released",
+    "root_chain",
     "store",
     "token_keys",
     "tokens",

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import urllib3
-from securesystemslib.signer import Signer
 
 from interlock_core.clock import system_clock
+from interlock_server.online_keys import Signers
 from interlock_server.wiring import open_signers
 from tests.server.world import COHORTS, NOW, V1, Bench, Fleet, call, start
 
@@ -31,7 +31,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
 
 
 @pytest.fixture(scope="session")
-def signers(template: Fleet) -> Mapping[str, Signer]:
+def signers(template: Fleet) -> Signers:
     return open_signers(template.settings())
 
 
@@ -42,7 +42,7 @@ def fleet(template: Fleet, tmp_path: Path) -> Fleet:
 
 
 @pytest.fixture
-def bench(fleet: Fleet, signers: Mapping[str, Signer]) -> Iterator[Bench]:
+def bench(fleet: Fleet, signers: Signers) -> Iterator[Bench]:
     """A server of a founded fleet with one release, in this process."""
     bench = Bench(fleet, signers)
     bench.restart()

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-
-from securesystemslib.signer import Signer
 
 from interlock_core import wire
 from interlock_core.names import ROSTER_ROLE
 from interlock_core.statement import Opened
 from interlock_core.tuf_stored import StoredRepository
+from interlock_server.online_keys import Signers
 from tests.server.world import (
     MANAGERS,
     NOW,
@@ -63,7 +61,7 @@ def _publish_in_a_process(fleet: Fleet, what: str, gate: object) -> None:
 
 
 def test_publishers_of_several_processes_lose_nothing(
-    fleet: Fleet, signers: Mapping[str, Signer], tmp_path: Path
+    fleet: Fleet, signers: Signers, tmp_path: Path
 ) -> None:
     context = multiprocessing.get_context("spawn")
     gate = context.Barrier(3)

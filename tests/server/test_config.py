@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def test_the_sample_is_accepted_and_its_paths_start_at_the_file(tmp_path: Path) 
     settings = load_settings(written(tmp_path, sample()))
     assert settings.store_directory == tmp_path / "store"
     assert settings.database_file == tmp_path / "server.sqlite3"
-    assert settings.key_uris["image-online"] == str(tmp_path / "online/image-online.key.json")
+    assert settings.key_uris["image-online"] == (str(tmp_path / "online/image-online.key.json"),)
     assert settings.tls is None
     assert call("sample").out == sample()
 
@@ -50,6 +51,37 @@ def test_a_wrong_setting_is_named(tmp_path: Path, old: str, new: str, says: str)
     path = written(tmp_path, SERVER_TOML.replace(old, new, 1))
     with pytest.raises(ConfigurationError, match=says.replace("(", r"\(")):
         load_settings(path)
+
+
+def with_image_keys(tmp_path: Path, keys: str) -> Path:
+    text = SERVER_TOML.replace('"online/image-online.key.json"', keys)
+    assert keys in text
+    return written(tmp_path, text)
+
+
+def test_two_keys_of_one_role_are_held_while_it_is_rotated(tmp_path: Path) -> None:
+    keys = '["online-2/image-online.key.json", "awskms:alias/old"]'
+    settings = load_settings(with_image_keys(tmp_path, keys))
+    new = str(tmp_path / "online-2/image-online.key.json")
+    assert settings.key_uris["image-online"] == (new, "awskms:alias/old")
+    assert len(settings.key_uris["director-online"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ("[]", "a list of 1 to 4 of them"),
+        ('""', "keys.image_online must be a key file"),
+        ('["a", "b\\u0007"]', "keys.image_online must be a key file"),
+        ('["a", "b", "c", "d", "e"]', "a list of 1 to 4 of them"),
+        ('["a", 1]', "Expected `str`"),
+        ('["a", "a"]', "keys.image_online names one key twice"),
+        ("1", "Expected `str | array`"),
+    ],
+)
+def test_other_lists_of_keys_are_refused(tmp_path: Path, keys: str, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(says)):
+        load_settings(with_image_keys(tmp_path, keys))
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate", "refresh", "check"])

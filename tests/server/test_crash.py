@@ -4,14 +4,14 @@ calls again finish.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from securesystemslib.signer import Signer
 
 from interlock_core import disk, wire
 from interlock_core.names import DIRECTIVE_PATH, ROSTER_PATH
+from interlock_server.online_keys import Signers
 from tests.server.world import (
     MANAGERS,
     NOW,
@@ -64,7 +64,7 @@ def at_store_writes(bench: Bench, number: int) -> None:
 
 @pytest.mark.parametrize("act", [releases, renews_the_roster, authorises])
 def test_a_cut_between_any_two_writes_of_the_store(
-    fleet: Fleet, signers: Mapping[str, Signer], tmp_path: Path, act: Act
+    fleet: Fleet, signers: Signers, tmp_path: Path, act: Act
 ) -> None:
     began = Bench(fleet, signers)
     began.restart()
@@ -100,7 +100,7 @@ def test_a_cut_between_any_two_writes_of_the_store(
 
 
 def test_a_cut_at_any_change_of_the_disk_during_a_commit(
-    fleet: Fleet, signers: Mapping[str, Signer], tmp_path: Path
+    fleet: Fleet, signers: Signers, tmp_path: Path
 ) -> None:
     """Not only between objects: also inside the writing of one, and in the pending directory."""
     began = Bench(fleet, signers)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from securesystemslib.signer import Signer
 
 from interlock_core import wire
 from interlock_core.api import ClaimPage, Device, DevicePage, EnrolmentRequest
@@ -18,6 +16,7 @@ from interlock_core.errors import InterlockError
 from interlock_core.report import Enrolment
 from interlock_core.roster import Grant, Person
 from interlock_core.statement import Envelope, Opened, Signature
+from interlock_server.online_keys import Signers
 from tests.server.world import NOW, Bench, Fleet
 from tests.support import people
 from tests.support.papers import (
@@ -419,9 +418,7 @@ def _ask_in_a_process(fleet: Fleet, device: str, gate: Any, answers: Any) -> Non
     answers.put((bench.enrol(enrolment(device)).status_code, device))
 
 
-def test_of_two_processes_with_one_claim_one_lets_in(
-    fleet: Fleet, signers: Mapping[str, Signer]
-) -> None:
+def test_of_two_processes_with_one_claim_one_lets_in(fleet: Fleet, signers: Signers) -> None:
     bench = Bench(fleet, signers)
     bench.restart()
     bench.say_all(claim())

@@ -16,8 +16,10 @@ from interlock_core.keys import load_public_key
 from interlock_core.names import DIRECTIVE_PATH
 from interlock_core.store import FileStore
 from interlock_core.tuf_metadata import REHEARSAL
+from tests.server.later import configure, new_online
 from tests.server.world import (
     COHORTS,
+    HOLDERS,
     ROOT,
     TARGETS,
     Bench,
@@ -25,6 +27,7 @@ from tests.server.world import (
     Fleet,
     PowerCut,
     Reader,
+    StoreFetcher,
     call,
     sha256,
     sign,
@@ -249,6 +252,105 @@ def test_a_power_cut_at_any_write_of_init_is_finished_by_init(empty: Fleet, tmp_
         if done:
             break
     assert number > 8
+
+
+class TestLater:
+    """``init`` with the output of a later ceremony."""
+
+    @pytest.fixture
+    def later(self, empty: Fleet, tmp_path: Path) -> Path:
+        output = tmp_path / "later"
+        shutil.copytree(empty.ceremony, output)
+        for repository, holders in HOLDERS.items():
+            root = empty.root(repository, 2, online=new_online(empty))
+            (output / repository / "2.root.json").write_bytes(sign(root, holders))
+        (output / "image/1.targets.json").unlink()
+        targets = sign(empty.delegations(5), TARGETS)
+        (output / "image/5.targets.json").write_bytes(targets)
+        return output
+
+    def test_a_server_begins_with_the_whole_chain(
+        self, empty: Fleet, later: Path, tmp_path: Path
+    ) -> None:
+        words: list[str | Path] = ["init", later, "--config", empty.config, *ALL, "--json"]
+        done = call(*words)
+        assert (done.code, done.answer["reason"]) == (2, "wrong_online_key")
+        configure(empty, "online-2")
+        assert call(*words).code == 0
+        store = FileStore(empty.home / "store")
+        for prefix in (f"director/{cohort}" for cohort in COHORTS):
+            found = Reader(empty, tmp_path / prefix).read(store, prefix, DIRECTIVE_PATH, empty.now)
+            assert found is not None
+        updater = Reader(empty, tmp_path / "image").updater(StoreFetcher(store), "image", empty.now)
+        assert updater._trusted_set.root.version == 2
+        assert call(*words).answer["added"] == []
+
+    def test_a_server_that_is_behind_is_told_the_way(self, empty: Fleet, later: Path) -> None:
+        assert call("init", empty.ceremony, "--config", empty.config, *ALL).code == 0
+        before = {path: path.read_bytes() for path in files_under(empty.home / "store")}
+        done = call("init", later, "--config", empty.config, "--json")
+        assert (done.code, done.answer["reason"]) == (20, "later_ceremony")
+        assert "interlock-repo publish" in done.err
+        assert {path: path.read_bytes() for path in files_under(empty.home / "store")} == before
+
+    def test_an_earlier_output_adds_a_cohort(self, empty: Fleet, later: Path) -> None:
+        """Under the roots that are in force, and the keys that these name."""
+        configure(empty, "online-2")
+        assert call("init", later, "--config", empty.config, "--cohort", CANARY).code == 0
+        more = call("init", empty.ceremony, "--config", empty.config, "--cohort", "st-bert")
+        assert more.code == 0, more.err
+        assert (empty.home / "store/director/st-bert/metadata/2.root.json").exists()
+
+    def test_another_root_of_a_version_in_force(self, empty: Fleet, later: Path) -> None:
+        configure(empty, "online-2")
+        assert call("init", later, "--config", empty.config, *ALL).code == 0
+        other = sign(empty.root("image", 2, online=empty.home / "online-2"), ROOT[1:])
+        (later / "image/2.root.json").write_bytes(other)
+        done = call("init", later, "--config", empty.config, "--json")
+        assert (done.code, done.answer["reason"]) == (20, "other_root")
+
+    @pytest.mark.parametrize(
+        ("spoil", "code", "reason"),
+        [
+            (
+                lambda later: (later / "director/2.root.json").rename(
+                    later / "director/3.root.json"
+                ),
+                2,
+                "not_found",
+            ),
+            (
+                lambda later: shutil.copy(
+                    later / "image/5.targets.json", later / "image/6.targets.json"
+                ),
+                20,
+                "malformed",
+            ),
+            (
+                lambda later: (later / "image/5.targets.json").rename(
+                    later / "image/6.targets.json"
+                ),
+                20,
+                "version_gap",
+            ),
+            (
+                lambda later: (later / "manifest.json").write_text(
+                    '{"files":{},"type":"urn:interlock:manifest:v1"}'
+                ),
+                20,
+                "wrong_media",
+            ),
+        ],
+        ids=["hole", "two targets", "misnamed", "manifest"],
+    )
+    def test_an_output_that_is_not_whole(
+        self, empty: Fleet, later: Path, spoil: Callable[[Path], object], code: int, reason: str
+    ) -> None:
+        spoil(later)
+        configure(empty, "online-2")
+        done = call("init", later, "--config", empty.config, *ALL, "--json")
+        assert (done.code, done.answer["reason"]) == (code, reason), done.err
+        assert not (empty.home / "store").exists()
 
 
 def test_a_full_disk_is_named(empty: Fleet) -> None:

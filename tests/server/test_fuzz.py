@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from securesystemslib.signer import Signer
 from sqlalchemy import func, select
 
 from interlock_core import wire
@@ -26,6 +25,7 @@ from interlock_server.db.fleet_tables import (
     WordRow,
 )
 from interlock_server.db.tables import StatementRow
+from interlock_server.online_keys import Signers
 from tests.server.test_publications import kept
 from tests.server.world import MANAGERS, PRODUCT, V1, V2, Bench, Fleet, sign
 from tests.support.papers import (
@@ -63,7 +63,7 @@ json_values = st.recursive(
 
 @pytest.fixture(scope="module")
 def target(
-    template: Fleet, signers: Mapping[str, Signer], tmp_path_factory: pytest.TempPathFactory
+    template: Fleet, signers: Signers, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Bench]:
     """One server for all examples: none of them may change it."""
     bench = Bench(template.copy(tmp_path_factory.mktemp("fuzz") / "fleet"), signers)

@@ -13,6 +13,7 @@ from werkzeug.test import Client
 
 from interlock_server.web.health import health_app, readiness
 from tests.server.conftest import Site
+from tests.server.later import new_online, restart
 from tests.server.world import NOW, V1, Bench, Fleet
 from tests.support.papers import order
 
@@ -69,6 +70,26 @@ def test_the_numbers_are_those_of_the_database_and_the_store(bench: Bench) -> No
     assert found["interlock_head_expires_seconds", ("director/canary", "timestamp")] == expires
     roster = (NOW + timedelta(days=34)).timestamp()
     assert found["interlock_roster_expires_seconds", ()] == roster
+
+
+def test_a_key_that_the_roots_name_and_nobody_holds_is_not_ready(bench: Bench) -> None:
+    new_online(bench.fleet)
+    restart(bench, "online", image_online="online-2/image-online.key.json")
+    wrong = readiness(bench.back)
+    assert [text.partition(" names ")[0] for text in wrong] == [
+        "Root 1 of the image repository"
+    ] * 2
+    assert "keys.image_online" in wrong[0]
+    restart(bench, "online-2", "online")
+    assert readiness(bench.back) == []
+
+
+def test_an_expired_root_is_not_ready(bench: Bench) -> None:
+    found = samples(Client(health_app(bench.back)).get("/metrics").text)
+    expires = (NOW + timedelta(days=365)).timestamp()
+    assert found["interlock_head_expires_seconds", ("image", "root")] == expires
+    bench.clock.now += timedelta(days=365)
+    assert "image/root has expired" in readiness(bench.back)
 
 
 def test_an_expired_head_is_not_ready(bench: Bench) -> None:

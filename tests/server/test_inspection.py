@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from securesystemslib.signer import Signer
 from tuf.api.metadata import Metadata, Snapshot, Timestamp
 
 from interlock_core import wire
@@ -17,8 +16,20 @@ from interlock_core.tuf_metadata import serialise
 from interlock_core.tuf_stored import StoredRepository
 from interlock_server.heads import ALWAYS
 from interlock_server.image import target_key
+from interlock_server.online_keys import Signers
 from interlock_server.wiring import backstage
-from tests.server.world import V1, Bench, Called, Fleet, Reader, call, sha256
+from tests.server.later import configure, new_online
+from tests.server.world import (
+    HOLDERS,
+    V1,
+    Bench,
+    Called,
+    Fleet,
+    Reader,
+    call,
+    sha256,
+    sign,
+)
 from tests.support.papers import authorise, order
 from tests.support.people import CANARY, signer
 
@@ -123,6 +134,38 @@ def test_what_gateways_would_refuse(
     assert call("check", "--config", live.config).code == 20
 
 
+def _root(fleet: Fleet, repository: str, version: int) -> bytes:
+    return sign(fleet.root(repository, version), HOLDERS[repository])
+
+
+def test_what_a_change_of_roots_left_undone(live: Fleet) -> None:
+    """Gateways are served all the same, so it is nothing that they refuse."""
+    metadata = store(live) / "image/metadata"
+    (metadata / "3.root.json").write_bytes(_root(live, "image", 3))
+    behind = store(live) / "director/canary/metadata/2.root.json"
+    behind.write_bytes(_root(live, "director", 2))
+    done = check(live)
+    assert done.code == 1
+    assert named(done) >= {("root_waits", "image"), ("root_behind", "director/st-bert")}
+    assert ("root_behind", "director/canary") not in named(done)
+    (metadata / "2.root.json").write_bytes(_root(live, "image", 2))
+    assert call("refresh", "--config", live.config).code == 0
+    assert check(live).code == 0
+
+
+def test_a_key_that_the_roots_name_and_nobody_holds(live: Fleet) -> None:
+    new_online(live)
+    configure(live, "online-2")
+    done = check(live)
+    assert (done.code, named(done)) == (1, {("wrong_online_key", "keys")})
+    done = call("refresh", "--config", live.config, "--force", "--json")
+    assert (done.code, done.answer["reason"]) == (2, "wrong_online_key")
+    done = call("cohort", "add", "late", "--config", live.config, "--json")
+    assert (done.code, done.answer["reason"]) == (2, "wrong_online_key")
+    configure(live, "online-2", "online")
+    assert check(live).code == 0
+
+
 def test_flipped_bits_are_found_when_hashes_are_asked_for(live: Fleet) -> None:
     path = store(live) / target_key(V1.path, sha256(V1.content))
     path.write_bytes(b"X" + V1.content[1:])
@@ -131,7 +174,7 @@ def test_flipped_bits_are_found_when_hashes_are_asked_for(live: Fleet) -> None:
     assert (done.code, named(done)) == (20, {("hash_mismatch", V1.path)})
 
 
-def aged(fleet: Fleet, signers: Mapping[str, Signer], age: timedelta) -> None:
+def aged(fleet: Fleet, signers: Signers, age: timedelta) -> None:
     """Sign every head as if it had been done so long ago."""
     clock = fixed_clock(system_clock() - age)
     back = backstage(fleet.settings(), signers, clock=clock)
@@ -140,11 +183,11 @@ def aged(fleet: Fleet, signers: Mapping[str, Signer], age: timedelta) -> None:
 
 
 @pytest.fixture
-def online(live: Fleet) -> Mapping[str, Signer]:
+def online(live: Fleet) -> Signers:
     return Bench(live).signers
 
 
-def test_heads_that_nobody_refreshed(live: Fleet, online: Mapping[str, Signer]) -> None:
+def test_heads_that_nobody_refreshed(live: Fleet, online: Signers) -> None:
     aged(live, online, timedelta(days=6))
     done = check(live)
     assert done.code == 1
@@ -155,9 +198,7 @@ def test_heads_that_nobody_refreshed(live: Fleet, online: Mapping[str, Signer]) 
     assert check(live).code == 0
 
 
-def test_heads_that_expired_and_a_refresh_that_mends_them(
-    live: Fleet, online: Mapping[str, Signer]
-) -> None:
+def test_heads_that_expired_and_a_refresh_that_mends_them(live: Fleet, online: Signers) -> None:
     aged(live, online, timedelta(days=11))
     done = check(live)
     assert (done.code, done.answer["reason"]) == (20, "expired_metadata")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,7 +19,6 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from securesystemslib.signer import Signer
 from sqlalchemy import select
 
 from interlock_core import wire
@@ -27,6 +26,7 @@ from interlock_core.api import MAX_ANSWER, Device
 from interlock_core.report import Enrolment, Report
 from interlock_core.statement import Envelope, Opened, Signature, open_as, read_envelope
 from interlock_server.db.fleet_tables import ForkRow, ReportRow
+from interlock_server.online_keys import Signers
 from tests.server.world import NOW, Bench, Fleet
 from tests.support.papers import (
     DEVICE,
@@ -311,9 +311,7 @@ def _report_in_a_process(fleet: Fleet, device: str, gate: Any, answers: Any) -> 
     answers.put(dict(found))
 
 
-def test_reports_and_counters_of_several_processes(
-    fleet: Fleet, signers: Mapping[str, Signer]
-) -> None:
+def test_reports_and_counters_of_several_processes(fleet: Fleet, signers: Signers) -> None:
     """Each process has a device of its own, and all send one device's first report."""
     bench = Bench(fleet, signers)
     bench.restart()
@@ -433,7 +431,7 @@ class Chain(RuleBasedStateMachine):
 
 @pytest.fixture(scope="module")
 def shared(
-    template: Fleet, signers: Mapping[str, Signer], tmp_path_factory: pytest.TempPathFactory
+    template: Fleet, signers: Signers, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Bench]:
     bench = Bench(template.copy(tmp_path_factory.mktemp("reports") / "fleet"), signers)
     bench.restart()

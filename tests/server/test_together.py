@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from securesystemslib.signer import Signer
 from tuf.api.metadata import TargetFile, Targets
 
 from interlock_core import wire
@@ -19,6 +17,7 @@ from interlock_core.released import withdraw
 from interlock_core.tuf_metadata import set_issued
 from interlock_core.withdrawn import set_withdrawn
 from interlock_server.image import read_released
+from interlock_server.online_keys import Signers
 from interlock_server.releases import check_permit
 from tests.server.test_publications import kept
 from tests.server.world import (
@@ -109,7 +108,7 @@ def test_several_roles_without_delegations_are_no_publication(bench: Bench) -> N
 
 
 def test_a_cut_at_any_write_leaves_a_whole_repository(
-    fleet: Fleet, signers: Mapping[str, Signer], tmp_path: Path
+    fleet: Fleet, signers: Signers, tmp_path: Path
 ) -> None:
     for number in range(60):
         bench = Bench(fleet.copy(tmp_path / f"cut-{number}"), signers)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import IO
 
 import pytest
-from securesystemslib.signer import Signer
 
 from interlock_core import wire
 from interlock_core.genesis import IMAGE
 from interlock_core.names import ROSTER_PATH
 from interlock_core.tuf_stored import StoredRepository
+from interlock_server.online_keys import Signers
 from tests.server.world import (
     MANAGERS,
     NOW,
@@ -57,9 +57,7 @@ class Recorder(CutStore):
 class Grown:
     """A server with so many products, and so many releases of each."""
 
-    def __init__(
-        self, fleet: Fleet, signers: Mapping[str, Signer], products: int, releases: int
-    ) -> None:
+    def __init__(self, fleet: Fleet, signers: Signers, products: int, releases: int) -> None:
         self.bench = Bench(fleet, signers)
         self.bench.restart()
         names = [f"product-{number}" for number in range(2, products + 1)]
@@ -114,9 +112,7 @@ class Grown:
 
 
 @pytest.fixture(params=[(1, 1), (5, 6)], ids="{0[0]} products, {0[1]} releases".format)
-def grown(
-    request: pytest.FixtureRequest, fleet: Fleet, signers: Mapping[str, Signer]
-) -> Iterable[Grown]:
+def grown(request: pytest.FixtureRequest, fleet: Fleet, signers: Signers) -> Iterable[Grown]:
     made = Grown(fleet, signers, *request.param)
     yield made
     made.bench.back.database.close()

@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -42,6 +42,7 @@ from interlock_server.config import Settings, load_settings
 from interlock_server.db import schema
 from interlock_server.db.tables import RefusalRow
 from interlock_server.founding import found, read_ceremony
+from interlock_server.online_keys import Signers
 from interlock_server.wiring import Backstage, Services, backstage, open_signers, services
 from tests.support.papers import SECRET, claim, countersign, days, session
 from tests.support.people import CANARY, DAY0, FLEET, ST_ANNA, ST_BERT, roster, signer
@@ -94,6 +95,8 @@ def people(*names: str) -> list[Signer]:
 
 
 ROOT = ("root-1", "root-2", "root-3")
+DIRECTOR_ROOT = ("director-root-1", "director-root-2", "director-root-3")
+HOLDERS = {"image": ROOT, "director": DIRECTOR_ROOT}
 TARGETS = ("targets-1", "targets-2")
 MANAGERS = ("rosa", "raul")
 ROSTER_HOLDERS = ("tom", "tess")
@@ -202,18 +205,27 @@ class Fleet:
 
     # A ceremony
 
-    def root(self, repository: str, version: int = 1) -> Root:
+    def root(
+        self,
+        repository: str,
+        version: int = 1,
+        *,
+        holders: tuple[str, ...] | None = None,
+        targets: tuple[str, ...] = TARGETS,
+        online: Path | None = None,
+    ) -> Root:
+        """A root; those who sign it, targets, or the online keys may be others than at first."""
         root = Root(version=version, expires=self.now + timedelta(days=365))
-        for name in ROOT:
+        for name in holders or HOLDERS[repository]:
             root.add_key(signer(name).public_key, "root")
         root.roles["root"].threshold = 2
         for name, pairs in ONLINE_ROLES.items():
-            public = keys.load_public_key(self.online / f"{name}.pub.json").key
+            public = keys.load_public_key((online or self.online) / f"{name}.pub.json").key
             for of, role in pairs:
                 if of == repository:
                     root.add_key(public, role)
         if repository == "image":
-            for name in TARGETS:
+            for name in targets:
                 root.add_key(signer(name).public_key, "targets")
             root.roles["targets"].threshold = 2
         set_issued(root, self.now)
@@ -222,7 +234,7 @@ class Fleet:
     def write_ceremony(self, output: Path, fleet: str = FLEET) -> None:
         """What ``interlock-ceremony run`` leaves behind, as far as the server reads it."""
         image = sign(self.root("image"), ROOT[:2])
-        director = sign(self.root("director"), ROOT[:2])
+        director = sign(self.root("director"), DIRECTOR_ROOT[:2])
         targets = Targets(version=1, expires=self.now + timedelta(days=365))
         set_issued(targets, self.now)
         for name in ("image", "director"):
@@ -359,7 +371,7 @@ class Bench:
         wrap: puts something between the server and its Store.
     """
 
-    def __init__(self, fleet: Fleet, signers: Mapping[str, Signer] | None = None) -> None:
+    def __init__(self, fleet: Fleet, signers: Signers | None = None) -> None:
         self.fleet = fleet
         self.clock = Ticking(fleet.now)
         self.settings = fleet.settings()
@@ -380,7 +392,7 @@ class Bench:
     def found(self, *cohorts: str) -> None:
         schema.upgrade(self.back.database)
         found(
-            read_ceremony(self.fleet.ceremony, self.signers, self.clock()),
+            read_ceremony(self.fleet.ceremony, self.clock()),
             cohorts or COHORTS,
             database=self.back.database,
             store=self.back.writes,

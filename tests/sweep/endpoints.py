@@ -18,7 +18,8 @@ from interlock_core.api import MAX_BODY, EnrolmentRequest
 from interlock_core.statement import MAX_ENVELOPE
 from interlock_server.enrolments import MAX_REQUEST
 from interlock_server.web.tokens import MAX_EMPTY
-from tests.server.world import MANAGERS, PRODUCT, V1, V2, Bench, sha256, sign
+from tests.server.later import first
+from tests.server.world import HOLDERS, MANAGERS, PRODUCT, V1, V2, Bench, sha256, sign
 from tests.support.papers import (
     SECRET,
     assignment,
@@ -94,6 +95,21 @@ def _published(bench: Bench) -> dict[str, str]:
     return {"id_": sha256(sign(bench.fleet.product(1, V1), MANAGERS))}
 
 
+def _in_force(bench: Bench) -> Any:
+    """The first roots and the targets metadata, which are in force."""
+    roots = {name: [first(bench.fleet, name).decode()] for name in ("image", "director")}
+    return {**roots, "targets": bench.store.get("image/metadata/2.targets.json").decode()}
+
+
+def _ceremony(bench: Bench) -> Any:
+    """The next roots, under the same online keys."""
+    roots = {
+        name: [sign(bench.fleet.root(name, 2), holders).decode()]
+        for name, holders in HOLDERS.items()
+    }
+    return {**roots, "targets": None}
+
+
 def _login(bench: Bench) -> Any:
     challenge = bench.post("/v1/challenges", {}).json["challenge"]
     return session(challenge, at=bench.clock()).envelope
@@ -106,6 +122,7 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
         path=lambda bench: {**_offered(bench), "sha256": sha256(V2.content)}, raw=V2.content
     ),
     "POST /v1/publications/<id_>/commit": Endpoint(path=_published),
+    "POST /v1/ceremonies": Endpoint(_in_force, fresh=_ceremony, limit=MAX_BODY),
     "POST /v1/challenges": Endpoint(lambda _: {}, limit=MAX_EMPTY),
     "POST /v1/tokens": Endpoint(_login),
     "POST /v1/statements": Endpoint(

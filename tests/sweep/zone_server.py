@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
+from interlock_core.ceremony_output import MAX_FLEET
 from interlock_core.clock import system_clock
 from interlock_core.keys import MAX_KEY_FILE
 from interlock_server.cli import main
 from interlock_server.config import MAX_SETTINGS
-from interlock_server.founding import MAX_FLEET_FILE
 from interlock_server.web.listener import Listeners
 from tests.server.world import V1, Bench, Fleet
 from tests.sweep.commands import (
@@ -106,7 +106,7 @@ def _blank(*inputs: Input) -> tuple[Input, ...]:
 
 INIT: Final = ("{home}/blank/ceremony", "--config", "{home}/blank/server.toml")
 CEREMONY: Final = (
-    Input("blank/ceremony/fleet.json", Kind.JSON, GIVEN, MAX_FLEET_FILE),
+    Input("blank/ceremony/fleet.json", Kind.JSON, GIVEN, MAX_FLEET),
     *(
         Input(f"blank/ceremony/{name}.json", Kind.JSON, GIVEN, limit, says=(name, role, "root"))
         for name, role, limit in (

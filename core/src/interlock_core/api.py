@@ -88,6 +88,37 @@ class Publication(Record, frozen=True, kw_only=True):
     missing: tuple[MissingTarget, ...]
 
 
+class CeremonyRequest(Record, frozen=True, kw_only=True):
+    """What a later ceremony signed, exactly as it will be served.
+
+    Attributes:
+        image: roots of the image repository, rising by one; those in force may be among them.
+        director: the same of the directors.
+        targets: the newest top-level targets metadata; None leaves the one in force.
+    """
+
+    image: Annotated[tuple[str, ...], Meta(min_length=1)]
+    director: Annotated[tuple[str, ...], Meta(min_length=1)]
+    targets: Annotated[str, Meta(max_length=MAX_METADATA)] | None
+
+
+class MetadataInForce(Record, frozen=True, kw_only=True):
+    """One metadata file that gateways are led to."""
+
+    version: int
+    sha256: Digest
+
+
+class CeremonyInForce(Record, frozen=True, kw_only=True):
+    """What is in force; ``changed`` says whether this call made it so."""
+
+    fleet: Name
+    image_root: MetadataInForce
+    director_root: MetadataInForce
+    targets: MetadataInForce
+    changed: bool
+
+
 class Accepted(Record, frozen=True, kw_only=True):
     """A statement that the server has stored."""
 

@@ -216,7 +216,7 @@ def check_signatures(delegator: Root | Targets, role: str, metadata: Metadata[T]
 
 
 def verify_root(
-    data: bytes, current: bytes | None, now: datetime, *, rehearsal: bool = False
+    data: bytes, current: bytes | None, now: datetime | None, *, rehearsal: bool = False
 ) -> Metadata[Root]:
     """Verify new root metadata; ``current`` is the newest trusted one, or None for the first.
 
@@ -225,7 +225,7 @@ def verify_root(
     Args:
         data: the file's bytes.
         current: see above.
-        now: to judge expiry and issue time by.
+        now: to judge expiry and issue time by; None judges neither, for a root that others follow.
         rehearsal: accept what a rehearsal made: only for a ceremony that checks its own rehearsal.
 
     Raises:
@@ -248,7 +248,8 @@ def verify_root(
     if current is not None and current != data:
         check_signatures(parse_metadata(current, Root, what="root").signed, Root.type, metadata)
     check_signatures(root, Root.type, metadata)
-    _check_time(Root.type, root, now)
+    if now is not None:
+        _check_time(Root.type, root, now)
     return metadata
 
 
@@ -299,6 +300,17 @@ def verify_new_offline(
     else:
         _check_delegated(metadata.signed, role)
     return metadata
+
+
+def verify_targets(data: bytes, root: Root, now: datetime) -> Metadata[Targets]:
+    """Verify top-level targets metadata of any version, where none is trusted yet.
+
+    Raises:
+        RefusedError: ``untrusted_metadata``, ``expired_metadata``, ``shared_key``,
+            ``bad_delegation``, ``rehearsal`` or ``issued_in_future``.
+        WireError: the form is wrong.
+    """
+    return verify_new_offline(data, Targets.type, root=root, targets=None, current=data, now=now)
 
 
 def check_top_level(targets: Targets) -> None:

@@ -12,13 +12,23 @@ Rules:
    that exists. Versions of all roles but root may have gaps.
 5. Only ``publish`` shows new offline metadata, and only if all that is stored fits together.
    ``refresh`` signs again what is published already, so half a change of keys never blocks it.
+   Top-level targets that only the keys of a coming root signed wait for that root.
 6. One writer at a time: the caller serialises (the database does). Two writers would not corrupt
    anything, but the later would fail with a conflict.
+7. New roots appear all at once, in the order in which readers walk: the highest is stored first,
+   the lowest last. Before that the heads are signed by the keys of the root in force *and* by
+   those of the newest, so that a reader who knows either accepts them, and so does one who asked
+   for roots a moment before and asks for heads a moment after. ``refresh`` with ``alone`` ends
+   that. If the old keys are not at hand (lost, or given up too early), or the targets metadata
+   does not carry both thresholds, then what is immutable is stored first, then the roots, and the
+   timestamp right after them: between those two writes readers are refused, and try again.
+8. While the highest root waits for one that is missing before it, heads are signed by its keys too,
+   if they are held: readers who came to it before that one was lost are served as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -39,7 +49,8 @@ from tuf.repository import AbortEdit, Repository
 
 from interlock_core import wire
 from interlock_core.clock import Clock
-from interlock_core.errors import ConfigurationError, NotFoundError
+from interlock_core.errors import ConfigurationError, NotFoundError, RefusedError
+from interlock_core.root_chain import Followed, follow
 from interlock_core.store import Store
 from interlock_core.tuf_metadata import (
     COHORT,
@@ -158,8 +169,8 @@ class OnlineRepository(Repository):
         self._clock = clock
         self._lifetimes = dict(lifetimes or {})
         self._cohort = cohort
-        # A root that is about to appear, whose keys sign too.
-        self._next_root: Root | None = None
+        # Instead of the newest root, those whose keys sign while roots change (rule 7).
+        self._signing: tuple[Root, ...] | None = None
         # What close() wrote and no timestamp leads to yet.
         self._closed: dict[str, MetaFile] = {}
         self._shows_new = True
@@ -189,42 +200,118 @@ class OnlineRepository(Repository):
         version = parse_metadata(data, Targets, what=f"{role} metadata").signed.version
         self.store.put_new(metadata_key(self.prefix, version, role), data)
 
-    def put_root(self, data: bytes) -> None:
-        """Verify and store the first or the next root, which readers see at once.
+    def accepted(self) -> bool:
+        """Whether the newest root accepts what is published (rule 7), but for expiry."""
+        stored = self.stored
+        heads = (stored.timestamp(), stored.snapshot(), stored.published_targets())
+        root = self.root()
+        return all(
+            head is not None
+            and root.get_verification_result(
+                head.signed.type, head.signed_bytes, head.signatures
+            ).verified
+            for head in heads
+        )
 
-        If it changes online keys, and the old ones are configured too, the heads are signed by
-        both before it appears, so that gateways with either root accept them. Without the old
-        ones they are signed right after it, and gateways retry in between. Idempotent.
+    def put_root(self, data: bytes) -> None:
+        """``put_roots`` of one."""
+        self.put_roots([data])
+
+    def put_roots(self, texts: Sequence[bytes]) -> None:
+        """Verify and store the first roots or the next: ``prepare_roots``, then ``show_roots``."""
+        self.show_roots(self.prepare_roots(texts))
+
+    def prepare_roots(self, texts: Sequence[bytes]) -> Followed:
+        """Verify roots, and have the heads ready before they appear (rule 7). Idempotent.
+
+        Args:
+            texts: rising by one; they may begin among those that are in force.
+
+        Returns:
+            What ``show_roots`` shall show.
 
         Raises:
-            RefusedError, ConflictError, WireError: as ``tuf_metadata.verify_root``; or
-                ``untrusted_metadata``: the targets metadata in force does not carry the new
-                root's threshold.
-            ConfigurationError: the configured keys could not sign under the new root.
+            RefusedError, ConflictError, WireError: as ``root_chain.follow``; or
+                ``untrusted_metadata``: the targets metadata does not carry the new root's
+                threshold.
+            ConfigurationError: ``wrong_online_key``: the configured keys could not sign under the
+                newest root.
             TransientError: the store failed.
         """
-        old = self.current(Root.type)
-        root = verify_root(data, old, self._clock()).signed
+        coming = follow(texts, self.stored.roots(), self._clock())
+        if not coming.texts or self.stored.timestamp() is None:
+            return coming
+        for role in self._online_roles():
+            self._usable(role, coming.newest)
+        with self._signing_for(coming.newest):
+            self._top()
+        if self._is_seamless(coming.newest):
+            with self._signing_for(self.root(), coming.newest):
+                self._renew(shows_new=self._has_new_top())
+        return coming
+
+    def show_roots(self, coming: Followed) -> None:
+        """Store what ``prepare_roots`` verified; readers see all of it at once (rule 7).
+
+        Raises:
+            TransientError: the store failed: the same two calls again finish.
+        """
         published = self.stored.timestamp() is not None
-        if published and data != old:
-            self._prepare_for(root)
-        self.store.put_new(metadata_key(self.prefix, root.version, Root.type), data)
+        if coming.texts and published and not self._is_seamless(coming.newest):
+            with self._signing_for(coming.newest):
+                self._renew(shows_new=True, before_timestamp=lambda: self._put_roots(coming))
+            return
+        self._put_roots(coming)
         if published:
             self.refresh()
 
-    def _prepare_for(self, root: Root) -> None:
-        targets = self.stored.published_targets()
-        if not self.is_director and targets is not None:
-            check_signatures(root, Targets.type, targets)
-        for role in self._online_roles():
-            self._usable(role, root)
+    def _put_roots(self, coming: Followed) -> None:
+        first = coming.newest.version - len(coming.texts) + 1
+        for version, text in reversed(list(enumerate(coming.texts, first))):
+            self.store.put_new(metadata_key(self.prefix, version, Root.type), text)
+        self.stored.note(Root.type, coming.newest.version)
+
+    def _is_seamless(self, root: Root) -> bool:
+        """Whether heads can be made that the root in force and ``root`` both accept."""
         old = self.root()
-        if all(self._is_met(role, old) for role in self._online_roles()):
-            self._next_root = root
+        if not all(self._is_met(role, old) for role in self._online_roles()):
+            return False
+        with self._signing_for(old, root):
             try:
-                self.refresh()
-            finally:
-                self._next_root = None
+                self._top()
+            except RefusedError:
+                return False
+        return True
+
+    def _has_new_top(self) -> bool:
+        published = self.stored.published_version(Targets.type)
+        return not self.is_director and self._top().signed.version != published
+
+    @contextmanager
+    def _signing_for(self, *roots: Root) -> Iterator[None]:
+        """Inside, what is signed carries the thresholds of all of these."""
+        self._signing = roots
+        try:
+            yield
+        finally:
+            self._signing = None
+
+    def _renew(
+        self, *, shows_new: bool, before_timestamp: Callable[[], None] = lambda: None
+    ) -> None:
+        """Sign what those that sign now have not signed yet."""
+        timestamp, snapshot = self.stored.timestamp(), self.stored.snapshot()
+        assert timestamp is not None, "only a published repository is renewed"
+        assert snapshot is not None, "only a published repository is renewed"
+        with self._operation(shows_new=shows_new):
+            if self.is_director and self._is_due(self.open(Targets.type), None):
+                with self.edit_targets():
+                    pass
+            self._write(
+                force_snapshot=self._is_due(snapshot, None),
+                force_timestamp=self._is_due(timestamp, None),
+                before_timestamp=before_timestamp,
+            )
 
     # Publishing
 
@@ -261,11 +348,12 @@ class OnlineRepository(Repository):
                 current.targets = dict(targets)
             return self._write()
 
-    def refresh(self, margin: timedelta | None = None) -> Published:
+    def refresh(self, margin: timedelta | None = None, *, alone: bool = False) -> Published:
         """Sign again what expires soon, or what the newest root's keys have not signed (rule 5).
 
         Args:
             margin: sign a role again when less than this remains; by default as in ``ROLES``.
+            alone: also sign again what keys signed that the newest root does not name (rule 7).
 
         Raises:
             NotFoundError: nothing was published yet.
@@ -276,12 +364,12 @@ class OnlineRepository(Repository):
         if timestamp is None or snapshot is None:
             raise NotFoundError(f"Nothing was published in {self.prefix} yet.")
         with self._operation(shows_new=False):
-            if self.is_director and self._is_due(self.open(Targets.type), margin):
+            if self.is_director and self._is_due(self.open(Targets.type), margin, alone=alone):
                 with self.edit_targets():
                     pass
             return self._write(
-                force_snapshot=self._is_due(snapshot, margin),
-                force_timestamp=self._is_due(timestamp, margin),
+                force_snapshot=self._is_due(snapshot, margin, alone=alone),
+                force_timestamp=self._is_due(timestamp, margin, alone=alone),
             )
 
     @contextmanager
@@ -297,8 +385,11 @@ class OnlineRepository(Repository):
         finally:
             self._shows_new = True
 
-    def _is_due(self, md: Metadata[Any], margin: timedelta | None) -> bool:
+    def _is_due(self, md: Metadata[Any], margin: timedelta | None, *, alone: bool = False) -> bool:
         role = md.signed.type
+        named = {keyid for root in self._signing_roots() for keyid in root.roles[role].keyids}
+        if alone and not named.issuperset(md.signatures):
+            return True
         remaining = md.signed.expires - self._clock()
         if remaining < (margin if margin is not None else ROLES[role].margin):
             return True
@@ -307,10 +398,17 @@ class OnlineRepository(Repository):
             for root in self._signing_roots()
         )
 
-    def _write(self, *, force_snapshot: bool = False, force_timestamp: bool = False) -> Published:
+    def _write(
+        self,
+        *,
+        force_snapshot: bool = False,
+        force_timestamp: bool = False,
+        before_timestamp: Callable[[], None] = lambda: None,
+    ) -> Published:
         before = self.stored.published_version(Targets.type)
         new_snapshot, _ = self.do_snapshot(force_snapshot)
         snapshot = self.snapshot_info.version
+        before_timestamp()
         new_timestamp, _ = self.do_timestamp(force_timestamp)
         targets = self.stored.published_version(Targets.type)
         return Published(
@@ -391,29 +489,50 @@ class OnlineRepository(Repository):
         if not self._shows_new:
             return dict(known)
         infos = {}
-        for role in (Targets.type, *delegated_roles(self.targets())):
+        top = self._top().signed
+        for role in (Targets.type, *delegated_roles(top)):
             name = f"{role}.json"
-            version = self.stored.newest(role)
+            version = top.version if role == Targets.type else self.stored.newest(role)
             listed = known.get(name)
             if version is not None and (listed is None or listed.version < version):
                 infos[name] = _meta_file(version, self.stored.get(version, role))
         if infos:
-            self._check_whole({name.removesuffix(".json") for name in infos})
+            self._check_whole(top, {name.removesuffix(".json") for name in infos})
         return known | infos
 
-    def _check_whole(self, changed: Collection[str]) -> None:
+    def _top(self) -> Metadata[Targets]:
+        """The top-level targets to show: the newest that all roots accept who sign now (rule 5).
+
+        Raises:
+            RefusedError: ``untrusted_metadata``: neither the newest nor what is published.
+            NotFoundError: there is none.
+        """
+        if self.is_director:
+            return self.open(Targets.type)
+        newest, published = self.stored.newest_targets(), self.stored.published_targets()
+        try:
+            return self._accepted(newest)
+        except RefusedError:
+            if published is None or published.signed.version == newest.signed.version:
+                raise
+            return self._accepted(published)
+
+    def _accepted(self, targets: Metadata[Targets]) -> Metadata[Targets]:
+        for root in self._signing or (self.root(),):
+            check_signatures(root, Targets.type, targets)
+        return targets
+
+    def _check_whole(self, top: Targets, changed: Collection[str]) -> None:
         """Refuse to show stored metadata that does not fit together (rule 5).
 
         A crash amid several ``put_offline`` may have left one half of a change of keys. Under the
         delegations that are published already, what did not change was seen to fit.
         """
-        targets = self.stored.newest_targets()
-        check_signatures(self.root(), Targets.type, targets)
-        for role in delegated_roles(targets.signed):
+        for role in delegated_roles(top):
             if Targets.type not in changed and role not in changed:
                 continue
             if self.stored.newest(role) is not None:
-                check_signatures(targets.signed, role, self.stored.newest_targets(role))
+                check_signatures(top, role, self.stored.newest_targets(role))
 
     @property
     def snapshot_info(self) -> MetaFile:
@@ -432,8 +551,14 @@ class OnlineRepository(Repository):
 
     # Signing
 
-    def _signing_roots(self) -> list[Root]:
-        return [self.root(), *([self._next_root] if self._next_root else [])]
+    def _signing_roots(self) -> tuple[Root, ...]:
+        if self._signing is not None:
+            return self._signing
+        root, beyond = self.root(), self.stored.root_beyond()
+        waits = beyond is not None and all(
+            self._is_met(role, beyond.signed) for role in self._online_roles()
+        )
+        return (root, beyond.signed) if beyond is not None and waits else (root,)
 
     def _sign(self, role: str, md: Metadata[Any]) -> None:
         roots = self._signing_roots()

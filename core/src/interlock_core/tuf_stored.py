@@ -5,13 +5,16 @@ Rules:
 1. What is *published* is what ``timestamp.json`` leads to. What is *stored* may be newer: offline
    metadata that waits for ``publish``, and leavings of a crash.
 2. Metadata other than the timestamp is immutable: ``<version>.<role>.json``.
+3. The newest root is the last that readers come to, who walk without a gap. One that stands beyond
+   a gap waits for those before it: a change of roots was cut off there, or a root was lost.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from typing import Final
 
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
@@ -34,18 +37,31 @@ def timestamp_key(prefix: str) -> str:
 
 
 def newest_versions(store: Store, prefix: str) -> dict[str, int]:
-    """The highest stored version of each role, published or not.
+    """The highest stored version of each role, published or not; of root as rule 3 says.
 
     Raises:
         TransientError: the store cannot be read.
     """
-    newest: dict[str, int] = {}
+    versions = _versions(store, prefix)
+    newest = {role: _newest(versions, role) for role in versions}
+    return {role: version for role, version in newest.items() if version is not None}
+
+
+def _versions(store: Store, prefix: str) -> dict[str, set[int]]:
+    versions: dict[str, set[int]] = {}
     folder = f"{prefix}/metadata/"
     for key in store.list(folder):
         match = _FILE.match(key.removeprefix(folder))
         if match:
-            newest[match[2]] = max(int(match[1]), newest.get(match[2], 0))
-    return newest
+            versions.setdefault(match[2], set()).add(int(match[1]))
+    return versions
+
+
+def _newest(versions: Mapping[str, set[int]], role: str) -> int | None:
+    stored = versions.get(role, set())
+    if role != Root.type:
+        return max(stored, default=None)
+    return next(n for n in count(1) if n + 1 not in stored) if 1 in stored else None
 
 
 def newest_root(store: Store, prefix: str) -> Metadata[Root]:
@@ -72,12 +88,12 @@ class StoredRepository:
     def __init__(self, store: Store, prefix: str) -> None:
         self.store = store
         self.prefix = prefix
-        self._listing: dict[str, int] | None = None
+        self._listing: dict[str, set[int]] | None = None
 
     @contextmanager
     def one_listing(self) -> Iterator[None]:
         """Inside, stored versions are listed once; ``note`` keeps the list true."""
-        self._listing = newest_versions(self.store, self.prefix)
+        self._listing = _versions(self.store, self.prefix)
         try:
             yield
         finally:
@@ -86,13 +102,16 @@ class StoredRepository:
     def note(self, role: str, version: int) -> None:
         """A new version was just stored."""
         if self._listing is not None:
-            self._listing[role] = version
+            self._listing.setdefault(role, set()).add(version)
+
+    def _stored(self) -> dict[str, set[int]]:
+        if self._listing is not None:
+            return self._listing
+        return _versions(self.store, self.prefix)
 
     def newest(self, role: str) -> int | None:
         """The highest stored version of a role (rule 1)."""
-        if self._listing is not None:
-            return self._listing.get(role)
-        return newest_versions(self.store, self.prefix).get(role)
+        return _newest(self._stored(), role)
 
     def published_version(self, role: str) -> int | None:
         """The version of a role that readers are led to; None before it is published."""
@@ -138,8 +157,22 @@ class StoredRepository:
         version = self.newest(Root.type)
         if version is None:
             raise NotFoundError(f"There is no root in {self.prefix}: run the server's 'init'.")
+        return self._root(version)
+
+    def _root(self, version: int) -> Metadata[Root]:
         data = self.get(version, Root.type)
         return parse_metadata(data, Root, what=f"{version}.root.json")
+
+    def roots(self) -> list[bytes]:
+        """The bytes of every root, from the first to the newest (rule 3); maybe none."""
+        newest = self.newest(Root.type) or 0
+        return [self.get(version, Root.type) for version in range(1, newest + 1)]
+
+    def root_beyond(self) -> Metadata[Root] | None:
+        """The highest root, if it waits for one that is missing before it (rule 3)."""
+        stored = self._stored()
+        highest = max(stored.get(Root.type, set()), default=0)
+        return self._root(highest) if highest > (_newest(stored, Root.type) or 0) else None
 
     def timestamp(self) -> Metadata[Timestamp] | None:
         """The timestamp, or None before anything was published."""

@@ -29,6 +29,7 @@ from interlock_core.errors import InterlockError, NotFoundError, RefusedError
 from interlock_core.names import ROSTER_PATH
 from interlock_core.release import MAX_PERMIT, Permit, PermitFacts, read_permit
 from interlock_core.released import read_facts, sha256_of
+from interlock_core.root_chain import link_roots
 from interlock_core.roster import MAX_ROSTER, Roster, read_roster
 from interlock_core.tuf_metadata import (
     MAX_LENGTH,
@@ -64,7 +65,7 @@ from interlock_repo.signatures import (
     parse_signature,
     verify,
 )
-from interlock_repo.trust import Role, link_roots, role_of
+from interlock_repo.trust import Role, role_of
 
 _ROOT: Final = re.compile(r"([1-9][0-9]{0,14})\.root\.json\Z")
 _SIGNATURE: Final = re.compile(rf"{SIGNATURES}/[^/]*\.json\Z")

@@ -29,6 +29,7 @@ from tuf.ngclient.fetcher import FetcherInterface
 from interlock_core import durable
 from interlock_core.errors import NotFoundError, RefusedError, TransientError
 from interlock_core.names import ROSTER_PATH, ROSTER_ROLE
+from interlock_core.root_chain import link_roots
 from interlock_core.roster import MAX_ROSTER
 from interlock_core.tuf_metadata import (
     MAX_LENGTH,
@@ -39,7 +40,6 @@ from interlock_core.tuf_metadata import (
     verify_root,
 )
 from interlock_repo.fetch import BASE, DirectoryFetcher, ServerFetcher
-from interlock_repo.trust import link_roots
 
 _METADATA: Final = f"{BASE}image/metadata/"
 _TARGETS: Final = f"{BASE}image/targets/"

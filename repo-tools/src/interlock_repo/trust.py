@@ -2,8 +2,7 @@
 
 Rules:
 
-1. A chain of roots begins with one that is trusted already; each next one carries the thresholds
-   of the root before and its own, no version is skipped, and none was made in a rehearsal.
+1. A chain of roots begins with one that is trusted already (``root_chain``).
 2. Expiry is not judged here: what has expired must still be readable to be renewed. Whether a
    repository is fresh is judged where it is read.
 3. A delegated role's signed field ``holders`` gives each key a name, for people. Nobody who
@@ -12,22 +11,18 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from securesystemslib.signer import Key
-from tuf.api.metadata import Metadata, Root, Targets
+from tuf.api.metadata import Root, Targets
 
 from interlock_core.errors import RefusedError
 from interlock_core.keybytes import public_key_bytes
 from interlock_core.names import is_name
 from interlock_core.tuf_metadata import (
-    check_signatures,
     delegated_roles,
-    parse_metadata,
-    refuse_rehearsal,
-    refuse_shared_keys,
 )
 
 HOLDERS: Final = "holders"
@@ -99,28 +94,3 @@ def holder_names(fields: Mapping[str, object]) -> dict[str, str]:
     return {
         keyid: name for keyid, name in stated.items() if isinstance(name, str) and is_name(name)
     }
-
-
-def link_roots(chain: Sequence[bytes]) -> list[Metadata[Root]]:
-    """Check that roots form a chain (rule 1), the trusted one first.
-
-    Raises:
-        RefusedError: ``untrusted_metadata``, ``version_gap``, ``shared_key`` or ``rehearsal``.
-        WireError: one is no root metadata.
-    """
-    roots: list[Metadata[Root]] = []
-    for data in chain:
-        root = parse_metadata(data, Root, what="root metadata")
-        refuse_rehearsal(root.signed)
-        refuse_shared_keys(root.signed)
-        if roots:
-            before = roots[-1].signed
-            if root.signed.version != before.version + 1:
-                raise RefusedError(
-                    f"Root {root.signed.version} does not follow root {before.version}.",
-                    reason="version_gap",
-                )
-            check_signatures(before, Root.type, root)
-        check_signatures(root.signed, Root.type, root)
-        roots.append(root)
-    return roots

@@ -7,6 +7,7 @@ from flask import Flask
 from interlock_core import wire
 from interlock_core.api import MAX_BODY
 from interlock_server.web import (
+    ceremonies_api,
     fleet_api,
     gateway_api,
     operator_api,
@@ -36,6 +37,7 @@ def create_app(services: Services) -> Flask:
             largest_target_bytes=services.backstage.publications.largest_target_bytes,
         )
     )
+    app.register_blueprint(ceremonies_api.blueprint(services.backstage.ceremonies))
     app.register_blueprint(tokens.blueprint(services.sessions))
     app.register_blueprint(operator_api.blueprint(services))
     app.register_blueprint(fleet_api.blueprint(services))

@@ -7,12 +7,15 @@ Rules:
 3. Plain HTTP is allowed on loopback alone; anywhere else a certificate and its key are needed.
    The health listener is on loopback always.
 4. No secret stands in the file: only where to find it.
+5. Of an online key that is rotated two are held at once, the old one and the new one. Each role is
+   signed by those that the roots name for it, in whatever order they are listed.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -26,8 +29,12 @@ from interlock_core.errors import ConfigurationError, NotFoundError, WireError
 from interlock_core.genesis import DIRECTOR_ONLINE, DIRECTOR_TARGETS, IMAGE_ONLINE
 
 MAX_SETTINGS: Final = 64 * 1024
+MAX_KEYS: Final = 4
+"""How many private keys of one online role are held at once, at most."""
 CREDENTIAL: Final = "interlock-online"
 """The systemd credential that holds the passphrase of the online keys."""
+
+_KEY: Final = re.compile(r"[^\x00-\x1f\x7f]{1,4096}\Z")
 
 Text = Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 
@@ -95,12 +102,19 @@ class StorageSection(_Section, frozen=True, kw_only=True):
     oldest_supported_root: Annotated[int, Meta(ge=1, le=10**15 - 1)] = 1
 
 
+Keys = str | list[str]
+"""Where one online key is; while it is rotated, where the old and the new one are (rule 5).
+
+Checked by ``_keys``: a union of constrained types makes msgspec 0.22.0 crash when Python ends.
+"""
+
+
 class KeysSection(_Section, frozen=True, kw_only=True):
     """``[keys]``: key files or key URIs of the online keys."""
 
-    image_online: Text
-    director_targets: Text
-    director_online: Text
+    image_online: Keys
+    director_targets: Keys
+    director_online: Keys
     passphrase_file: Text | None = None
 
 
@@ -117,7 +131,7 @@ class Settings:
     Attributes:
         database_url: an SQLAlchemy URL, or None for SQLite.
         database_file: where SQLite keeps it, or None for another database.
-        key_uris: by the name of the online key.
+        key_uris: by the name of the online key, one or more (rule 5).
         oldest_supported_root: version of the oldest image root in any firmware that is supported.
         passphrase_file: None means the systemd credential ``interlock-online``.
         tls: certificate and key, or None for plain HTTP on loopback.
@@ -136,7 +150,7 @@ class Settings:
     database_file: Path | None
     largest_target_bytes: int
     oldest_supported_root: int
-    key_uris: dict[str, str]
+    key_uris: dict[str, tuple[str, ...]]
     passphrase_file: Path | None
 
 
@@ -204,9 +218,9 @@ def _checked(path: Path, file: _File) -> Settings:
         largest_target_bytes=file.storage.largest_target_bytes,
         oldest_supported_root=file.storage.oldest_supported_root,
         key_uris={
-            IMAGE_ONLINE: _key(base, file.keys.image_online),
-            DIRECTOR_TARGETS: _key(base, file.keys.director_targets),
-            DIRECTOR_ONLINE: _key(base, file.keys.director_online),
+            IMAGE_ONLINE: _keys(base, "image_online", file.keys.image_online),
+            DIRECTOR_TARGETS: _keys(base, "director_targets", file.keys.director_targets),
+            DIRECTOR_ONLINE: _keys(base, "director_online", file.keys.director_online),
         },
         passphrase_file=base / file.keys.passphrase_file if file.keys.passphrase_file else None,
     )
@@ -233,6 +247,14 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _key(base: Path, text: str) -> str:
+def _keys(base: Path, setting: str, keys: Keys) -> tuple[str, ...]:
+    texts = [keys] if isinstance(keys, str) else keys
+    if not 1 <= len(texts) <= MAX_KEYS or not all(map(_KEY.match, texts)):
+        raise ConfigurationError(
+            f"keys.{setting} must be a key file or key URI, or a list of 1 to {MAX_KEYS} of them."
+        )
     # A path may not hold a colon, so that a URI is never mistaken for one.
-    return text if ":" in text else str(base / text)
+    uris = [text if ":" in text else str(base / text) for text in texts]
+    if len(set(uris)) < len(uris):
+        raise ConfigurationError(f"keys.{setting} names one key twice: list each once.")
+    return tuple(uris)

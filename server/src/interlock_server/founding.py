@@ -2,10 +2,11 @@
 
 Rules:
 
-1. Everything is verified before anything is written: both roots by their own thresholds, the first
-   targets metadata by the image root, the digests in ``fleet.json``, no key in both roots, and
-   that our online private keys are exactly those that the roots name.
-2. One server belongs to one ceremony for ever: another one is a conflict.
+1. Everything is verified before anything is written: both chains of roots from the first, whose
+   digests ``fleet.json`` names, to the newest; the targets metadata by the newest image root; that
+   no key is in two places; and that our online private keys are those that the newest roots name.
+2. One server belongs to one fleet for ever: another one is a conflict. What a later ceremony of
+   this fleet signed comes by ``/v1/ceremonies``, which leaves gateways no gap.
 3. Idempotent: after a failure at any point, and to add a cohort, it is run again.
 4. A cohort is added with the roots that the other directors have, the first of which is the one
    that ``init`` recorded, and is published before it is there for anybody.
@@ -14,52 +15,48 @@ Rules:
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
-from securesystemslib.signer import Signer
 from sqlalchemy.orm import Session
 from tuf.api.metadata import Root, Targets
 
-from interlock_core import durable
+from interlock_core.ceremony_output import read_output
 from interlock_core.clock import Clock
 from interlock_core.errors import ConfigurationError, ConflictError, RefusedError
-from interlock_core.genesis import (
-    DIRECTOR,
-    IMAGE,
-    ONLINE_ROLES,
-    FleetFile,
-    read_fleet,
-)
-from interlock_core.keybytes import public_key_bytes
+from interlock_core.genesis import DIRECTOR, IMAGE, FleetFile
 from interlock_core.names import check_name
+from interlock_core.root_chain import check_apart, follow
 from interlock_core.store import Store
-from interlock_core.tuf_metadata import (
-    MAX_LENGTH,
-    parse_metadata,
-    verify_new_offline,
-    verify_root,
-)
+from interlock_core.tuf_metadata import parse_metadata, verify_targets
 from interlock_core.tuf_stored import StoredRepository, metadata_key
 from interlock_core.wire import sha256_hex
 from interlock_server.db.session import Database
 from interlock_server.db.tables import CohortRow, FleetRow
 from interlock_server.heads import Publisher, director_prefix, fleet_of
-
-MAX_FLEET_FILE: Final = 4096
+from interlock_server.online_keys import check_online_keys
 
 
 @dataclass(frozen=True)
 class Ceremony:
-    """What a ceremony left behind, verified (rule 1)."""
+    """What a ceremony left behind, verified (rule 1).
+
+    Attributes:
+        image_roots: every root, from the first to the newest.
+        director_roots: the same of the directors.
+        targets: the newest top-level targets metadata.
+        targets_version: its version.
+        roots: the newest, by repository.
+    """
 
     fleet: FleetFile
-    image_root: bytes
-    director_root: bytes
+    image_roots: tuple[bytes, ...]
+    director_roots: tuple[bytes, ...]
     targets: bytes
+    targets_version: int
+    roots: Mapping[str, Root]
 
 
 @dataclass(frozen=True)
@@ -81,29 +78,22 @@ class Added:
     cohorts: tuple[str, ...]
 
 
-def read_ceremony(directory: Path, signers: Mapping[str, Signer], now: datetime) -> Ceremony:
-    """Read a ceremony's output and verify it whole (rule 1).
+def read_ceremony(directory: Path, now: datetime) -> Ceremony:
+    """Read a ceremony's output, of the first one or of a later one, and verify it (rule 1).
 
     Args:
         directory: the ceremony's ``output``.
-        signers: our online keys, by name.
         now: to judge expiry by.
 
     Raises:
-        RefusedError: ``wrong_digest``, ``shared_key``, ``rehearsal``, or as ``tuf_metadata`` names
-            it.
-        ConfigurationError: ``wrong_online_key``.
+        RefusedError: ``wrong_digest``, ``shared_key``, ``rehearsal``, or as ``root_chain`` and
+            ``tuf_metadata`` name it.
         NotFoundError, WireError, TransientError: a file is missing, malformed, unreadable.
     """
-    fleet = read_fleet(
-        durable.read(directory / "fleet.json", limit=MAX_FLEET_FILE, what="fleet.json")
-    )
-    image_root = _read(directory, IMAGE, Root.type)
-    director_root = _read(directory, DIRECTOR, Root.type)
-    targets = _read(directory, IMAGE, Targets.type)
+    found = read_output(directory)
     for name, data, digest in (
-        (IMAGE, image_root, fleet.image_root),
-        (DIRECTOR, director_root, fleet.director_root),
+        (IMAGE, found.image[0], found.fleet.image_root),
+        (DIRECTOR, found.director[0], found.fleet.director_root),
     ):
         if sha256_hex(data) != digest:
             raise RefusedError(
@@ -111,69 +101,21 @@ def read_ceremony(directory: Path, signers: Mapping[str, Signer], now: datetime)
                 "the ceremony's output again.",
                 reason="wrong_digest",
             )
-    roots = {
-        IMAGE: verify_root(image_root, None, now).signed,
-        DIRECTOR: verify_root(director_root, None, now).signed,
-    }
-    # With nothing before it, each must be version 1.
-    verify_new_offline(
-        targets, Targets.type, root=roots[IMAGE], targets=None, current=None, now=now
+    image, director = follow(found.image, (), now), follow(found.director, (), now)
+    targets = verify_targets(found.targets, image.newest, now)
+    check_apart(_roots(image.texts), _roots(director.texts))
+    return Ceremony(
+        found.fleet,
+        image.texts,
+        director.texts,
+        found.targets,
+        targets.signed.version,
+        {IMAGE: image.newest, DIRECTOR: director.newest},
     )
-    _check_apart(roots[IMAGE], roots[DIRECTOR])
-    check_online_keys(roots, signers)
-    return Ceremony(fleet, image_root, director_root, targets)
 
 
-def _read(directory: Path, repository: str, role: str) -> bytes:
-    path = directory / repository / f"1.{role}.json"
-    data = durable.read(path, limit=MAX_LENGTH[role], what=f"first {repository} {role}")
-    # What verifies it later knows no path to name.
-    if role == Root.type:
-        parse_metadata(data, Root, what=f"metadata {path}")
-    else:
-        parse_metadata(data, Targets, what=f"metadata {path}")
-    return data
-
-
-def _check_apart(image: Root, director: Root) -> None:
-    """Online keys of one repository must sign nothing in the other."""
-    online = {role for pairs in ONLINE_ROLES.values() for _, role in pairs}
-
-    def keys(root: Root, repository: str) -> set[bytes]:
-        roles = online - ({Targets.type} if repository == IMAGE else set())
-        return {
-            public_key_bytes(root.get_key(keyid))
-            for role in roles
-            for keyid in root.roles[role].keyids
-        }
-
-    if keys(image, IMAGE) & keys(director, DIRECTOR):
-        raise RefusedError(
-            "Image repository and director share an online key: hold the ceremony with a key of "
-            "its own for each.",
-            reason="shared_key",
-        )
-
-
-def check_online_keys(roots: Mapping[str, Root], signers: Mapping[str, Signer]) -> None:
-    """See that our online keys are those that the roots name.
-
-    Args:
-        roots: by repository, ``image`` and ``director``.
-        signers: by the name of the online key.
-
-    Raises:
-        ConfigurationError: ``wrong_online_key``.
-    """
-    for name, pairs in ONLINE_ROLES.items():
-        for repository, role in pairs:
-            root = roots[repository]
-            if signers[name].public_key.keyid not in root.roles[role].keyids:
-                raise ConfigurationError(
-                    f"Root {root.version} of the {repository} repository does not name the key "
-                    f"{name} for {role}: configure the private key that the ceremony imported.",
-                    reason="wrong_online_key",
-                )
+def _roots(texts: Sequence[bytes]) -> list[Root]:
+    return [parse_metadata(text, Root, what="root metadata").signed for text in texts]
 
 
 def found(
@@ -192,9 +134,10 @@ def found(
         cohorts: to be added; those that are there stay.
 
     Raises:
-        ConflictError: ``other_ceremony``: this server belongs to another one; ``store_lost``: the
-            Store no longer holds what was published.
-        ConfigurationError: no cohort at all, or an online key is wrong.
+        ConflictError: ``other_ceremony``: this server belongs to another fleet's; ``store_lost``:
+            the Store no longer holds what was published; ``later_ceremony``, which comes
+            another way (rule 2).
+        ConfigurationError: no cohort at all; or ``wrong_online_key``.
         WireError: ``bad_name``: a cohort's name.
         TransientError: the store or the database failed; run it again.
     """
@@ -203,19 +146,26 @@ def found(
     with database.writing() as session:
         new = _claim(session, ceremony, clock())
         known = publisher.cohorts(session)
-        if not new:
+        if new:
+            check_online_keys(ceremony.roots, publisher.signers)
+        else:
             _check_not_lost(store, known)
+            _check_not_ahead(store, ceremony, publisher.director_roots(known))
         added = sorted(set(cohorts) - set(known))
         if not known and not added:
             raise no_cohort()
         session.add_all(CohortRow(name=cohort, added_at=clock()) for cohort in added)
         session.flush()
-        _put_first(store, IMAGE, Root.type, ceremony.image_root)
-        _put_first(store, IMAGE, Targets.type, ceremony.targets)
+        if new:
+            _put_roots(store, IMAGE, ceremony.image_roots)
+            store.put_new(
+                metadata_key(IMAGE, ceremony.targets_version, Targets.type), ceremony.targets
+            )
         publisher.image().publish()
         everybody = publisher.cohorts(session)
-        for cohort in everybody:
-            _put_roots(store, cohort, ceremony.director_root, known)
+        roots = publisher.director_roots(known) or ceremony.director_roots
+        for cohort in added:
+            _put_roots(store, director_prefix(cohort), roots)
         publisher.direct_cohorts(session, everybody)
     return Founded(ceremony.fleet.fleet, new, tuple(added), tuple(everybody))
 
@@ -242,8 +192,8 @@ def add_cohorts(
         fleet = fleet_of(session)
         known = publisher.cohorts(session)
         _check_not_lost(store, known)
-        first = store.get(metadata_key(director_prefix(known[0]), 1, Root.type))
-        if sha256_hex(first) != fleet.director_root:
+        roots = publisher.director_roots(known)
+        if not roots or sha256_hex(roots[0]) != fleet.director_root:
             raise ConflictError(
                 "The store has lost the first root of the directors: restore it.",
                 reason="store_lost",
@@ -252,7 +202,7 @@ def add_cohorts(
         session.add_all(CohortRow(name=cohort, added_at=clock()) for cohort in added)
         session.flush()
         for cohort in added:
-            _put_roots(store, cohort, first, known)
+            _put_roots(store, director_prefix(cohort), roots)
         publisher.direct_cohorts(session, sorted(set(cohorts)))
     return Added(fleet.name, tuple(added), tuple(sorted({*known, *added})))
 
@@ -305,16 +255,25 @@ def _check_not_lost(store: Store, cohorts: Collection[str]) -> None:
             )
 
 
-def _put_first(store: Store, prefix: str, role: str, data: bytes) -> None:
-    store.put_new(metadata_key(prefix, 1, role), data)
+def _check_not_ahead(store: Store, ceremony: Ceremony, director: Sequence[bytes]) -> None:
+    """See that a ceremony holds no root that is not in force (rule 2)."""
+    image = StoredRepository(store, IMAGE).roots()
+    for held, brought in ((image, ceremony.image_roots), (director, ceremony.director_roots)):
+        if any(one != other for one, other in zip(held, brought, strict=False)):
+            raise ConflictError(
+                "This ceremony holds another root than the one of its version that is in force "
+                "here.",
+                reason="other_root",
+            )
+        if len(brought) > len(held):
+            raise ConflictError(
+                f"This ceremony holds root {len(brought)}, and root {len(held)} is in force here: "
+                "send it with 'interlock-repo publish', which leaves gateways no gap.",
+                reason="later_ceremony",
+            )
 
 
-def _put_roots(store: Store, cohort: str, first: bytes, known: Collection[str]) -> None:
-    """Give a cohort's director the root, and every later one that the others have."""
-    prefix = director_prefix(cohort)
-    _put_first(store, prefix, Root.type, first)
-    if not known:
-        return
-    pattern = StoredRepository(store, director_prefix(next(iter(known))))
-    for version in range(2, (pattern.newest(Root.type) or 1) + 1):
-        store.put_new(metadata_key(prefix, version, Root.type), pattern.get(version, Root.type))
+def _put_roots(store: Store, prefix: str, roots: Sequence[bytes]) -> None:
+    """Give a repository that nobody reads yet its roots."""
+    for version, root in enumerate(roots, 1):
+        store.put_new(metadata_key(prefix, version, Root.type), root)

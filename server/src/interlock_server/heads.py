@@ -17,6 +17,8 @@ Rules:
    is not due any more.
 7. Offline metadata is shown only after real clients followed to it (``trial``): what they saw is
    what is written.
+8. All directors are under the same roots (``rotation``): one that a failure left behind is brought
+   up to the others by a refresh. A refresh also ends the time in which two keys sign.
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ from interlock_server.director import Directed, direct
 from interlock_server.image import Released, read_released
 from interlock_server.moves import settle, with_moves
 from interlock_server.onfile import OnFile, read_on_file
+from interlock_server.online_keys import Signers, missing_keys
 from interlock_server.overlay import Overlay
 from interlock_server.standing import rejudge
 from interlock_server.trial import try_out
@@ -103,6 +106,21 @@ class Refreshed:
 
 
 @dataclass(frozen=True)
+class _Again:
+    """What a refresh does beside publishing (rule 8).
+
+    Attributes:
+        margin: what expires within it is signed again.
+        roots: of the directors.
+        written: the repositories whose heads are new are added to it.
+    """
+
+    margin: timedelta | None
+    roots: Sequence[bytes]
+    written: list[str]
+
+
+@dataclass(frozen=True)
 class _Ground:
     """What every cohort's director is made from, read under the turn (rule 1)."""
 
@@ -118,7 +136,7 @@ class Publisher:
     Args:
         database: whose turn serialises publishers.
         store: where gateways read.
-        signers: the online keys, by name.
+        signers: the online keys that are held, by name.
         clock: now.
         oldest_root: the version of the oldest image root that a supported gateway may have.
     """
@@ -127,30 +145,59 @@ class Publisher:
         self,
         database: Database,
         store: Store,
-        signers: Mapping[str, Signer],
+        signers: Signers,
         clock: Clock,
         *,
         oldest_root: int = 1,
     ) -> None:
         self._database = database
         self._store = store
-        self._signers = signers
+        self.signers = signers
         self._clock = clock
-        self._oldest_root = oldest_root
+        self.oldest_root = oldest_root
 
-    def image(self) -> OnlineRepository:
-        """The online side of the image repository."""
-        return OnlineRepository(self._store, IMAGE, self._roles(IMAGE), self._clock)
+    def image(self, store: Store | None = None) -> OnlineRepository:
+        """The online side of the image repository, as it would be in ``store``."""
+        return OnlineRepository(store or self._store, IMAGE, self._roles(IMAGE), self._clock)
 
-    def director(self, cohort: str) -> OnlineRepository:
-        """The online side of a cohort's director."""
+    def director(self, cohort: str, store: Store | None = None) -> OnlineRepository:
+        """The online side of a cohort's director, as it would be in ``store``."""
         return OnlineRepository(
-            self._store, director_prefix(cohort), self._roles(DIRECTOR), self._clock, cohort=cohort
+            store or self._store,
+            director_prefix(cohort),
+            self._roles(DIRECTOR),
+            self._clock,
+            cohort=cohort,
+        )
+
+    def director_roots(self, cohorts: Iterable[str]) -> list[bytes]:
+        """Every root of the directors (rule 8); empty if there is none yet."""
+        chains = [StoredRepository(self._store, director_prefix(one)).roots() for one in cohorts]
+        return max(chains, key=len, default=[])
+
+    def missing_keys(self, cohorts: Iterable[str]) -> list[str]:
+        """What keeps the roots in force from being signed for here; empty if nothing does."""
+        image = StoredRepository(self._store, IMAGE).root().signed
+        # All directors are under the same roots: equal sentences are said once.
+        return list(
+            dict.fromkeys(
+                text
+                for cohort in cohorts
+                for text in missing_keys(
+                    {
+                        IMAGE: image,
+                        DIRECTOR: StoredRepository(self._store, director_prefix(cohort))
+                        .root()
+                        .signed,
+                    },
+                    self.signers,
+                )
+            )
         )
 
     def _roles(self, repository: str) -> dict[str, Sequence[Signer]]:
         return {
-            role: [self._signers[name]]
+            role: self.signers[name]
             for name, pairs in ONLINE_ROLES.items()
             for of, role in pairs
             if of == repository
@@ -181,12 +228,12 @@ class Publisher:
             InterlockError: as ``OnlineRepository.publish``, or the Store failed.
         """
         staged = Overlay(self._store)
-        repository = OnlineRepository(staged, IMAGE, self._roles(IMAGE), self._clock)
+        repository = self.image(staged)
         for role, text in (offline or {}).items():
             repository.put_offline(role, text)
         published = repository.publish()
         if published:
-            try_out(self._store, staged, IMAGE, self._clock(), oldest_root=self._oldest_root)
+            try_out(self._store, staged, IMAGE, self._clock(), oldest_root=self.oldest_root)
         staged.write()
         return bool(published)
 
@@ -232,11 +279,12 @@ class Publisher:
             try:
                 # Both, in this order: what expires is signed again as it stands, and only then may
                 # more be shown, such as releases that somebody with the keys had taken back.
-                refreshed = image.refresh(margin)
+                refreshed = image.refresh(margin, alone=True)
                 if self.publish_image() or refreshed:
                     written.append(IMAGE)
             finally:
-                self.direct_cohorts(session, cohorts, margin, written)
+                again = _Again(margin, self.director_roots(cohorts), written)
+                self.direct_cohorts(session, cohorts, again)
         return Refreshed(tuple(written), len(cohorts) + 1)
 
     def cohorts(self, session: Session) -> list[str]:
@@ -247,8 +295,7 @@ class Publisher:
         self,
         session: Session,
         cohorts: Sequence[str],
-        margin: timedelta | None = None,
-        written: list[str] | None = None,
+        again: _Again | None = None,
     ) -> None:
         """Publish directors and bundles of ``cohorts``; the session must hold the turn.
 
@@ -260,8 +307,8 @@ class Publisher:
         first: InterlockError | None = None
         for cohort in cohorts:
             try:
-                if self._direct(ground, cohort, margin) and written is not None:
-                    written.append(director_prefix(cohort))
+                if self._direct(ground, cohort, again) and again is not None:
+                    again.written.append(director_prefix(cohort))
                 shown = update(CohortRow).where(CohortRow.name == cohort, CohortRow.due.is_(True))
                 session.execute(shown.values(due=False))
             except InterlockError as e:
@@ -282,17 +329,19 @@ class Publisher:
         ground = self._ground(session)
         return direct(ground.judge, ground.on_file, ground.released, ground.fleet, cohort)
 
-    def _direct(self, ground: _Ground, cohort: str, margin: timedelta | None) -> bool:
+    def _direct(self, ground: _Ground, cohort: str, again: _Again | None) -> bool:
         directed = direct(ground.judge, ground.on_file, ground.released, ground.fleet, cohort)
         for path in directed.unlisted:
             _log.error("%s is ordered at %s and not released as ordered", path, cohort)
         for product in directed.cut:
             _log.error("not all that was signed about %s fits the directive of %s", product, cohort)
         repository = self.director(cohort)
+        if again is not None and 0 < len(repository.stored.roots()) < len(again.roots):
+            repository.put_roots(again.roots)
         info = TargetFile.from_data(DIRECTIVE_PATH, directed.directive, ["sha256"])
         self._put_directive(cohort, info, directed.directive)
         published = repository.publish_targets({DIRECTIVE_PATH: info, **directed.images})
-        refreshed = repository.refresh(margin)
+        refreshed = repository.refresh(again.margin if again else None, alone=again is not None)
         self._store.replace(poll_key(cohort), poll_bundle(self._store, cohort))
         return bool(published) or bool(refreshed)
 

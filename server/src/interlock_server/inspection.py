@@ -4,7 +4,8 @@ Rules:
 
 1. Every repository is read by an unmodified ``tuf.ngclient`` that begins with the first root, held
    against the digest which ``init`` recorded, so whoever changed the Store is found.
-2. A problem has a name, a place and a sentence. What gateways would refuse is *refused*; the rest
+2. Roots: those of all directors are the same, and the online keys that they name are held here.
+3. A problem has a name, a place and a sentence. What gateways would refuse is *refused*; the rest
    (permissions, work that ``refresh`` has to do) is a fault.
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -109,6 +110,7 @@ class Inspection:
         with self.database.reading() as session:
             fleet = fleet_of(session)
             cohorts = self.publisher.cohorts(session)
+            problems += self._roots(cohorts)
             problems += self._repository(IMAGE, fleet.image_root)
             for cohort in cohorts:
                 problems += self._repository(director_prefix(cohort), fleet.director_root)
@@ -118,6 +120,31 @@ class Inspection:
                 for cohort in cohorts:
                     problems += self._cohort(session, cohort)
         return problems
+
+    # Roots
+
+    def _roots(self, cohorts: Sequence[str]) -> Iterator[Problem]:
+        """What a change of roots may have left undone (rule 2)."""
+        directors = [director_prefix(cohort) for cohort in cohorts]
+        newest = len(self.publisher.director_roots(cohorts))
+        for prefix in (IMAGE, *directors):
+            stored = StoredRepository(self.store, prefix)
+            has = stored.newest(Root.type) or 0
+            if prefix != IMAGE and has < newest:
+                detail = (
+                    f"it stands at root {has}, and others at {newest}: run 'interlock-server "
+                    "refresh', or publish the ceremony again"
+                )
+                yield Problem("root_behind", prefix, detail, False)
+            elif (beyond := stored.root_beyond()) is not None:
+                detail = (
+                    f"root {beyond.signed.version} waits for root {has + 1}, which is missing: "
+                    "publish the ceremony again"
+                )
+                yield Problem("root_waits", prefix, detail, False)
+        if newest and StoredRepository(self.store, IMAGE).newest(Root.type):
+            for text in self.publisher.missing_keys(cohorts):
+                yield Problem("wrong_online_key", "keys", text, False)
 
     # As a gateway
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from tuf.api.metadata import Metadata, TargetFile, Targets
+from tuf.api.metadata import Metadata, Root, TargetFile, Targets
 
 from interlock_core import wire
 from interlock_core.api import MAX_BODY, PublicationRequest
@@ -137,6 +137,24 @@ def verify(
         if part.role == Targets.type:
             top = part.targets
     return parts
+
+
+def verify_top(store: Store, text: bytes, root: Root, now: datetime) -> Targets:
+    """Verify top-level targets metadata that comes with a root, which is about to be in force.
+
+    Raises:
+        WireError: malformed.
+        RefusedError, ConflictError: as ``verify_new_offline``; or ``orphaned_role`` (rule 2).
+        TransientError: the store cannot be read.
+    """
+    stored = StoredRepository(store, IMAGE)
+    current = stored.newest_bytes(Targets.type)
+    metadata = verify_new_offline(
+        text, Targets.type, root=root, targets=None, current=current, now=now
+    )
+    if text != current:
+        _check_none_orphaned(metadata.signed, stored, ())
+    return metadata.signed
 
 
 def _verify(

@@ -10,7 +10,6 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -18,18 +17,17 @@ from securesystemslib.signer import Signer
 
 from interlock_core.clock import Clock, system_clock
 from interlock_core.credentials import credential_file, passphrase_handler
-from interlock_core.errors import SecretError
-from interlock_core.genesis import DIRECTOR, IMAGE
+from interlock_core.errors import ConfigurationError, SecretError
 from interlock_core.keys import load_signer
 from interlock_core.store import FileStore, Store
-from interlock_core.tuf_stored import newest_root
+from interlock_server.ceremonies import Ceremonies
 from interlock_server.config import CREDENTIAL, Settings
 from interlock_server.db import schema
 from interlock_server.db.session import Database
 from interlock_server.enrolments import Enrolments
 from interlock_server.fleet import Fleet
-from interlock_server.founding import check_online_keys
-from interlock_server.heads import Publisher, director_prefix, fleet_of
+from interlock_server.heads import Publisher, fleet_of
+from interlock_server.online_keys import Signers
 from interlock_server.pending import Pending
 from interlock_server.publications import Publications
 from interlock_server.refusals import Refusals
@@ -54,6 +52,7 @@ class Backstage:
     writes: Store
     publisher: Publisher
     publications: Publications
+    ceremonies: Ceremonies
     refusals: Refusals
 
 
@@ -70,8 +69,8 @@ class Services:
     fleet_views: Fleet
 
 
-def open_signers(settings: Settings) -> dict[str, Signer]:
-    """Decrypt the online keys (rule 2).
+def open_signers(settings: Settings) -> dict[str, tuple[Signer, ...]]:
+    """Decrypt the online keys (rule 2), by name.
 
     Raises:
         SecretError: there is no passphrase, or it is wrong.
@@ -87,9 +86,10 @@ def open_signers(settings: Settings) -> dict[str, Signer]:
     # Each takes a while by design (scrypt), and none waits for another.
     with ThreadPoolExecutor() as pool:
         opening = {
-            name: pool.submit(load_signer, uri, handler) for name, uri in settings.key_uris.items()
+            name: [pool.submit(load_signer, uri, handler) for uri in uris]
+            for name, uris in settings.key_uris.items()
         }
-        return {name: opened.result() for name, opened in opening.items()}
+        return {name: tuple(one.result() for one in those) for name, those in opening.items()}
 
 
 def open_database(settings: Settings) -> Database:
@@ -103,7 +103,7 @@ def open_database(settings: Settings) -> Database:
 
 def backstage(
     settings: Settings,
-    signers: Mapping[str, Signer],
+    signers: Signers,
     *,
     clock: Clock = system_clock,
     writes: Store | None = None,
@@ -135,7 +135,8 @@ def backstage(
         pending=Pending(settings.pending_directory),
         largest_target_bytes=settings.largest_target_bytes,
     )
-    return Backstage(clock, database, store, writes, publisher, publications, refusals)
+    ceremonies = Ceremonies(database, writes, publisher, refusals, clock)
+    return Backstage(clock, database, store, writes, publisher, publications, ceremonies, refusals)
 
 
 def services(backstage: Backstage) -> Services:
@@ -160,22 +161,30 @@ def services(backstage: Backstage) -> Services:
     )
 
 
-def check_ready(backstage: Backstage, signers: Mapping[str, Signer]) -> None:
+def check_ready(backstage: Backstage) -> list[str]:
     """See that the server can do its work, before anything is promised.
 
+    Returns:
+        What keeps it from signing, in words, one for each online key that the roots name and that
+        is not held here. It can be read all the same, and nothing is lost (``online_keys``).
+
     Raises:
-        ConfigurationError: another schema, not initialised, or keys that the roots do not name.
+        ConfigurationError: another schema, or not initialised.
         TransientError: the store or the database failed.
     """
     schema.check(backstage.database)
     with backstage.database.reading() as session:
         fleet_of(session)
         cohorts = backstage.publisher.cohorts(session)
-    for cohort in cohorts:
-        check_online_keys(
-            {
-                IMAGE: newest_root(backstage.store, IMAGE).signed,
-                DIRECTOR: newest_root(backstage.store, director_prefix(cohort)).signed,
-            },
-            signers,
-        )
+    return backstage.publisher.missing_keys(cohorts)
+
+
+def check_signing(backstage: Backstage) -> None:
+    """See that the server can publish, before anything is begun: ``check_ready``, and the keys.
+
+    Raises:
+        ConfigurationError: as ``check_ready``; ``wrong_online_key``.
+        TransientError: the store or the database failed.
+    """
+    for text in check_ready(backstage):
+        raise ConfigurationError(f"{text}.", reason="wrong_online_key")

@@ -33,7 +33,7 @@ def check(config: Path, hashes: bool, as_json: bool) -> int:
     signers = open_signers(settings)
     back = backstage(settings, signers)
     try:
-        check_ready(back, signers)
+        check_ready(back)
         inspection = Inspection(
             back.database, back.store, back.publisher, back.clock, _private(settings), hashes
         )
@@ -56,6 +56,7 @@ def check(config: Path, hashes: bool, as_json: bool) -> int:
 
 
 def _private(settings: Settings) -> tuple[Path, ...]:
-    keys = [Path(uri) for uri in settings.key_uris.values() if uri.startswith("/")]
+    uris = [uri for those in settings.key_uris.values() for uri in those]
+    keys = [Path(uri) for uri in uris if uri.startswith("/")]
     others = [settings.passphrase_file, settings.database_file]
     return (*keys, *(path for path in others if path is not None))

@@ -13,7 +13,7 @@ from interlock_server.db import schema
 from interlock_server.founding import add_cohorts
 from interlock_server.heads import cohorts_of
 from interlock_server.image import read_released
-from interlock_server.wiring import backstage, check_ready, open_database, open_signers
+from interlock_server.wiring import backstage, check_signing, open_database, open_signers
 
 
 @click.group()
@@ -40,7 +40,7 @@ def add(names: tuple[str, ...], config: Path, as_json: bool) -> None:
     signers = open_signers(settings)
     back = backstage(settings, signers)
     try:
-        check_ready(back, signers)
+        check_signing(back)
         done = add_cohorts(
             names,
             database=back.database,

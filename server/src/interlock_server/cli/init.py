@@ -12,6 +12,7 @@ from interlock_server.cli.common import Command, config_option, json_option, say
 from interlock_server.config import load_settings
 from interlock_server.db import schema
 from interlock_server.founding import found, no_cohort, read_ceremony
+from interlock_server.online_keys import check_online_keys
 from interlock_server.wiring import backstage, open_signers
 
 
@@ -35,11 +36,14 @@ def init(ceremony_dir: Path, config: Path, cohorts: tuple[str, ...], as_json: bo
     for cohort in cohorts:
         check_name(cohort, "cohort")
     signers = open_signers(settings)
-    ceremony = read_ceremony(ceremony_dir, signers, system_clock())
+    ceremony = read_ceremony(ceremony_dir, system_clock())
     back = backstage(settings, signers)
     try:
-        if not cohorts and not back.database.is_there():
-            raise no_cohort()
+        if not back.database.is_there():
+            # Said before even the database is made.
+            check_online_keys(ceremony.roots, signers)
+            if not cohorts:
+                raise no_cohort()
         schema.upgrade(back.database)
         founded = found(
             ceremony,

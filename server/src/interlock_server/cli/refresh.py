@@ -25,13 +25,14 @@ def refresh(config: Path, force: bool, as_json: bool) -> None:
     """Sign heads again before they expire, and publish what a failure left undone.
 
     Meant for a timer: with nothing to do it writes nothing. Directives are computed anew for every
-    cohort.
+    cohort. Where the roots name an online key that is not held here, the others are signed and the
+    command fails by that name.
     """
     settings = load_settings(config)
     signers = open_signers(settings)
     back = backstage(settings, signers)
     try:
-        check_ready(back, signers)
+        check_ready(back)
         done = back.publisher.refresh(force=force)
         back.publications.sweep()
     finally:

@@ -15,6 +15,8 @@ from interlock_server.config import load_settings
 from interlock_server.web.listener import address_of, bind_both, run
 from interlock_server.wiring import Backstage, backstage, check_ready, open_signers, services
 
+_log = logging.getLogger(__name__)
+
 
 @click.command(
     cls=Command,
@@ -26,13 +28,14 @@ def serve(config: Path, as_json: bool) -> None:
     """Serve gateways and operators until SIGTERM.
 
     Settings, schema, online keys and both ports are checked before the first worker starts. One
-    line says where it listens.
+    line says where it listens. Where the roots name an online key that is not held here, gateways
+    are served all the same: it is logged, and /readyz says so.
     """
     settings = load_settings(config)
     signers = open_signers(settings)
     back = backstage(settings, signers)
     try:
-        check_ready(back, signers)
+        wrong = check_ready(back)
     finally:
         # Workers connect for themselves: a connection must not be shared across a fork.
         back.database.close()
@@ -58,4 +61,6 @@ def serve(config: Path, as_json: bool) -> None:
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    for text in wrong:
+        _log.error("nothing can be published: %s", text)
     run(settings, listeners, make, announce)

@@ -2,8 +2,9 @@
 
 Rules:
 
-1. ``/healthz``: this process answers. ``/readyz``: store and database can be read, and no head of
-   any repository has expired; else 503 and what is wrong.
+1. ``/healthz``: this process answers. ``/readyz``: store and database can be read, no root or head
+   of any repository has expired, and the online keys that the roots name are held here; else 503
+   and what is wrong.
 2. ``/metrics`` is read from the database and the Store at the moment of asking, so it is the same
    whichever process or host is asked, and survives restarts.
 3. The port is bound once, by the master, before any worker is forked; every worker answers on it
@@ -53,7 +54,7 @@ _log = logging.getLogger(__name__)
 
 
 def expiries(back: Backstage) -> Iterator[Expiry]:
-    """When each head expires: repository, role, time.
+    """When each head and each newest root expires: repository, role, time.
 
     Raises:
         TransientError: the store or the database failed.
@@ -63,7 +64,8 @@ def expiries(back: Backstage) -> Iterator[Expiry]:
     for prefix in (IMAGE, *map(director_prefix, cohorts)):
         stored = StoredRepository(back.store, prefix)
         targets = None if prefix == IMAGE else stored.published_targets(Targets.type)
-        for head in (stored.timestamp(), stored.snapshot(), targets):
+        heads = (stored.timestamp(), stored.snapshot(), targets)
+        for head in (*heads, stored.root() if any(heads) else None):
             if head is not None:
                 yield prefix, head.signed.type, head.signed.expires
 
@@ -74,9 +76,12 @@ def readiness(back: Backstage) -> list[str]:
         heads = list(expiries(back))
         now = back.clock()
         expired = [f"{prefix}/{role} has expired" for prefix, role, time in heads if time <= now]
+        with back.database.reading() as session:
+            cohorts = back.publisher.cohorts(session)
+        missing = back.publisher.missing_keys(cohorts) if heads else []
     except InterlockError as e:
         return [str(e)]
-    return expired if heads else ["nothing was published yet"]
+    return [*expired, *missing] if heads else ["nothing was published yet"]
 
 
 class Facts(Collector):

@@ -1,0 +1,79 @@
+"""Puts what a later ceremony signed in force, for every reader without a gap (I/O).
+
+Rules:
+
+1. The whole switch is staged first (``overlay``) and tried out by real clients (``trial``); then
+   the same bytes are written in the same order.
+2. That order: targets metadata, which nothing leads to yet; heads of every repository under the
+   keys of the old and of the new root; then the roots, of each repository all at once
+   (``OnlineRepository``, rule 7). So a reader at any root finds heads that it accepts, at every
+   instant, and whatever is cut off leaves each repository whole.
+3. If old private keys are not held any more, each repository's timestamp follows its roots at
+   once: readers are refused between those two writes, and try again.
+4. After a failure at any write, the same ceremony again finishes. So does a refresh, once the first
+   director is under the new roots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from tuf.api.metadata import Targets
+
+from interlock_core.genesis import IMAGE
+from interlock_core.store import Store
+from interlock_server.heads import Publisher, director_prefix
+from interlock_server.overlay import Overlay
+from interlock_server.trial import try_out
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """What is new, verified.
+
+    Attributes:
+        image: roots of the image repository, rising; those in force may be among them.
+        director: every root of the directors, from the first to the newest.
+        targets: top-level targets metadata to be shown with the roots, if it is new.
+    """
+
+    image: Sequence[bytes]
+    director: Sequence[bytes]
+    targets: bytes | None
+
+
+def rotate(
+    publisher: Publisher, store: Store, cohorts: Sequence[str], rotation: Rotation, now: datetime
+) -> None:
+    """Put roots and targets in force (rules 1 to 3). The caller holds the turn.
+
+    Directives and bundles follow by ``Publisher.publish_directors``.
+
+    Raises:
+        RefusedError, ConflictError, WireError: as ``OnlineRepository.prepare_roots``; or
+            ``gateways_would_refuse``: nothing was written.
+        ConfigurationError: ``wrong_online_key``: nothing was written.
+        TransientError: the Store failed.
+    """
+    staged = Overlay(store)
+    image = publisher.image(staged)
+    directors = [publisher.director(cohort, staged) for cohort in cohorts]
+    if rotation.targets is not None:
+        image.put_offline(Targets.type, rotation.targets)
+    steps = [(image, rotation.image), *((one, rotation.director) for one in directors)]
+    coming = [(repository, repository.prepare_roots(texts)) for repository, texts in steps]
+    for repository, roots in coming:
+        repository.show_roots(roots)
+    if rotation.targets is not None:
+        image.publish()
+    try_out(store, staged, IMAGE, now, oldest_root=publisher.oldest_root)
+    for cohort in _each_standing(cohorts, [len(roots.texts) for _, roots in coming[1:]]):
+        try_out(store, staged, director_prefix(cohort), now)
+    staged.write()
+
+
+def _each_standing(cohorts: Sequence[str], missing: Sequence[int]) -> list[str]:
+    """Of the cohorts that lack the same roots one: the others differ in their directives alone."""
+    return list(dict(zip(missing, cohorts, strict=True)).values())
