@@ -92,6 +92,11 @@ class _OwnBase:
         names = [name for name in self._event.base if name.endswith(".targets.json")]
         return self._event.base[min(names, key=lambda name: int(name.partition(".")[0]))]
 
+    @property
+    def heads(self) -> Mapping[str, bytes]:
+        """An event carries none."""
+        return {}
+
     def role(self, name: str) -> bytes | None:
         """The version that the event follows; of other roles it carries none."""
         previous = self._event.file.previous_name

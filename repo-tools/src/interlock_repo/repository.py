@@ -14,7 +14,7 @@ Rules:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Final, Protocol
 
 from tuf.api import exceptions
-from tuf.api.metadata import Metadata, Root, Snapshot, Targets
+from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 from tuf.ngclient import Updater
 from tuf.ngclient.fetcher import FetcherInterface
 
@@ -56,6 +56,10 @@ class Repository(Protocol):
     @property
     def targets(self) -> bytes:
         """Bytes of the top-level targets metadata in force."""
+
+    @property
+    def heads(self) -> Mapping[str, bytes]:
+        """Bytes of snapshot and timestamp by role; empty where there are none."""
 
     def role(self, name: str) -> bytes | None:
         """Metadata in force of a delegated role, or None before there is any.
@@ -132,6 +136,7 @@ class _Verified:
         self._snapshot = parse_metadata(
             self._kept(Snapshot.type), Snapshot, what="snapshot metadata"
         ).signed
+        self.heads = {role: self._kept(role) for role in (Snapshot.type, Timestamp.type)}
         self.targets = self._targets()
         self._delegator = parse_metadata(self.targets, Targets, what="targets metadata").signed
         refuse_rehearsal(self._delegator)
@@ -221,6 +226,10 @@ class _Ceremony:
         metadata = parse_metadata(self.targets, Targets, what=f"{newest}.targets.json")
         refuse_rehearsal(metadata.signed)
         check_signatures(root.signed, Targets.type, metadata)
+
+    @property
+    def heads(self) -> Mapping[str, bytes]:
+        return {}
 
     def role(self, name: str) -> bytes | None:  # noqa: ARG002  # nobody signed it in a ceremony
         return None

@@ -1,4 +1,4 @@
-"""``interlock-repo status``: who signed, and who must still."""
+"""``interlock-repo status``: who must still sign an event; what expires in a repository."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import click
 from interlock_core.errors import Exit
 from interlock_repo.cli import show
 from interlock_repo.cli.edge import Outcome, json_option
-from interlock_repo.cli.options import DIRECTORY, trusted_root
+from interlock_repo.cli.expiry import expiry
+from interlock_repo.cli.options import DIRECTORY, network, trusted_root
 from interlock_repo.copies import bring_together, open_copies
+from interlock_repo.forecast import WARN_DAYS
 from interlock_repo.review import told
 
 
@@ -20,21 +22,56 @@ Examples:
   interlock-repo status release-1.4.0
   interlock-repo status release-1.4.0 /media/usb/release-1.4.0
   interlock-repo status release-1.4.0 /media/usb/release-1.4.0 --merge
+  interlock-repo status release-1.4.0 /media --merge
+  interlock-repo status --repository https://updates.example.org --root image/1.root.json
+
+\b
+Exit codes: of an event, 0 when enough people signed and 10 while signatures are missing. Of a
+repository, 0 when nothing ends soon, 10 inside a warning period, and 20 when something has
+expired, or is so stale that nothing of it can be believed. 10 means here as everywhere that nothing
+is wrong and people have something to do; cron sends mail for either.
 """
 )
-@click.argument("event", nargs=-1, required=True, type=DIRECTORY)
+@click.argument("event", nargs=-1, type=DIRECTORY)
 @click.option("--merge", is_flag=True, help="Write the signatures of all copies into the first.")
+@click.option(
+    "--repository",
+    metavar="URL|DIR",
+    help="Without EVENT: say what expires in this repository; --root is needed.",
+)
+@click.option(
+    "--warn-days",
+    type=click.IntRange(0, 3650),
+    default=WARN_DAYS,
+    show_default=True,
+    help="Warn so many days before an end; of what lives shorter than that, in the last third.",
+)
+@network
 @trusted_root
 @json_option
 def status(
-    event: tuple[Path, ...], merge: bool, trusted_root: Path | None, as_json: bool
+    event: tuple[Path, ...],
+    merge: bool,
+    repository: str | None,
+    warn_days: int,
+    ca_file: Path | None,
+    proxy: str | None,
+    trusted_root: Path | None,
+    as_json: bool,
 ) -> Outcome:
-    """Say who signed EVENT and who must still sign it.
+    """Say who signed EVENT and who must still sign it; or what expires in a repository.
 
-    Several copies of one event are looked at together. Exit code 0 when enough people signed, 10
-    while signatures are missing.
+    Several copies of one event are looked at together: name each, or a directory in which they
+    lie. With --repository instead of EVENT: every role, the roster and its grants, and every
+    permit, with dates and with what stops working then, what ends first in front.
     """
     del as_json
+    if repository is not None:
+        if event or merge or trusted_root is None:
+            raise click.UsageError("--repository goes with --root, and without EVENT and --merge.")
+        return expiry(repository, trusted_root, warn_days=warn_days, ca_file=ca_file, proxy=proxy)
+    if not event:
+        raise click.UsageError("Name an EVENT, or a repository with --repository and --root.")
     first, tally = open_copies(event, trusted_root)
     brought = bring_together(first, tally) if merge else []
     lines = [
