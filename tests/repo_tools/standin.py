@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs
 
 from tuf.api.metadata import TargetFile, Targets
 
 from interlock_core import wire
-from interlock_core.api import MAX_BODY, Problem, Publication, PublicationRequest
+from interlock_core.api import MAX_BODY, Problem, Publication, PublicationList, PublicationRequest
 from interlock_core.clock import system_clock
 from interlock_core.errors import ConflictError, InterlockError, NotFoundError
 from interlock_core.store import FileStore
@@ -93,6 +94,32 @@ class StandIn:
         }  # fmt: skip
         return wire.convert(tree, Publication, what="view")
 
+    def listed(self, query: str) -> PublicationList:
+        asked = parse_qs(query.partition("?")[2])
+        items = []
+        for id_, request in self.waiting.items():
+            role = request.role
+            metadata = parse_metadata(request.metadata[role].encode(), Targets, what=role)
+            if ([role], [str(metadata.signed.version)]) != (asked["role"], asked["version"]):
+                continue
+            images = [
+                path
+                for path, info in metadata.signed.targets.items()
+                if (info.custom or {}).get("kind") == "image"
+            ]
+            items.append(
+                {
+                    "id": id_,
+                    "role": role,
+                    "version": metadata.signed.version,
+                    "state": "published" if id_ in self.published else "waiting",
+                    "posted_at": wire.format_time(system_clock()),
+                    "signed_by": sorted(metadata.signatures),
+                    "installs": images,
+                }
+            )
+        return wire.convert({"items": items}, PublicationList, what="list")
+
     def has(self, path: str, sha256: str) -> bool:
         return bool(self.store.list(self.key(path, sha256)))
 
@@ -158,6 +185,8 @@ def _handler(server: StandIn) -> type[BaseHTTPRequestHandler]:
 
         def call(self, length: int) -> bytes | None:
             match self.command, self.path.strip("/").split("/"):
+                case "GET", ["v1", wanted] if wanted.startswith("publications?"):
+                    return wire.encode(server.listed(wanted))
                 case "GET", parts:
                     return server.store.get("/".join(parts))
                 case "POST", ["v1", "publications"]:

@@ -162,6 +162,9 @@ def test_two_events_on_one_version_the_second_is_told(
     said = tool("publish", other, "--server", server.url, "--json")
     assert (said.code, said.answer["reason"]) == (20, "conflict")
     assert "start again from the current one" in said.err
+    assert "Published instead, signed by rosa, raul: " in said.err
+    assert f"{PRODUCT} 1.0.0 (release counter 1)" in said.err
+    assert f"interlock-repo rebase {other}" in said.err
 
 
 def test_a_server_asks_for_no_other_bytes(

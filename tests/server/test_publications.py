@@ -504,3 +504,31 @@ def test_what_is_published_and_sent_again_takes_nobodys_turn(bench: Bench) -> No
     assert (again.status_code, again.json["state"]) == (201, "published")
     assert bench.commit(sha256(text)).json["state"] == "published"
     assert turn() == before
+
+
+def test_what_was_sent_for_a_version_is_told(bench: Bench) -> None:
+    """So that a second event on the same version learns of the first before anybody signs it."""
+    text = release_2(bench.fleet)
+    assert bench.offer(PRODUCT, text).status_code == 201
+
+    def told(query: str) -> list[dict[str, Any]]:
+        answer = bench.client.get(f"/v1/publications{query}")
+        assert answer.status_code == 200, answer.text
+        items: list[dict[str, Any]] = answer.json["items"]
+        return items
+
+    [one] = told(f"?role={PRODUCT}&version=2")
+    assert (one["id"], one["state"], one["installs"]) == (sha256(text), "waiting", [V2.path])
+    assert len(one["signed_by"]) == len(MANAGERS)
+    [out] = told(f"?role={PRODUCT}&version=1")
+    assert (out["state"], out["installs"]) == ("published", [V1.path])
+    assert {item["id"] for item in told(f"?role={PRODUCT}")} == {one["id"], out["id"]}
+    assert {item["id"] for item in told("")} > {one["id"], out["id"]}
+    assert told(f"?role={PRODUCT}&version=3") == []
+
+
+@pytest.mark.parametrize("query", ["role=../x", "version=0", "version=x", "version="])
+def test_a_question_that_is_none(bench: Bench, query: str) -> None:
+    answer = bench.client.get(f"/v1/publications?{query}")
+    assert answer.status_code == 400
+    assert answer.json["reason"] in {"bad_name", "bad_version"}

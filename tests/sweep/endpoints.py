@@ -117,6 +117,7 @@ def _login(bench: Bench) -> Any:
 
 ENDPOINTS: Final[dict[str, Endpoint]] = {
     "POST /v1/publications": Endpoint(_offer, limit=MAX_BODY),
+    "GET /v1/publications": Endpoint(query=("role", "version")),
     "GET /v1/publications/<id_>": Endpoint(path=_offered),
     "PUT /v1/publications/<id_>/targets/<sha256>": Endpoint(
         path=lambda bench: {**_offered(bench), "sha256": sha256(V2.content)}, raw=V2.content

@@ -198,9 +198,22 @@ def making(
                 "a repository that nobody serves",
                 TRANSIENT,
                 ("127.0.0.1:9",),
-                (*words[:2], "--repository", "http://127.0.0.1:9", *words[4:]),
+                (
+                    *words[:2],
+                    "--repository",
+                    "http://127.0.0.1:9",
+                    "--events",
+                    "{home}",
+                    *words[4:],
+                ),
             ),
             Slip("a proxy that is none", USAGE, ("proxy",), (*words, "--proxy", "http://")),
+            Slip(
+                "other events where there is nothing",
+                USAGE,
+                ("--events",),
+                (*words, "--events", "{home}/nothing"),
+            ),
             Slip(
                 "a CA file that is none",
                 BAD,
@@ -309,6 +322,8 @@ SIGN: Final = (
     *MEANT,
     "--yes",
 )
+
+FORECAST: Final = ("--repository", "{store}", "--root", "{root}")
 
 REBASE: Final = (
     "{home}/event",
@@ -474,7 +489,7 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
                     "the event is there",
                     REFUSED,
                     ("event",),
-                    (*REBASE[:2], "{home}/event", *REBASE[3:]),
+                    (*REBASE[:2], "{home}/event", *REBASE[3:], "--events", "{home}"),
                 ),
                 Slip(
                     "a lifetime that is none",
@@ -487,6 +502,12 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
                     BAD,
                     ("ca.pem",),
                     (*REBASE[:4], "{secure}", *REBASE[5:], "--ca-file", "{home}/ca.pem"),
+                ),
+                Slip(
+                    "other events where there is nothing",
+                    USAGE,
+                    ("--events",),
+                    (*REBASE, "--events", "{home}/nothing"),
                 ),
             ),
         ),
@@ -585,6 +606,33 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
     "review": (reading(("{home}/event", "--root", "{root}"), "event", more=(ROOT,)),),
     "status": (
         reading(("{home}/signed",), "signed", good=10, slips=(other_root(("{home}/signed",)),)),
+        Entry(
+            FORECAST,
+            inputs=(ROOT, *STORED),
+            slips=(
+                Slip("an event, too", USAGE, ("EVENT",), (*FORECAST, "{home}/signed")),
+                Slip("nothing at all", USAGE, ("EVENT",), ()),
+                Slip("no root", USAGE, ("--root",), FORECAST[:2]),
+                Slip(
+                    "a warning period that is none",
+                    USAGE,
+                    ("--warn-days",),
+                    (*FORECAST, "--warn-days", "-1"),
+                ),
+                Slip(
+                    "a CA file that is none",
+                    BAD,
+                    ("ca.pem",),
+                    (
+                        "--repository",
+                        "{secure}",
+                        *FORECAST[2:],
+                        "--ca-file",
+                        "{home}/ca.pem",
+                    ),
+                ),
+            ),
+        ),
         Entry(
             ("{home}/signed", "{home}/complete", "--merge"),
             good=0,

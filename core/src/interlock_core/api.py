@@ -119,6 +119,29 @@ class CeremonyInForce(Record, frozen=True, kw_only=True):
     changed: bool
 
 
+class PublicationSummary(Record, frozen=True, kw_only=True):
+    """One publication of a version: what somebody else should know of it.
+
+    Attributes:
+        signed_by: the ids of the keys whose signatures it carries.
+        installs: images that it lists and that were not published before, the first few.
+    """
+
+    id: Digest
+    role: Name
+    version: int
+    state: Literal["waiting", "published"]
+    posted_at: datetime
+    signed_by: Annotated[tuple[Digest, ...], Meta(max_length=64)]
+    installs: Annotated[tuple[TargetPath, ...], Meta(max_length=64)]
+
+
+class PublicationList(Record, frozen=True, kw_only=True):
+    """Publications, the newest first: those that wait, and those that are out."""
+
+    items: Annotated[tuple[PublicationSummary, ...], Meta(max_length=PAGE)]
+
+
 class Accepted(Record, frozen=True, kw_only=True):
     """A statement that the server has stored."""
 

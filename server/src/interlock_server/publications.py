@@ -22,7 +22,13 @@ from sqlalchemy.orm import Session
 from tuf.api.metadata import TargetFile
 
 from interlock_core import durable, wire
-from interlock_core.api import MAX_BODY, MissingTarget, Publication, PublicationRequest
+from interlock_core.api import (
+    MAX_BODY,
+    MissingTarget,
+    Publication,
+    PublicationList,
+    PublicationRequest,
+)
 from interlock_core.clock import Clock
 from interlock_core.errors import (
     ConflictError,
@@ -50,6 +56,7 @@ from interlock_server.releases import (
     check_roster,
     check_roster_targets,
 )
+from interlock_server.sent import newest
 
 WAITING: Final = "waiting"
 PUBLISHED: Final = "published"
@@ -120,6 +127,14 @@ class Publications:
             TransientError: the store or the database failed.
         """
         return self._view(*self._find(id_))
+
+    def newest(self, role: str | None, version: int | None) -> PublicationList:
+        """What was sent, the newest first (``sent.newest``).
+
+        Raises:
+            TransientError: the store or the database failed.
+        """
+        return newest(self._database, self._store, role, version)
 
     def put_target(self, id_: str, sha256: str, body: IO[bytes], length: int) -> None:
         """Take the bytes of one target.

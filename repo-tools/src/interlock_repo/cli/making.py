@@ -8,13 +8,15 @@ from datetime import datetime
 from pathlib import Path
 
 from interlock_core.clock import system_clock
-from interlock_core.errors import ConflictError, RefusedError
+from interlock_core.errors import ConflictError, InterlockError, RefusedError
+from interlock_core.http import Api
+from interlock_repo import collisions
 from interlock_repo import event as events
 from interlock_repo.cli import show
 from interlock_repo.cli.edge import Outcome
 from interlock_repo.cli.options import Plan
 from interlock_repo.copies import open_copies
-from interlock_repo.event import Draft
+from interlock_repo.event import Draft, Event
 from interlock_repo.publishing import assemble
 from interlock_repo.reading import open_event
 from interlock_repo.repository import Repository, open_repository
@@ -92,5 +94,26 @@ def make_from(plan: Plan, drafting: Drafting) -> Outcome:
         f"Made {directory}. {tally.needed} of {names} must sign it: "
         f"interlock-repo sign {directory} --key NAME.key.json"
     )
-    facts = show.event_facts(event, tally) | {"changes": show.as_json(sections)}
-    return Outcome("staged", ("", said), facts)
+    others, notes = _collisions(plan, event)
+    told = [f"Another event makes {event.file.role} {event.file.version} too: {o}" for o in others]
+    if told:
+        told.append(
+            "One of them can be published; 'interlock-repo rebase' makes the others anew then."
+        )
+    facts = show.event_facts(event, tally) | {
+        "changes": show.as_json(sections),
+        "collides_with": others,
+    }
+    return Outcome("staged", ("", said, *told, *notes), facts)
+
+
+def _collisions(plan: Plan, event: Event) -> tuple[list[str], list[str]]:
+    """What the new event collides with, and what could not be found out."""
+    others, notes = collisions.beside(event, plan.events), []
+    if "://" in plan.repository:
+        try:
+            api = Api(plan.repository, ca_file=plan.ca_file, proxy=plan.proxy)
+            others += collisions.waiting(event, api)
+        except InterlockError as e:
+            notes.append(f"Whether something else waits to be published is not known: {e}")
+    return [one.said for one in others], notes

@@ -18,6 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 FILE: Final = click.Path(path_type=Path, dir_okay=False)
 EXISTING_FILE: Final = click.Path(path_type=Path, dir_okay=False, exists=True)
+EXISTING_DIRECTORY: Final = click.Path(path_type=Path, file_okay=False, exists=True)
 DIRECTORY: Final = click.Path(path_type=Path, file_okay=False)
 
 passphrase_file: Final = click.option(
@@ -76,6 +77,7 @@ class Plan:
         root: the root that the caller trusts.
         days: until the new metadata expires; 0 for as long as was asked for before (``rebase``).
         quiet: standard output belongs to a machine.
+        events: where other events may lie that make the same version.
     """
 
     event: Path
@@ -85,6 +87,7 @@ class Plan:
     ca_file: Path | None
     proxy: str | None
     quiet: bool
+    events: tuple[Path, ...]
 
 
 def new_event(kind: Kind | None) -> Callable[[Callable[..., Outcome]], Callable[..., Outcome]]:
@@ -105,9 +108,12 @@ def new_event(kind: Kind | None) -> Callable[[Callable[..., Outcome]], Callable[
             ca_file: Path | None,
             proxy: str | None,
             as_json: bool,
+            events: tuple[Path, ...],
             **own: Any,
         ) -> Outcome:
-            plan = Plan(event, repository, root, lifetime_days or 0, ca_file, proxy, as_json)
+            plan = Plan(
+                event, repository, root, lifetime_days or 0, ca_file, proxy, as_json, events
+            )
             return command(plan=plan, **own)
 
         days = LIFETIME_DAYS[kind] if kind is not None else None
@@ -121,6 +127,14 @@ def new_event(kind: Kind | None) -> Callable[[Callable[..., Outcome]], Callable[
                 show_default=True,
                 help="How long the new metadata is valid"
                 + ("." if kind is not None else "; by default as long as before."),
+            ),
+            click.option(
+                "--events",
+                type=EXISTING_DIRECTORY,
+                multiple=True,
+                metavar="DIR",
+                help="Look there, too, for other events that make the same version; those beside "
+                "the new one are found anyway.",
             ),
             network,
             click.option(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, BinaryIO, Final, cast
 
 import click
 from rich.console import Console
@@ -21,12 +21,17 @@ from rich.progress import (
 )
 
 from interlock_core.clock import system_clock
+from interlock_core.errors import ConflictError, RefusedError
 from interlock_core.http import Api
 from interlock_repo.cli.edge import Outcome, json_option
 from interlock_repo.cli.options import DIRECTORY, network, trusted_root
+from interlock_repo.collisions import published_instead
 from interlock_repo.copies import open_copies
 from interlock_repo.publishing import Ready, assemble, check_together, unobserved
 from interlock_repo.publishing import publish as send
+
+TOO_LATE: Final = frozenset({"conflict", "rollback"})
+"""The server's reasons for a version that is taken."""
 
 
 @click.command(
@@ -71,7 +76,17 @@ def publish(
     others = [_ready((other,), trusted_root, now) for other in with_]
     check_together(first, others)
     api = Api(server, ca_file=ca_file, proxy=proxy)
-    done = send(first, api, _bar if sys.stderr.isatty() else unobserved, others)
+    try:
+        done = send(first, api, _bar if sys.stderr.isatty() else unobserved, others)
+    except (ConflictError, RefusedError) as e:
+        if e.reason not in TOO_LATE:
+            raise
+        instead = published_instead(first.event, server, ca_file=ca_file, proxy=proxy)
+        raise ConflictError(
+            f"{e} {instead} 'interlock-repo rebase {event[0]}' makes this event anew on what is in "
+            "force.",
+            reason=e.reason,
+        ) from e
     name = " and ".join(one.name for one in (first, *others))
     said = (
         f"{name} was published already."

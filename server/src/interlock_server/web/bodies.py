@@ -59,9 +59,22 @@ def page_number() -> int:
     Raises:
         WireError: ``bad_page``.
     """
-    text = request.args.get("page", "1")
+    return number("page", "1")
+
+
+def number(name: str, default: str = "") -> int:
+    """A number from 1 on that the request gives.
+
+    Args:
+        name: of the parameter; a ``bad_<name>`` is what is wrong with it.
+        default: where it is not given.
+
+    Raises:
+        WireError: it is none.
+    """
+    text = request.args.get(name, default)
     if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS and int(text) >= 1):
-        raise WireError("The page must be a number from 1 on.", reason="bad_page")
+        raise WireError(f"The {name} must be a number from 1 on.", reason=f"bad_{name}")
     return int(text)
 
 

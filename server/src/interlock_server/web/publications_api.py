@@ -12,12 +12,13 @@ from werkzeug.wrappers import Response
 
 from interlock_core.api import MAX_BODY
 from interlock_core.errors import NotFoundError
+from interlock_core.names import check_name
 from interlock_server.publications import Publications
-from interlock_server.web.bodies import answer, is_digest, read_json
+from interlock_server.web.bodies import answer, is_digest, number, read_json
 
 
 def blueprint(publications: Publications, *, largest_target_bytes: int) -> Blueprint:
-    """The four calls of ``docs/interfaces.md``."""
+    """The calls of ``docs/interfaces.md``."""
     routes = Blueprint("publications", __name__, url_prefix="/v1/publications")
 
     @routes.url_value_preprocessor
@@ -32,6 +33,14 @@ def blueprint(publications: Publications, *, largest_target_bytes: int) -> Bluep
     @routes.post("")
     def post() -> Response:
         return answer(publications.post(read_json(MAX_BODY)), 201)
+
+    @routes.get("")
+    def list_newest() -> Response:
+        role = request.args.get("role")
+        version = number("version") if "version" in request.args else None
+        return answer(
+            publications.newest(check_name(role, "role") if role is not None else None, version)
+        )
 
     @routes.get("/<id_>")
     def get(id_: str) -> Response:
