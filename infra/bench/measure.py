@@ -5,7 +5,9 @@ Rules:
 1. What is compared does the same work, in the same run, in turn (A B A B …), after a warm-up.
 2. A process is measured as the operating system accounts for it (``wait4``): user plus system
    time of a whole fresh process, imports included. The median of all runs is quoted.
-3. Requests and bytes are counted on the wire, by a relay between client and server.
+3. What a server does for a request is measured as the CPU time of all its processes, before and
+   after.
+4. Requests and bytes are counted on the wire, by a relay between client and server.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
@@ -62,6 +65,26 @@ def run(command: Sequence[str]) -> Cost:
     if process.returncode != 0:
         raise RuntimeError(f"{command[0]} failed: {error.decode(errors='replace')[-2000:]}")
     return Cost(wall * 1000, (usage.ru_utime + usage.ru_stime) * 1000)
+
+
+def session_cpu_ms(leader: int) -> float:
+    """User plus system time so far of every living process of a session, in milliseconds.
+
+    Args:
+        leader: the process that began it: a server whose workers live on.
+    """
+    ticks = 0
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it ended meanwhile
+        # proc(5): behind the name stand state, parent, group, session …, and utime and stime.
+        if int(fields[3]) == leader:
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks * 1000 / os.sysconf("SC_CLK_TCK")
 
 
 def in_turn(

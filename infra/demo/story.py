@@ -155,7 +155,7 @@ passphrase_file = "{self.secret}"
             *(word for cohort in cohorts for word in ("--cohort", cohort)),
         )  # fmt: skip
         log = self.place / "server" / "log"
-        self.stage.serve(self.server_config, self.health_port, log)
+        self.server = self.stage.serve(self.server_config, self.health_port, log)
 
     # Gateways are built in, and let in
 
