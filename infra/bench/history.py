@@ -87,7 +87,8 @@ class History:
             story.stage.run(
                 "interlock-repo", "sign", event,
                 "--key", story.ceremony / "keys" / f"{holder}-image-targets.key.json",
-                "--passphrase-file", story.secret, "--reason", "bench", "--yes",
+                "--passphrase-file", story.secret, "--meaning", "approved",
+                "--reason", "bench", "--yes",
             )  # fmt: skip
         story.stage.run("interlock-repo", "publish", event, "--server", story.url)
 

@@ -90,12 +90,13 @@ class Person:
 
     def answer(self, prompt: str) -> str:
         """In place of click's prompt: the answer is shown behind the question."""
-        said = self._next(prompt)
-        screen = sys.stderr if not _ends_line(sys.stderr) else sys.stdout
+        screen: Any = sys.stderr if not _ends_line(sys.stderr) else sys.stdout
+        said = self._next(f"{screen.text().rpartition(chr(10))[2]}{prompt}")
         screen.write(f"{prompt}{said}\n")
         return said
 
     def _next(self, what: str) -> str:
+        """What is typed at the question ``what``."""
         if not self.left:
             self.unanswered = what
             raise EOFError
@@ -212,15 +213,20 @@ def machine(home: Path, now: Clock, salt: str) -> Iterator[None]:
         yield
 
 
-def run(words: Sequence[str], now: Clock, typed: Sequence[str] = ()) -> Said:
+def run(words: Sequence[str], now: Clock, person: Person, *, together: bool = False) -> Said:
     """Run one of the programs on a ``machine``.
+
+    Args:
+        words: the command line.
+        now: the machine's clock.
+        person: who types.
+        together: standard error goes where standard output goes, as on a screen.
 
     Raises:
         AssertionError: it asked for more than was typed, or for less.
     """
-    person = Person(typed)
     out = _Output("strict", at_terminal=False)
-    err = _Output("backslashreplace", at_terminal=person.at_terminal)
+    err = out if together else _Output("backslashreplace", at_terminal=person.at_terminal)
     code: object = None
     with (
         mock.patch.object(sys, "stdin", _Stdin(person)),
@@ -240,7 +246,7 @@ def run(words: Sequence[str], now: Clock, typed: Sequence[str] = ()) -> Said:
     if person.left or person.unanswered:
         wrong = person.unanswered or f"never {list(person.left)}"
         raise AssertionError(f"asked for {wrong}: {out.text()}{err.text()}")
-    return Said(code if isinstance(code, int) else 0, out.text(), err.text())
+    return Said(code if isinstance(code, int) else 0, out.text(), "" if together else err.text())
 
 
 def _never(prompt: str) -> NoReturn:

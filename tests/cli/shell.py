@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.cli import programs, transcript
-from tests.cli.programs import Clock, Said
+from tests.cli.programs import Clock, Person, Said
 from tests.cli.transcript import File, FormError, Given, Item, Prose, Step
 
 
@@ -46,16 +46,20 @@ class Shell:
 
     def say(self, words: Sequence[str], typed: Sequence[str] = ()) -> Said:
         """Run a command, as far as a redirection."""
+        return self.hear(words, Person(typed))
+
+    def hear(self, words: Sequence[str], person: Person, *, together: bool = False) -> Said:
+        """``say``, typed by a person; ``together`` as in ``programs.run``."""
         filled = [transcript.filled(word, self.known) for word in words]
         if len(filled) > 2 and filled[-2] == ">":
-            said = self._call(filled[:-2], typed)
+            said = self._call(filled[:-2], person)
             (self.home / filled[-1]).write_text(said.out)
             return Said(said.code, "", said.err)
-        return self._call(filled, typed)
+        return self._call(filled, person, together=together)
 
-    def _call(self, words: Sequence[str], typed: Sequence[str]) -> Said:
+    def _call(self, words: Sequence[str], person: Person, *, together: bool = False) -> Said:
         if words[0] in programs.PROGRAMS:
-            return programs.run(words, self.clock, typed)
+            return programs.run(words, self.clock, person, together=together)
         if words[0] == "at":
             self.clock.now = datetime.fromisoformat(words[1])
             return Said(0)

@@ -23,6 +23,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from threading import Thread
 from typing import Final
@@ -32,7 +33,7 @@ from werkzeug.serving import make_server
 from interlock_server.app import create_app
 from interlock_server.config import load_settings
 from interlock_server.wiring import backstage, open_signers, services
-from tests.cli.programs import Clock, machine
+from tests.cli.programs import START, Clock, machine
 from tests.cli.shell import Shell
 from tests.flow.readme import ROOT
 
@@ -111,10 +112,12 @@ class Worlds:
 
     Args:
         directory: where what is made is kept.
+        start: what time it is when each is made, and at first when it is given.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, start: datetime = START) -> None:
         self._directory = directory
+        self._start = start
 
     @contextmanager
     def given(self, name: str, home: Path) -> Iterator[Shell]:
@@ -123,11 +126,16 @@ class Worlds:
         Raises:
             KeyError: nothing is called so.
         """
-        shutil.copytree(self._made(name), home)
-        with _open(home, "transcript", served=name in SERVED) as shell:
+        shutil.copytree(self.made(name), home)
+        with self._open(home, "transcript", served=name in SERVED) as shell:
             yield shell
 
-    def _made(self, name: str) -> Path:
+    def made(self, name: str) -> Path:
+        """What is given under a name, to be copied.
+
+        Raises:
+            KeyError: nothing is called so.
+        """
         made = self._directory / name
         if not made.exists():
             partial = self._directory / f"{name}.partial"
@@ -135,30 +143,33 @@ class Worlds:
                 partial.mkdir()
             else:
                 before = tuple(STAGES)[tuple(STAGES).index(name) - 1]
-                shutil.copytree(self._made(before), partial)
-            with _open(partial, name, served=name in SERVED[1:]) as shell:
+                shutil.copytree(self.made(before), partial)
+            with self._open(partial, name, served=name in SERVED[1:]) as shell:
                 if name != "nothing":
                     STAGES[name](shell)
             partial.rename(made)
         return made
 
-
-@contextmanager
-def _open(home: Path, salt: str, *, served: bool) -> Iterator[Shell]:
-    shell = Shell(home)
-    with machine(home, shell.clock, salt):
-        if not served:
-            yield shell
-            return
-        with _serving(home, shell.clock) as url:
-            for file in home.glob("*.toml"):
-                file.write_text(file.read_text().replace(WRITTEN_URL, url))
-            shell.known["URL"] = url
-            try:
+    @contextmanager
+    def _open(self, home: Path, salt: str, *, served: bool) -> Iterator[Shell]:
+        shell = Shell(home, Clock(self._start))
+        with machine(home, shell.clock, salt):
+            if not served:
                 yield shell
-            finally:
-                for file in home.glob("*.toml"):
-                    file.write_text(file.read_text().replace(url, WRITTEN_URL))
+                return
+            with _serving(home, shell.clock) as url:
+                served_at(home, WRITTEN_URL, url)
+                shell.known["URL"] = url
+                try:
+                    yield shell
+                finally:
+                    served_at(home, url, WRITTEN_URL)
+
+
+def served_at(home: Path, before: str, now: str) -> None:
+    """Write another address into the settings at ``home``."""
+    for file in home.glob("*.toml"):
+        file.write_text(file.read_text().replace(before, now))
 
 
 @contextmanager
