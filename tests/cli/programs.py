@@ -195,7 +195,7 @@ def machine(home: Path, now: Clock, salt: str) -> Iterator[None]:
     # msgspec looks a record's annotations up once; before ``At`` stands there.
     msgspec.json.Decoder(clock.LastDecision)
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
-    kept |= {"HOME": str(home), "TZ": "UTC"}
+    kept |= {"HOME": str(home), "TZ": "UTC", "TERM": "dumb"}
     with (
         contextlib.chdir(home),
         mock.patch.dict(os.environ, kept, clear=True),
@@ -225,7 +225,7 @@ def run(words: Sequence[str], now: Clock, person: Person, *, together: bool = Fa
     Raises:
         AssertionError: it asked for more than was typed, or for less.
     """
-    out = _Output("strict", at_terminal=False)
+    out = _Output("strict", at_terminal=together and person.at_terminal)
     err = out if together else _Output("backslashreplace", at_terminal=person.at_terminal)
     code: object = None
     with (

@@ -5,7 +5,8 @@ Rules:
 1. Everything in a fence ``console`` is typed, in order, in one directory, against a real server
    process. A line that begins with ``$`` is a command; the lines below it are what the screen
    shows. ``…`` stands for anything in a line, and for any lines where it stands alone; what is not
-   shown is not compared. ``{NAME}`` is what stood there first. The last line ``(exit code N)`` says that it does not end with 0.
+   shown is not compared. ``{NAME}`` is what stood there first. The last line ``(exit code N)``
+   says that it does not end with 0.
 2. What a person answers stands behind the question. Passphrases are asked for and not shown.
 3. A fence ``toml`` whose first line is ``# NAME.toml`` is that file, written there and then.
 4. The guides say ``https://updates.example.org``, ``/media/usb`` and ``sudo systemctl restart
@@ -111,9 +112,11 @@ class Reader(Person):
         if _QUESTION.match(f"{what[:1].upper()}{what[1:]} of ") or what.startswith("passphrase"):
             return PASSPHRASE
         for number, line in enumerate(self._shown):
-            if line.startswith(what.rstrip()):
+            question, _, answer = line.rpartition(": ")
+            pattern = ".*?".join(re.escape(part) for part in question.split("…"))
+            if question and re.fullmatch(pattern, what.rstrip(" :")):
                 del self._shown[: number + 1]
-                return line[len(what.rstrip()) :].strip()
+                return answer
         self.unanswered = what
         raise EOFError
 
