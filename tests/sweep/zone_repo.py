@@ -603,6 +603,23 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
             ),
         ),
     ),
+    "renew-roster": (
+        making(
+            "{spec}",
+            of=("--after", "{home}/holders"),
+            inputs=(
+                Input("holders/event.json", Kind.JSON, EVENT, MAX_EVENT),
+            ),
+            slips=(
+                Slip(
+                    "an event that names no holders",
+                    REFUSED,
+                    ("event",),
+                    withdrawing("--after", "{home}/event"),
+                ),
+            ),
+        ),
+    ),
     "review": (reading(("{home}/event", "--root", "{root}"), "event", more=(ROOT,)),),
     "status": (
         reading(("{home}/signed",), "signed", good=10, slips=(other_root(("{home}/signed",)),)),

@@ -13,7 +13,6 @@ Rules:
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Final
 
 from tuf.api.metadata import Metadata, Targets
 
@@ -27,11 +26,8 @@ from interlock_repo.event import Draft, Kind
 from interlock_repo.intent import Intent, intent_of
 from interlock_repo.released import check_release, next_product
 from interlock_repo.repository import Repository
-from interlock_repo.specs import PermitSpec, RenewalIntent, WithdrawalIntent
+from interlock_repo.specs import RENEWED_AFTER, PermitSpec, RenewalIntent, WithdrawalIntent
 from interlock_repo.vetting import left_behind
-
-RENEWED_AFTER: Final = "targets.json"
-"""The small file in which a renewal takes along the delegations that it goes with."""
 
 
 def draft_withdrawal(

@@ -26,6 +26,7 @@ from interlock_repo.specs import (
     PermitSpec,
     ReleaseSpec,
     RenewalIntent,
+    RosterRenewalIntent,
     RosterSpec,
     WithdrawalIntent,
 )
@@ -68,7 +69,8 @@ def draft_again(
     Raises:
         InterlockError: whatever the kind's own drafting refuses.
     """
-    row = DRAFTERS[kind]
+    renews = kind == "roster" and "drop_expired" in intent.spec
+    row = ROSTER_RENEWAL if renews else DRAFTERS[kind]
     return row.draft(repository, read_spec(intent, row.form), folder, when)
 
 
@@ -105,10 +107,24 @@ def _permit(on: Repository, spec: PermitSpec, folder: Path, when: When) -> Draft
 
 
 def _renewal(on: Repository, spec: RenewalIntent, folder: Path, when: When) -> Draft:
-    after = None
-    if spec.after is not None:
-        after = durable.read(folder / spec.after, limit=MAX_LENGTH["targets"], what="delegations")
+    after = _delegations_file(spec.after, folder)
     return amending.draft_renewal(on, spec.product, after=after, now=when.now, days=when.days)
+
+
+def _roster_renewal(on: Repository, spec: RosterRenewalIntent, folder: Path, when: When) -> Draft:
+    return drafting.draft_roster_renewal(
+        on,
+        drop_expired=spec.drop_expired,
+        after=_delegations_file(spec.after, folder),
+        now=when.now,
+        days=when.days,
+    )
+
+
+def _delegations_file(name: str | None, folder: Path) -> bytes | None:
+    if name is None:
+        return None
+    return durable.read(folder / name, limit=MAX_LENGTH["targets"], what="delegations")
 
 
 DRAFTERS: Final[Mapping[Kind, Drafter]] = {
@@ -119,3 +135,5 @@ DRAFTERS: Final[Mapping[Kind, Drafter]] = {
     "permit": Drafter(PermitSpec, _permit),
     "renewal": Drafter(RenewalIntent, _renewal),
 }
+ROSTER_RENEWAL: Final = Drafter(RosterRenewalIntent, _roster_renewal)
+"""A roster that nobody wrote anew: the one in force, once more."""

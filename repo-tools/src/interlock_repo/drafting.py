@@ -32,10 +32,12 @@ from interlock_repo.event import BASE_ROSTER, Draft, Kind
 from interlock_repo.intent import Attached, Intent, intent_of
 from interlock_repo.repository import Repository
 from interlock_repo.specs import (
+    RENEWED_AFTER,
     DelegationsIntent,
     DelegationsSpec,
     ReleaseSpec,
     RoleSpec,
+    RosterRenewalIntent,
     RosterSpec,
 )
 from interlock_repo.trust import role_of
@@ -218,6 +220,39 @@ def draft_roster(
     intent = intent_of(replace(spec, persons=persons), days, attached.files)
     roster = rosters.next_roster(spec, keys, before, now)
     return drafted_roster(roster, on, intent, now=now, days=days)
+
+
+def draft_roster_renewal(
+    repository: Repository,
+    *,
+    drop_expired: bool,
+    after: bytes | None,
+    now: datetime,
+    days: int,
+) -> Draft:
+    """The roster in force once more.
+
+    Args:
+        repository: what is in force.
+        drop_expired: leave out grants that have expired.
+        after: signed delegations that will be published with it (rule 3).
+        now: the time of issue.
+        days: until expiry of the metadata.
+
+    Raises:
+        RefusedError: ``no_roster``, or as ``rosters.renewed`` and ``ground``.
+    """
+    on = ground(repository, ROSTER_ROLE, after)
+    before = roster_in_force(repository, on)
+    if before is None:
+        raise RefusedError(
+            "There is no roster yet: write the first one ('interlock-repo sample roster').",
+            reason="no_roster",
+        )
+    files = {} if after is None else {RENEWED_AFTER: after.decode()}
+    kept = RosterRenewalIntent(drop_expired=drop_expired, after=RENEWED_AFTER if files else None)
+    roster = rosters.renewed(before, now, drop_expired=drop_expired)
+    return drafted_roster(roster, on, intent_of(kept, days, files), now=now, days=days)
 
 
 def roster_in_force(repository: Repository, on: Ground) -> Roster | None:

@@ -32,6 +32,7 @@ from interlock_core.withdrawn import WITHDRAWN, withdrawals
 from interlock_repo.event import Event, Kind
 from interlock_repo.permits import titles
 from interlock_repo.released import new_paths
+from interlock_repo.rosters import SOON, ending
 from interlock_repo.signatures import SignatureFile, Signed, Tally
 from interlock_repo.trust import HOLDERS, Holder, role_of, spoken
 from interlock_repo.vetting import new_hardware
@@ -146,6 +147,14 @@ def _installable(event: Event, now: datetime) -> Iterable[Section]:
                 Line("+", path, None, _move(permit, names))
                 for path, permit in event.permits.items()
             ]
+        case "roster" if event.roster is not None:
+            ends = ending(event.roster, now)
+            if ends:
+                yield Section(
+                    f"What runs out within {SOON.days} days",
+                    tuple(Line("-", who, what, None) for who, what in ends),
+                )
+            return
         case "withdrawal" if before is not None:
             known = images(before)
             gone = [path for path in known if path not in targets.targets]

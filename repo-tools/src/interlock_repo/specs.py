@@ -170,6 +170,10 @@ class PermitSpec(Record, frozen=True, kw_only=True):
     revoke: Annotated[tuple[TargetPath, ...], Meta(max_length=1024)] = ()
 
 
+RENEWED_AFTER: Final = "targets.json"
+"""The small file with the signed delegations that a renewal goes with."""
+
+
 class WithdrawalIntent(Record, frozen=True, kw_only=True):
     """A withdrawal as it travels in an event, as it was said on the command line."""
 
@@ -188,6 +192,18 @@ class RenewalIntent(Record, frozen=True, kw_only=True):
     """
 
     product: str
+    after: FilePath | None = None
+
+
+class RosterRenewalIntent(Record, frozen=True, kw_only=True):
+    """The renewal of a roster as it travels in an event.
+
+    Attributes:
+        drop_expired: grants that have expired are left out.
+        after: as in ``RenewalIntent``.
+    """
+
+    drop_expired: bool
     after: FilePath | None = None
 
 

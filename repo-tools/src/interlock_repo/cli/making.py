@@ -10,17 +10,21 @@ from pathlib import Path
 from interlock_core.clock import system_clock
 from interlock_core.errors import ConflictError, InterlockError, RefusedError
 from interlock_core.http import Api
+from interlock_core.names import ROSTER_PATH
+from interlock_core.roster import read_roster
 from interlock_repo import collisions
 from interlock_repo import event as events
 from interlock_repo.cli import show
 from interlock_repo.cli.edge import Outcome
 from interlock_repo.cli.options import Plan
 from interlock_repo.copies import open_copies
-from interlock_repo.event import Draft, Event
+from interlock_repo.event import BASE_ROSTER, Draft, Event
 from interlock_repo.publishing import assemble
 from interlock_repo.reading import open_event
 from interlock_repo.repository import Repository, open_repository
 from interlock_repo.review import Section, account, tally_of
+from interlock_repo.rosters import leaving
+from interlock_repo.stops import to_sign_again
 
 Drafted = Callable[[Repository, datetime], Draft]
 """Makes an event's content from what is in force, at a time."""
@@ -59,6 +63,32 @@ def make(plan: Plan, draft: Drafted) -> Outcome:
     @contextmanager
     def drafted(opened: Repository, now: datetime) -> Iterator[tuple[Draft, tuple[Section, ...]]]:
         yield draft(opened, now), ()
+
+    return make_from(plan, drafted)
+
+
+def make_roster(plan: Plan, draft: Drafted) -> Outcome:
+    """Make an event of a roster, and say whose stops another must sign again first.
+
+    Raises:
+        InterlockError: whatever is wrong; nothing was written then.
+    """
+
+    @contextmanager
+    def drafted(opened: Repository, now: datetime) -> Iterator[tuple[Draft, tuple[Section, ...]]]:
+        made = draft(opened, now)
+        before, after = made.base.get(BASE_ROSTER), made.targets[ROSTER_PATH]
+        if before is None or not isinstance(after, bytes):
+            yield made, ()
+            return
+        roster = read_roster(before)
+        names = leaving(roster, read_roster(after), now)
+        yield (
+            made,
+            to_sign_again(
+                plan.repository, roster, names, now, ca_file=plan.ca_file, proxy=plan.proxy
+            ),
+        )
 
     return make_from(plan, drafted)
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from interlock_repo.cli.edge import Outcome
-from interlock_repo.cli.making import make
+from interlock_repo.cli.making import make_roster
 from interlock_repo.cli.options import EXISTING_FILE, Plan, new_event
 from interlock_repo.drafting import draft_roster
+from interlock_repo.rosters import check_patterns
 from interlock_repo.specs import RosterSpec, read_spec
 
 
@@ -30,11 +31,13 @@ def roster(
     """Make a signing event of the roster that SPEC describes.
 
     SPEC is a TOML file ('interlock-repo sample roster'): the whole roster, not a change of it.
-    Gateways believe a roster for 35 days after it was issued: make a new one each month, from the
-    same file if nothing changed. The holders of the role 'interlock' sign it.
+    Gateways believe a roster for 35 days after it was issued: while nothing changes,
+    'interlock-repo renew-roster' makes the next. The holders of the role 'interlock' sign it. Of
+    persons who leave it, it says which stops another must sign again first.
     """
     wanted = read_spec(spec, RosterSpec)
-    return make(
+    check_patterns(wanted, spec.read_text("utf-8"))
+    return make_roster(
         plan,
         lambda opened, now: draft_roster(opened, wanted, spec.parent, now=now, days=plan.days),
     )
