@@ -607,9 +607,7 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
         making(
             "{spec}",
             of=("--after", "{home}/holders"),
-            inputs=(
-                Input("holders/event.json", Kind.JSON, EVENT, MAX_EVENT),
-            ),
+            inputs=(Input("holders/event.json", Kind.JSON, EVENT, MAX_EVENT),),
             slips=(
                 Slip(
                     "an event that names no holders",

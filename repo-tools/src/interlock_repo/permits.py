@@ -5,7 +5,8 @@ Rules:
 1. A permit is for one pair of images: what runs, which may have been withdrawn since, and what may
    be installed in its place, which is listed. A release with an image for each kind of hardware
    makes one permit for each pair that shares hardware.
-2. A permit goes down. Upwards none is needed, and one that nobody needs is not signed.
+2. A permit goes down, to other bytes. Upwards none is needed, and one that nobody needs is not
+   signed.
 3. Its fleet is that of the roster in force; it is for named devices or cohorts, under one order,
    until it expires.
 4. Its name is made of its digest. The same one twice is refused; one that is left out is revoked.
@@ -99,6 +100,12 @@ def permits_for(
     if not pairs:
         raise RefusedError(
             f"No hardware runs both {move.from_version} and {move.to_version} of {product}.",
+            reason="no_such_move",
+        )
+    if any(source.sha256 == target.sha256 for source, target in pairs):
+        raise RefusedError(
+            f"{move.from_version} and {move.to_version} hold the same image: one runs as the other "
+            "does.",
             reason="no_such_move",
         )
     if any(source.counter <= target.counter for source, target in pairs):

@@ -29,7 +29,7 @@ from interlock_core.keybytes import PublicKey
 from interlock_core.keys import NamedKey
 from interlock_core.names import ROSTER_PATH
 from interlock_core.released import sha256_of
-from interlock_core.roster import MAX_ROSTER, Roster
+from interlock_core.roster import MAX_ROSTER, Person, Roster
 from interlock_repo.released import following
 from interlock_repo.specs import RosterSpec
 
@@ -167,8 +167,13 @@ def leaving(previous: Roster, roster: Roster, now: datetime) -> list[str]:
         for person in previous.persons
         if (new := after.get(person.name)) is None
         or not set(person.keys) <= set(new.keys)
-        or not {g for g in person.grants if g.expires > now} <= set(new.grants)
+        or not _held(person, now) <= _held(new, now)
     )
+
+
+def _held(person: Person, now: datetime) -> set[tuple[object, ...]]:
+    """What a person's grants are for now, whenever they end."""
+    return {(g.role, g.cohorts, g.sites) for g in person.grants if g.expires > now}
 
 
 def next_metadata(

@@ -89,7 +89,7 @@ def publish(
         ) from e
     name = " and ".join(one.name for one in (first, *others))
     said = (
-        f"{name} was published already."
+        f"{name} {'were' if others else 'was'} published already."
         if done.was_published
         else f"Published {name}; {len(done.uploaded)} files were sent."
     )
