@@ -53,6 +53,7 @@ PLANTS = [
     ("ceremony", "interlock_ceremony", "import tuf.ngclient"),
     ("ceremony", "interlock_ceremony", "import interlock_core.http"),
     ("boto3", "interlock_core.release", "import boto3"),
+    ("boto3", "interlock_server.wiring", "import botocore.config"),
     ("server", "interlock_server.db", "import interlock_server.web"),
     ("server", "interlock_server.heads", "import interlock_server.publications"),
     ("server", "interlock_server.unheard_of", "# a module that no layer names"),

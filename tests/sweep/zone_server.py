@@ -190,8 +190,60 @@ def _cohorts(says: str, words: Callable[[str], tuple[str, ...]]) -> tuple[Slip, 
     )
 
 
+PROVE: Final = ("image-online", "hsm:2?label=server", "--directory")
+
 TABLE: Final[dict[str, tuple[Entry, ...]]] = {
     "sample": (Entry(),),
+    "keys prove": (
+        Entry(
+            (*PROVE, "{home}/made"),
+            # Neither a token nor a KMS is at hand: it says which library or setting is missing.
+            good=2,
+            makes=("made",),
+            slips=(
+                *(
+                    Slip(
+                        f"the URI {uri!r}", USAGE, ("hsm:", "KMS"), (PROVE[0], uri, *PROVE[2:], "x")
+                    )
+                    for uri in (
+                        "",
+                        "hsm:0",
+                        "hsm:2?pin=1",
+                        "file:x",
+                        "awskms:",
+                        "awskms:\udcff",
+                        "awskms:a b",
+                        "9" * 5000,
+                    )
+                ),
+                *(
+                    Slip(
+                        f"the name {name!r}",
+                        USAGE,
+                        ("image-online",),
+                        (name, *PROVE[1:], "{home}/made"),
+                    )
+                    for name in ("../x", "", "root", "\udcff")
+                ),
+                Slip(
+                    "it is there",
+                    REFUSED,
+                    ("image-online.pub.json",),
+                    (*PROVE, "{home}/online"),
+                ),
+                Slip(
+                    "a file stands there", USAGE, ("server.toml",), (*PROVE, "{home}/server.toml")
+                ),
+                Slip(
+                    "no PIN file",
+                    USAGE,
+                    ("PYKCS11LIB", "nothing"),
+                    (*PROVE, "{home}/made", "--pin-file", "{home}/nothing"),
+                    leaves=("made*",),
+                ),
+            ),
+        ),
+    ),
     "keys new": (
         Entry(
             ("{home}/made", "--passphrase-file", "{home}/fresh.pass"),

@@ -19,6 +19,7 @@ import getpass
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -67,15 +68,27 @@ def passphrase_handler(
     return handler
 
 
-def service_handler(
-    passphrase: tuple[Path | None, str], pin: tuple[Path | None, str]
-) -> Callable[[str], str]:
+@dataclass(frozen=True)
+class Source:
+    """Where a service finds a secret.
+
+    Attributes:
+        file: that was named.
+        setting: that names it, for errors.
+        credential: of systemd, that is looked for if no file was named.
+    """
+
+    file: Path | None
+    setting: str
+    credential: str
+
+
+def service_handler(passphrase: Source, pin: Source) -> Callable[[str], str]:
     """A secrets handler of a service, which has nobody to ask (rule 4).
 
     Args:
-        passphrase: the file that was named for passphrases, and the credential that is looked for
-            if none was.
-        pin: the same for PINs.
+        passphrase: for key files.
+        pin: for tokens.
 
     The handler raises:
         SecretError: ``no_passphrase``: neither is there, or it is empty.
@@ -83,12 +96,12 @@ def service_handler(
     """
 
     def handler(what: str) -> str:
-        named, credential = pin if what.startswith(_PIN) else passphrase
-        file = named or credential_file(credential)
+        source = pin if what.startswith(_PIN) else passphrase
+        file = source.file or credential_file(source.credential)
         if file is None:
             raise SecretError(
-                f"The {what} is needed: name a file for it in the settings, or pass the systemd "
-                f"credential {credential}.",
+                f"The {what} is needed: set {source.setting}, or pass the systemd credential "
+                f"{source.credential}.",
                 reason="no_passphrase",
             )
         return _given(_first_line(file), what)

@@ -23,7 +23,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar, cast
 
-from securesystemslib.signer import Key
+from securesystemslib.signer import Key, Signer
+from tuf.api.exceptions import UnsignedMetadataError
 from tuf.api.metadata import (
     DelegatedRole,
     Metadata,
@@ -37,7 +38,7 @@ from tuf.api.metadata import (
 from tuf.api.serialization.json import JSONSerializer
 
 from interlock_core import wire
-from interlock_core.errors import ConflictError, RefusedError, WireError
+from interlock_core.errors import ConflictError, InterlockError, RefusedError, WireError
 from interlock_core.hybrid import check_hybrid
 from interlock_core.keybytes import public_key_bytes
 from interlock_core.names import ROSTER_PATH, ROSTER_ROLE, check_product
@@ -109,6 +110,21 @@ def _check_texts(signed: Root | Targets, what: str) -> None:
 def serialise(metadata: Metadata[Any]) -> bytes:
     """The bytes of metadata as Interlock stores it: compact, keys sorted."""
     return JSONSerializer(compact=True).serialize(metadata)
+
+
+def add_signature(metadata: Metadata[Any], signer: Signer) -> None:
+    """Sign ``metadata`` beside whoever signed it before.
+
+    Raises:
+        InterlockError: what the signer raised. python-tuf hides it behind an error of its own, and
+            a KMS that is away or a PIN that is wrong would look like a fault of ours.
+    """
+    try:
+        metadata.sign(signer, append=True)
+    except UnsignedMetadataError as e:
+        if isinstance(e.__cause__, InterlockError):
+            raise e.__cause__ from e
+        raise
 
 
 def issued_of(signed: Signed) -> datetime | None:

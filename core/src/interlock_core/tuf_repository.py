@@ -55,6 +55,7 @@ from interlock_core.store import Store
 from interlock_core.tuf_metadata import (
     COHORT,
     MAX_LENGTH,
+    add_signature,
     check_signatures,
     delegated_roles,
     issued_of,
@@ -565,7 +566,7 @@ class OnlineRepository(Repository):
         signers = {s.public_key.keyid: s for root in roots for s in self._usable(role, root)}
         md.signatures.clear()
         for signer in signers.values():
-            md.sign(signer, append=True)
+            add_signature(md, signer)
         for root in roots:
             check_signatures(root, role, md)
 

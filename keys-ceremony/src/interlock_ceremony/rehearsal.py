@@ -124,7 +124,7 @@ class _Stage:
             document = Metadata(deepcopy(real))
             document.signed.unrecognized_fields[tuf_metadata.REHEARSAL] = True
             for duty in standing.roles[IMAGE, "targets"].holders:
-                document.sign(self._open(duty.key, duty.holder, standing), append=True)
+                tuf_metadata.add_signature(document, self._open(duty.key, duty.holder, standing))
             data = tuf_metadata.serialise(document)
         return Before(
             directory,

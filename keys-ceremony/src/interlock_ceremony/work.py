@@ -234,7 +234,7 @@ class Work:
             data = durable.read(path, limit=tuf_metadata.MAX_LENGTH["targets"], what=file)
         else:
             for name in signing.signers:
-                document.sign(self._signers[name], append=True)
+                tuf_metadata.add_signature(document, self._signers[name])
             data = tuf_metadata.serialise(document)
             self._put(file, data)
         act = acts.metadata_signed(signing, data)

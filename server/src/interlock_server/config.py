@@ -33,6 +33,8 @@ MAX_KEYS: Final = 4
 """How many private keys of one online role are held at once, at most."""
 CREDENTIAL: Final = "interlock-online"
 """The systemd credential that holds the passphrase of the online keys."""
+PIN_CREDENTIAL: Final = "interlock-pin"
+"""The systemd credential that holds the PIN of the token in which online keys live."""
 
 _KEY: Final = re.compile(r"[^\x00-\x1f\x7f]{1,4096}\Z")
 
@@ -110,12 +112,13 @@ Checked by ``_keys``: a union of constrained types makes msgspec 0.22.0 crash wh
 
 
 class KeysSection(_Section, frozen=True, kw_only=True):
-    """``[keys]``: key files or key URIs of the online keys."""
+    """``[keys]``: key files of the online keys, or handles of keys in a token or a KMS."""
 
     image_online: Keys
     director_targets: Keys
     director_online: Keys
     passphrase_file: Text | None = None
+    pin_file: Text | None = None
 
 
 class _File(_Section, frozen=True, kw_only=True):
@@ -134,6 +137,7 @@ class Settings:
         key_uris: by the name of the online key, one or more (rule 5).
         oldest_supported_root: version of the oldest image root in any firmware that is supported.
         passphrase_file: None means the systemd credential ``interlock-online``.
+        pin_file: None means the systemd credential ``interlock-pin``.
         tls: certificate and key, or None for plain HTTP on loopback.
     """
 
@@ -152,6 +156,7 @@ class Settings:
     oldest_supported_root: int
     key_uris: dict[str, tuple[str, ...]]
     passphrase_file: Path | None
+    pin_file: Path | None
 
 
 def sample() -> str:
@@ -223,6 +228,7 @@ def _checked(path: Path, file: _File) -> Settings:
             DIRECTOR_ONLINE: _keys(base, "director_online", file.keys.director_online),
         },
         passphrase_file=base / file.keys.passphrase_file if file.keys.passphrase_file else None,
+        pin_file=base / file.keys.pin_file if file.keys.pin_file else None,
     )
 
 

@@ -4,29 +4,32 @@ Rules:
 
 1. Nothing connects, opens or decrypts but here and when it is asked to; no module holds state of
    its own, so a process may fork after the keys are open and before ``services`` is called.
-2. The online keys are decrypted once, by whoever starts the process. Nobody is asked at a terminal:
-   the passphrase comes from the file that the settings name or from a systemd credential.
+2. The online keys are opened once, by whoever starts the process. Nobody is asked at a terminal:
+   passphrase and PIN come from files that the settings name or from systemd credentials. A key in
+   a KMS is not asked for anything before it signs (``kms``).
 """
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from securesystemslib.signer import Signer
 
 from interlock_core.clock import Clock, system_clock
-from interlock_core.credentials import credential_file, passphrase_handler
-from interlock_core.errors import ConfigurationError, SecretError
+from interlock_core.credentials import Source, service_handler
+from interlock_core.errors import ConfigurationError
 from interlock_core.keys import load_signer
 from interlock_core.store import FileStore, Store
 from interlock_server.ceremonies import Ceremonies
-from interlock_server.config import CREDENTIAL, Settings
+from interlock_server.config import CREDENTIAL, PIN_CREDENTIAL, Settings
 from interlock_server.db import schema
 from interlock_server.db.session import Database
 from interlock_server.enrolments import Enrolments
 from interlock_server.fleet import Fleet
 from interlock_server.heads import Publisher, fleet_of
+from interlock_server.kms import Kms, is_handle
 from interlock_server.online_keys import Signers
 from interlock_server.pending import Pending
 from interlock_server.publications import Publications
@@ -70,23 +73,25 @@ class Services:
 
 
 def open_signers(settings: Settings) -> dict[str, tuple[Signer, ...]]:
-    """Decrypt the online keys (rule 2), by name.
+    """Open the online keys (rule 2), by name.
 
     Raises:
-        SecretError: there is no passphrase, or it is wrong.
-        InterlockError: as ``keys.load_signer`` raises them.
+        SecretError: there is no passphrase or PIN, or it is wrong.
+        InterlockError: as ``keys.load_signer`` and ``kms.Kms.open`` raise them.
     """
-    if settings.passphrase_file is None and credential_file(CREDENTIAL) is None:
-        raise SecretError(
-            "There is no passphrase for the online keys: set keys.passphrase_file, or pass the "
-            f"systemd credential {CREDENTIAL}.",
-            reason="no_passphrase",
-        )
-    handler = passphrase_handler(settings.passphrase_file, credential=CREDENTIAL)
+    handler = service_handler(
+        Source(settings.passphrase_file, "keys.passphrase_file", CREDENTIAL),
+        Source(settings.pin_file, "keys.pin_file", PIN_CREDENTIAL),
+    )
+    kms = Kms()
+
+    def opened(key: str) -> Signer:
+        return kms.open(Path(key)) if is_handle(Path(key)) else load_signer(key, handler)
+
     # Each takes a while by design (scrypt), and none waits for another.
     with ThreadPoolExecutor() as pool:
         opening = {
-            name: [pool.submit(load_signer, uri, handler) for uri in uris]
+            name: [pool.submit(opened, uri) for uri in uris]
             for name, uris in settings.key_uris.items()
         }
         return {name: tuple(one.result() for one in those) for name, those in opening.items()}

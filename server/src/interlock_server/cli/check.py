@@ -58,5 +58,5 @@ def check(config: Path, hashes: bool, as_json: bool) -> int:
 def _private(settings: Settings) -> tuple[Path, ...]:
     uris = [uri for those in settings.key_uris.values() for uri in those]
     keys = [Path(uri) for uri in uris if uri.startswith("/")]
-    others = [settings.passphrase_file, settings.database_file]
+    others = [settings.passphrase_file, settings.pin_file, settings.database_file]
     return (*keys, *(path for path in others if path is not None))

@@ -1,22 +1,34 @@
-"""``interlock-server keys``: the online keys, made before the ceremony."""
+"""``interlock-server keys``: the online keys, made or proved before the ceremony."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
-from interlock_core.credentials import new_passphrase
+from interlock_core import durable
+from interlock_core.credentials import Source, new_passphrase, passphrase_handler, service_handler
 from interlock_core.errors import ConflictError
 from interlock_core.genesis import ONLINE_ROLES
 from interlock_core.keybytes import KEY_SCHEMES
-from interlock_core.keys import PRIVATE_SUFFIX, PUBLIC_SUFFIX, load_signer, new_key
+from interlock_core.keys import (
+    PRIVATE_SUFFIX,
+    PUBLIC_SUFFIX,
+    load_signer,
+    new_key,
+    new_token_key,
+    public_key_file,
+)
+from interlock_core.token_keys import CURVES, DEFAULT_SCHEME
 from interlock_server.cli.common import Command, json_option, say
+from interlock_server.config import PIN_CREDENTIAL
+from interlock_server.kms import Kms, handle, is_kms
 
 
 @click.group()
 def keys() -> None:
-    """Make the online keys."""
+    """Make the online keys, or prove that they live elsewhere."""
 
 
 @keys.command(
@@ -61,3 +73,70 @@ def new(directory: Path, passphrase_file: Path | None, scheme: str, as_json: boo
         directory=str(directory),
         public=public,
     )
+
+
+@keys.command(
+    cls=Command,
+    examples=(
+        "interlock-server keys prove image-online awskms:alias/image --directory online",
+        "interlock-server keys prove director-online 'hsm:4?label=server' --directory online",
+    ),
+)
+@click.argument("name", type=click.Choice(list(ONLINE_ROLES)))
+@click.argument("uri")
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Where to write NAME.pub.json, and the handle NAME.key.json that the settings name.",
+)
+@click.option(
+    "--scheme",
+    type=click.Choice(sorted(CURVES)),
+    default=DEFAULT_SCHEME,
+    show_default=True,
+    help="The kind of key that is made in a token; a key in a KMS has its kind.",
+)
+@click.option(
+    "--pin-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Its first line is the token's PIN, as the server will read it; without it you are asked.",
+)
+@json_option
+def prove(
+    name: str, uri: str, directory: Path, scheme: str, pin_file: Path | None, as_json: bool
+) -> None:
+    """Have the online key NAME, which lives at URI, prove that it is there.
+
+    A key in a KMS (awskms:…) was made by whoever runs the KMS. A key in a PKCS#11 token
+    (hsm:<number>?label=<label>) is made inside it by this command, and never leaves it. Either
+    signs its own public half, which becomes NAME.pub.json: the ceremony imports that, and nothing
+    else. If an earlier call was cut off, the same call finishes it.
+    """
+    public = directory / (name + PUBLIC_SUFFIX)
+    if is_kms(uri):
+        private = _proved_by_kms(name, uri, public)
+    else:
+        source = Source(pin_file, "--pin-file", PIN_CREDENTIAL)
+        secrets = passphrase_handler(None) if pin_file is None else service_handler(source, source)
+        private = new_token_key(directory, name, scheme, uri, secrets).private
+    say(
+        as_json,
+        f"The key {name} proved that it is there. Take {public} to the ceremony, and set "
+        f"keys.{name.replace('-', '_')} = {json.dumps(str(private))}.",
+        name=name,
+        public=str(public),
+        private=str(private),
+    )
+
+
+def _proved_by_kms(name: str, uri: str, public: Path) -> Path:
+    """Write the handle and the public half, in this order, as of every key."""
+    if public.exists():
+        raise ConflictError(f"{public} exists: the key {name} was proved or made before.")
+    data = public_key_file(name, Kms().prove(uri))
+    private = public.with_name(name + PRIVATE_SUFFIX)
+    durable.mkdir(public.parent)
+    durable.create(private, handle(uri), mode=0o600)
+    durable.create(public, data)
+    return private
