@@ -35,7 +35,18 @@ from interlock_server.kms import ATTEMPTS, REST_SECONDS, Kms, KmsSigner
 from tests.client.test_real_server import Gateway, Quiet
 from tests.keys_ceremony.stage import Stage
 from tests.server.test_founding import ALL
-from tests.server.world import MANAGERS, NOW, TARGETS, V1, Bench, Fleet, call, sign, start
+from tests.server.world import (
+    MANAGERS,
+    NOW,
+    SERVER_TOML,
+    TARGETS,
+    V1,
+    Bench,
+    Fleet,
+    call,
+    sign,
+    start,
+)
 from tests.support import kms
 from tests.support.kms import StandIn
 from tests.support.papers import order, started

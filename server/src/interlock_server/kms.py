@@ -3,8 +3,9 @@
 Rules:
 
 1. A key is named by ``awskms:<key id, ARN or alias>``, in a handle ``<name>.key.json`` beside its
-   public key file, as a key in a token is. The private half never comes here. The calls are securesystemslib's ``AWSSigner``; this module
-   bounds them, names their errors, and imports boto3 for nothing else.
+   public key file, as a key in a token is. The private half never comes here. The calls are
+   securesystemslib's ``AWSSigner``; this module bounds them, names their errors, and imports boto3
+   for nothing else.
 2. A call ends: connecting takes at most 2 s, an answer at most 5 s, and it is tried twice. Whoever
    publishes holds everybody's turn meanwhile.
 3. What waiting mends (no answer, an overload, a fault of the KMS) is ``kms_unavailable``: nothing
