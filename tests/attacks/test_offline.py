@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tuf.api.metadata import DelegatedRole, Delegations
+from tuf.api.metadata import DelegatedRole, Delegations, TargetFile
 
 from interlock_core.errors import Exit
 from interlock_core.names import ROSTER_PATH
@@ -104,6 +104,42 @@ class TestProduct:
     def test_nor_another_product(self, sim: Simulator) -> None:
         """Of two products in one fleet, the keys of one sign nothing of the other."""
         sim.world.product_keys[OTHER] = new_keys(2)
+        sim.world.put_targets()
+        sim.world.roll_out(sim.release())
+        stolen = sim.world.product_keys[OTHER]
+        sim.serve_role(PRODUCT, sim.role(image=sim.world.releases[0].info), stolen)
+        sim.refuses("untrusted_metadata")
+
+    def test_nor_another_product_by_its_path(self, sim: Simulator) -> None:
+        """A supplier's role lists an image of another product: nobody looks for it there."""
+        sim.world.product_keys[OTHER] = new_keys(2)
+        sim.world.put_targets()
+        rollout = sim.started()
+        release = rollout.releases[0]
+        sim.world.put_role(OTHER, {release.path: release.info})
+        sim.world.put_role(PRODUCT, {})
+        sim.world.image.publish()
+        sim.show(rollout)
+        sim.refuses("order_mismatch", online=True)
+
+    def test_nor_another_product_by_its_facts(self, sim: Simulator) -> None:
+        """A supplier's own image that calls itself the other product's is neither's."""
+        sim.world.product_keys[OTHER] = new_keys(2)
+        sim.world.put_targets()
+        rollout = sim.started()
+        honest = rollout.releases[0]
+        path = honest.path.replace(f"{PRODUCT}/", f"{OTHER}/", 1)
+        posing = TargetFile(honest.info.length, honest.info.hashes, path)
+        posing.unrecognized_fields["custom"] = honest.info.custom
+        sim.world.put_role(OTHER, {path: posing})
+        sim.world.put_role(PRODUCT, {})
+        sim.world.image.publish()
+        sim.show(rollout)
+        sim.refuses("order_mismatch", online=True)
+
+    def test_nor_by_a_role_of_ones_own_that_shares_a_key(self, sim: Simulator) -> None:
+        """One person works for both: the other's threshold still asks for the other's people."""
+        sim.world.product_keys[OTHER] = [sim.world.product_keys[PRODUCT][0], *new_keys(1)]
         sim.world.put_targets()
         sim.world.roll_out(sim.release())
         stolen = sim.world.product_keys[OTHER]
