@@ -25,9 +25,6 @@ from interlock_core.roster import Roster
 from interlock_core.tuf_metadata import issued_of
 from interlock_core.tuf_repository import ROLES
 
-WARN_DAYS: Final = 30
-"""How many days before its end a warning begins, unless the caller says otherwise."""
-
 Kind = Literal["role", "roster", "grant", "permit"]
 
 _EVERYTHING: Final = "gateways refuse everything that is published"

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import click
 
 from interlock_core.errors import Exit
 from interlock_repo.cli import show
 from interlock_repo.cli.edge import Outcome, json_option
-from interlock_repo.cli.expiry import expiry
 from interlock_repo.cli.options import DIRECTORY, network, trusted_root
 from interlock_repo.copies import bring_together, open_copies
-from interlock_repo.forecast import WARN_DAYS
 from interlock_repo.review import told
+
+WARN_DAYS: Final = 30
+"""How many days before its end a warning begins, unless one says otherwise."""
 
 
 @click.command(
@@ -69,6 +71,9 @@ def status(
     if repository is not None:
         if event or merge or trusted_root is None:
             raise click.UsageError("--repository goes with --root, and without EVENT and --merge.")
+        # Loaded when it is asked for: what judges a fleet is much, and other commands need none.
+        from interlock_repo.cli.expiry import expiry  # noqa: PLC0415
+
         return expiry(repository, trusted_root, warn_days=warn_days, ca_file=ca_file, proxy=proxy)
     if not event:
         raise click.UsageError("Name an EVENT, or a repository with --repository and --root.")
