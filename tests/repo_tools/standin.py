@@ -17,9 +17,19 @@ from urllib.parse import parse_qs
 from tuf.api.metadata import TargetFile, Targets
 
 from interlock_core import wire
-from interlock_core.api import MAX_BODY, Problem, Publication, PublicationList, PublicationRequest
+from interlock_core.api import (
+    MAX_BODY,
+    CeremonyInForce,
+    CeremonyRequest,
+    MetadataInForce,
+    Problem,
+    Publication,
+    PublicationList,
+    PublicationRequest,
+)
 from interlock_core.clock import system_clock
 from interlock_core.errors import ConflictError, InterlockError, NotFoundError
+from interlock_core.root_chain import follow
 from interlock_core.store import FileStore
 from interlock_core.tuf_metadata import parse_metadata, verify_new_offline
 from interlock_core.tuf_repository import OnlineRepository
@@ -46,6 +56,8 @@ class StandIn:
     waiting: dict[str, PublicationRequest] = field(default_factory=dict)
     published: set[str] = field(default_factory=set)
     url: str = ""
+    fleet: str = "north"
+    roots: list[bytes] = field(default_factory=list)
 
     def post(self, data: bytes) -> Publication:
         request = wire.decode(data, PublicationRequest, limit=MAX_BODY, what="publication")
@@ -149,6 +161,23 @@ class StandIn:
         self.published.add(id_)
         return self.view(id_)
 
+    def ceremony(self, data: bytes) -> CeremonyInForce:
+        """Follows image roots, and keeps them in mind alone; of directors it tells the newest."""
+        request = wire.decode(data, CeremonyRequest, limit=MAX_BODY, what="ceremony")
+        before = self.roots or StoredRepository(self.store, "image").roots()
+        sent = [text.encode() for text in request.image]
+        self.roots = roots = [*before, *follow(sent, before, system_clock()).texts]
+        return CeremonyInForce(
+            fleet=self.fleet,
+            image_root=MetadataInForce(version=len(roots), sha256=wire.sha256_hex(roots[-1])),
+            director_root=MetadataInForce(
+                version=len(request.director),
+                sha256=wire.sha256_hex(request.director[-1].encode()),
+            ),
+            targets=MetadataInForce(version=1, sha256="0" * 64),
+            changed=roots != before,
+        )
+
 
 def _handler(server: StandIn) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
@@ -189,8 +218,9 @@ def _handler(server: StandIn) -> type[BaseHTTPRequestHandler]:
                     return wire.encode(server.listed(wanted))
                 case "GET", parts:
                     return server.store.get("/".join(parts))
-                case "POST", ["v1", "publications"]:
-                    return wire.encode(server.post(self.rfile.read(length)))
+                case "POST", ["v1", "ceremonies" | "publications" as kind]:
+                    act = server.ceremony if kind == "ceremonies" else server.post
+                    return wire.encode(act(self.rfile.read(length)))
                 case "POST", ["v1", "publications", id_, "commit"]:
                     self.rfile.read(length)
                     return wire.encode(server.commit(id_))

@@ -17,10 +17,12 @@ from tuf.api.metadata import Metadata, Root, Targets
 
 from interlock_core import keys
 from interlock_core.clock import system_clock
+from interlock_core.genesis import FleetFile
 from interlock_core.keys import load_public_key
 from interlock_core.store import FileStore
 from interlock_core.tuf_metadata import serialise, set_issued
 from interlock_core.tuf_repository import OnlineRepository
+from interlock_core.wire import encode, sha256_hex
 from interlock_repo.cli import main
 from interlock_repo.copies import open_copies
 from interlock_repo.publishing import assemble
@@ -132,6 +134,38 @@ class World:
         root.roles["root"].threshold = root.roles["targets"].threshold = 2
         set_issued(root, now)
         return root
+
+    def later_ceremony(self, output: Path, *versions: int) -> Path:
+        """The output of a later ceremony: image roots 1 and ``versions``, one director root."""
+        now = system_clock()
+        (output / "image").mkdir(parents=True)
+        (output / "director").mkdir()
+        first = self.root_file.read_bytes()
+        (output / "image" / "1.root.json").write_bytes(first)
+        for version in versions:
+            text = signed(self.root(now, version), self.root_signers)
+            (output / "image" / f"{version}.root.json").write_bytes(text)
+        carried = (self.ceremony / "image" / "1.targets.json").read_bytes()
+        (output / "image" / "1.targets.json").write_bytes(carried)
+        director = Root(expires=now + timedelta(days=365))
+        keys_ = [CryptoSigner.generate_ed25519() for _ in range(4)]
+        for role, those in (
+            ("root", keys_[:2]),
+            ("targets", keys_[2:3]),
+            ("snapshot", keys_[3:]),
+            ("timestamp", keys_[3:]),
+        ):
+            for signer in those:
+                director.add_key(signer.public_key, role)
+        director.roles["root"].threshold = 2
+        text = signed(director, keys_[:2])
+        (output / "director" / "1.root.json").write_bytes(text)
+        fleet = FleetFile(
+            fleet="north", image_root=sha256_hex(first), director_root=sha256_hex(text)
+        )
+        (output / "fleet.json").write_bytes(encode(fleet))
+        (output / "transcript.json").write_bytes(b"{}")
+        return output
 
     def image(self) -> OnlineRepository:
         signers: dict[str, Sequence[Signer]] = {"snapshot": self.online, "timestamp": self.online}
@@ -258,3 +292,17 @@ def role(table: str, threshold: int, *holders: str) -> str:
     """A role of a delegations file."""
     files = ", ".join(f'"keys/{name}.pub.json"' for name in holders)
     return f"[{table}]\nthreshold = {threshold}\nholders = [{files}]\n"
+
+
+def write_manifest(output: Path) -> None:
+    """List every file of a ceremony's output, as it is now."""
+    (output / "manifest.json").unlink(missing_ok=True)
+    files = {
+        str(path.relative_to(output)): {
+            "length": path.stat().st_size,
+            "sha256": sha256_hex(path.read_bytes()),
+        }
+        for path in output.rglob("*.json")
+    }
+    manifest = {"type": "urn:interlock:manifest:v1", "files": files}
+    (output / "manifest.json").write_text(json.dumps(manifest))

@@ -25,6 +25,7 @@ from tuf.ngclient.fetcher import FetcherInterface
 
 from interlock_core import keys, wire
 from interlock_core.api import MAX_ANSWER, EnrolmentRequest
+from interlock_core.ceremony_output import read_ceremony
 from interlock_core.directive import Directive, read_directive
 from interlock_core.errors import NotFoundError
 from interlock_core.genesis import ONLINE_ROLES, FleetFile
@@ -41,7 +42,7 @@ from interlock_server.cli import main
 from interlock_server.config import Settings, load_settings
 from interlock_server.db import schema
 from interlock_server.db.tables import RefusalRow
-from interlock_server.founding import found, read_ceremony
+from interlock_server.founding import found
 from interlock_server.online_keys import Signers
 from interlock_server.wiring import Backstage, Services, backstage, open_signers, services
 from tests.support.papers import SECRET, claim, countersign, days, session

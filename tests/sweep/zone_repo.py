@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from interlock_core.ceremony_output import MAX_FLEET, MAX_MANIFEST
 from interlock_core.keys import MAX_KEY_FILE
 from interlock_repo.cli import main
 from interlock_repo.event import MAX_EVENT
 from interlock_repo.intent import MAX_INTENT
 from interlock_repo.specs import MAX_SPEC
 from tests.repo_tools.standin import StandIn, standing_in
-from tests.repo_tools.world import MEANT, World, make_people, role
+from tests.repo_tools.world import MEANT, World, make_people, role, write_manifest
 from tests.sweep.commands import (
     BAD,
     GIVEN,
@@ -78,6 +79,7 @@ def place(beside: Path) -> Place:
     world.delegations()
     world.roster()
     (home / "permit.toml").write_text(PERMIT)
+    write_manifest(world.later_ceremony(home / "later", 2))
     spec = world.release("3.0.0", 4)
     (home / "other.pass").write_text("correct horse battery\n")
     (home / "other.pass").chmod(0o600)
@@ -344,6 +346,8 @@ def withdrawing(*said: str) -> tuple[str, ...]:
 
 
 PUBLISH: Final = ("{home}/complete", "--server", "{url}")
+NAMED: Final[Rule] = {**GIVEN, "absent": USAGE | REFUSED}
+CEREMONY: Final = ("{home}/later", "--server", "{url}", "--root", "{root}")
 TOGETHER: Final = ("{home}/holders", "--with", "{home}/renewal", "--server", "{url}")
 
 
@@ -715,6 +719,32 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
                 Slip(
                     "a proxy that is none", USAGE, ("proxy",), (*PUBLISH, "--proxy", "socks5://x")
                 ),
+            ),
+        ),
+        Entry(
+            CEREMONY,
+            inputs=(
+                ROOT,
+                Input(
+                    "later/manifest.json",
+                    Kind.JSON,
+                    {**GIVEN, "absent": USAGE | frozenset({0})},
+                    MAX_MANIFEST,
+                ),
+                Input("later/fleet.json", Kind.JSON, GIVEN, MAX_FLEET),
+                Input("later/image/2.root.json", Kind.JSON, NAMED, 512_000),
+                Input("later/image/1.targets.json", Kind.JSON, GIVEN, 5_000_000),
+                Input("later/director/1.root.json", Kind.JSON, GIVEN, 512_000),
+            ),
+            slips=(
+                Slip("no root of one's own", USAGE, ("--root",), CEREMONY[:3]),
+                Slip(
+                    "an event beside it",
+                    USAGE,
+                    ("published alone",),
+                    ("{home}/later", *PUBLISH, *CEREMONY[3:]),
+                ),
+                other_root(CEREMONY[:3]),
             ),
         ),
         Entry(

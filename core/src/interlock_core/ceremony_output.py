@@ -4,15 +4,20 @@ Rules:
 
 1. ``fleet.json``; ``image/<n>.root.json`` and ``director/<n>.root.json``, every root from 1 to the
    newest; one ``image/<m>.targets.json``. A file that is missing, twice or out of line is named.
-2. If there is a ``manifest.json``, each of these files is the one that it names: a copy that was
-   truncated or swapped on the way is found before anything else is said about it.
-3. Nothing is believed here: who reads verifies what the files say (``root_chain``).
+2. If there is a ``manifest.json``, each of these files is the one that it names, and none is
+   missing: a copy that was cut or swapped is found before anything else is said about it.
+3. ``read_ceremony`` verifies all that they say: both chains of roots from the first, whose digests
+   ``fleet.json`` names, to the newest; the targets metadata by the newest image root; and that no
+   key is in two places. Whether it is one's own fleet's is for the caller to see.
 """
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -25,7 +30,8 @@ from interlock_core.disk import translated
 from interlock_core.errors import NotFoundError, RefusedError, WireError
 from interlock_core.genesis import DIRECTOR, IMAGE, FleetFile, read_fleet
 from interlock_core.names import Digest
-from interlock_core.tuf_metadata import MAX_LENGTH, parse_metadata
+from interlock_core.root_chain import check_apart, follow
+from interlock_core.tuf_metadata import MAX_LENGTH, parse_metadata, verify_targets
 
 FLEET: Final = "fleet.json"
 TRANSCRIPT: Final = "transcript.json"
@@ -51,50 +57,73 @@ class Manifest(wire.Record, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Output:
-    """The published part of a ceremony's output, as it was read (rule 3).
+class Ceremony:
+    """The published part of a ceremony's output, verified (rule 3).
 
     Attributes:
-        image: every root of the image repository, from 1 on.
-        director: the same of the directors.
-        targets: the top-level targets metadata.
+        image_roots: every root of the image repository, from the first to the newest.
+        director_roots: the same of the directors.
+        targets: the newest top-level targets metadata.
+        targets_version: its version.
+        roots: the newest, by repository.
     """
 
     fleet: FleetFile
-    image: tuple[bytes, ...]
-    director: tuple[bytes, ...]
+    image_roots: tuple[bytes, ...]
+    director_roots: tuple[bytes, ...]
     targets: bytes
+    targets_version: int
+    roots: Mapping[str, Root]
 
 
 def is_output(directory: Path) -> bool:
-    """Whether a directory is a ceremony's output, by the files that it must have."""
-    return (directory / FLEET).is_file() and (directory / TRANSCRIPT).is_file()
+    """Whether a directory is a ceremony's output, by the files that only such a one has."""
+    return any(os.path.lexists(directory / name) for name in (FLEET, TRANSCRIPT))
 
 
-def read_output(directory: Path) -> Output:
-    """Read a ceremony's output (rules 1 and 2).
+def read_ceremony(directory: Path, now: datetime) -> Ceremony:
+    """Read the output of the first ceremony or of a later one, and verify it (rules 1 to 3).
+
+    Args:
+        directory: the ceremony's ``output``.
+        now: to judge expiry by.
 
     Raises:
-        RefusedError: ``wrong_media``: not the file that was carried, or the files do not fit.
+        RefusedError: ``wrong_media``, ``version_gap``, ``wrong_digest``, ``shared_key``,
+            ``rehearsal``, or as ``root_chain`` and ``tuf_metadata`` name it.
         NotFoundError, WireError, TransientError: a file is missing, malformed, unreadable.
     """
     reader = _Reader(directory)
     fleet = read_fleet(reader.read(FLEET, MAX_FLEET, FLEET))
-    image, director = reader.roots(IMAGE), reader.roots(DIRECTOR)
-    return Output(fleet, image, director, reader.targets())
+    roots = {IMAGE: reader.roots(IMAGE), DIRECTOR: reader.roots(DIRECTOR)}
+    text = reader.targets()
+    reader.check_complete()
+    for name, digest in ((IMAGE, fleet.image_root), (DIRECTOR, fleet.director_root)):
+        if wire.sha256_hex(roots[name][0]) != digest:
+            raise RefusedError(
+                f"{directory / name / '1.root.json'} is not the root that fleet.json names: copy "
+                "the ceremony's output again.",
+                reason="wrong_digest",
+            )
+    newest = {name: follow(chain, (), now).newest for name, chain in roots.items()}
+    targets = verify_targets(text, newest[IMAGE], now)
+    check_apart(*([parse_metadata(t, Root, what="root").signed for t in roots[n]] for n in roots))
+    return Ceremony(fleet, roots[IMAGE], roots[DIRECTOR], text, targets.signed.version, newest)
 
 
 class _Reader:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._read: set[str] = set()
         self._manifest: Manifest | None = None
-        if (directory / MANIFEST).exists():
+        if os.path.lexists(directory / MANIFEST):
             data = durable.read(directory / MANIFEST, limit=MAX_MANIFEST, what="manifest")
             self._manifest = wire.decode(data, Manifest, limit=MAX_MANIFEST, what=MANIFEST)
 
     def read(self, name: str, limit: int, what: str) -> bytes:
         path = self._directory / name
         data = durable.read(path, limit=limit, what=what)
+        self._read.add(name)
         if self._manifest is not None:
             known = self._manifest.files.get(name)
             if known is None or (known.length, known.sha256) != (len(data), wire.sha256_hex(data)):
@@ -104,6 +133,17 @@ class _Reader:
                     reason="wrong_media",
                 )
         return data
+
+    def check_complete(self) -> None:
+        """See that no metadata is missing that the manifest names (rule 2)."""
+        for name in sorted(self._manifest.files if self._manifest else ()):
+            folder, _, file = name.rpartition("/")
+            if folder in {IMAGE, DIRECTOR} and _NAME.match(file) and name not in self._read:
+                raise RefusedError(
+                    f"{self._directory / name} is missing, and {MANIFEST} names it: take the "
+                    "original medium, and copy it again.",
+                    reason="wrong_media",
+                )
 
     def _versions(self, repository: str, role: str) -> list[int]:
         directory = self._directory / repository

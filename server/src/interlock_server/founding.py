@@ -2,9 +2,8 @@
 
 Rules:
 
-1. Everything is verified before anything is written: both chains of roots from the first, whose
-   digests ``fleet.json`` names, to the newest; the targets metadata by the newest image root; that
-   no key is in two places; and that our online private keys are those that the newest roots name.
+1. Everything is verified before anything is written: the ceremony (``ceremony_output``), and that
+   our online private keys are those that its newest roots name.
 2. One server belongs to one fleet for ever: another one is a conflict. What a later ceremony of
    this fleet signed comes by ``/v1/ceremonies``, which leaves gateways no gap.
 3. Idempotent: after a failure at any point, and to add a cohort, it is run again.
@@ -15,48 +14,25 @@ Rules:
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from sqlalchemy.orm import Session
 from tuf.api.metadata import Root, Targets
 
-from interlock_core.ceremony_output import read_output
+from interlock_core.ceremony_output import Ceremony
 from interlock_core.clock import Clock
-from interlock_core.errors import ConfigurationError, ConflictError, RefusedError
-from interlock_core.genesis import DIRECTOR, IMAGE, FleetFile
+from interlock_core.errors import ConfigurationError, ConflictError
+from interlock_core.genesis import IMAGE
 from interlock_core.names import check_name
-from interlock_core.root_chain import check_apart, follow
 from interlock_core.store import Store
-from interlock_core.tuf_metadata import parse_metadata, verify_targets
 from interlock_core.tuf_stored import StoredRepository, metadata_key
 from interlock_core.wire import sha256_hex
 from interlock_server.db.session import Database
 from interlock_server.db.tables import CohortRow, FleetRow
 from interlock_server.heads import Publisher, director_prefix, fleet_of
 from interlock_server.online_keys import check_online_keys
-
-
-@dataclass(frozen=True)
-class Ceremony:
-    """What a ceremony left behind, verified (rule 1).
-
-    Attributes:
-        image_roots: every root, from the first to the newest.
-        director_roots: the same of the directors.
-        targets: the newest top-level targets metadata.
-        targets_version: its version.
-        roots: the newest, by repository.
-    """
-
-    fleet: FleetFile
-    image_roots: tuple[bytes, ...]
-    director_roots: tuple[bytes, ...]
-    targets: bytes
-    targets_version: int
-    roots: Mapping[str, Root]
 
 
 @dataclass(frozen=True)
@@ -76,46 +52,6 @@ class Added:
     fleet: str
     added: tuple[str, ...]
     cohorts: tuple[str, ...]
-
-
-def read_ceremony(directory: Path, now: datetime) -> Ceremony:
-    """Read a ceremony's output, of the first one or of a later one, and verify it (rule 1).
-
-    Args:
-        directory: the ceremony's ``output``.
-        now: to judge expiry by.
-
-    Raises:
-        RefusedError: ``wrong_digest``, ``shared_key``, ``rehearsal``, or as ``root_chain`` and
-            ``tuf_metadata`` name it.
-        NotFoundError, WireError, TransientError: a file is missing, malformed, unreadable.
-    """
-    found = read_output(directory)
-    for name, data, digest in (
-        (IMAGE, found.image[0], found.fleet.image_root),
-        (DIRECTOR, found.director[0], found.fleet.director_root),
-    ):
-        if sha256_hex(data) != digest:
-            raise RefusedError(
-                f"{directory / name / '1.root.json'} is not the root that fleet.json names: copy "
-                "the ceremony's output again.",
-                reason="wrong_digest",
-            )
-    image, director = follow(found.image, (), now), follow(found.director, (), now)
-    targets = verify_targets(found.targets, image.newest, now)
-    check_apart(_roots(image.texts), _roots(director.texts))
-    return Ceremony(
-        found.fleet,
-        image.texts,
-        director.texts,
-        found.targets,
-        targets.signed.version,
-        {IMAGE: image.newest, DIRECTOR: director.newest},
-    )
-
-
-def _roots(texts: Sequence[bytes]) -> list[Root]:
-    return [parse_metadata(text, Root, what="root metadata").signed for text in texts]
 
 
 def found(

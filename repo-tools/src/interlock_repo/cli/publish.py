@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, Final, cast
 
 import click
+import msgspec
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -20,9 +21,11 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from interlock_core.ceremony_output import is_output
 from interlock_core.clock import system_clock
-from interlock_core.errors import ConflictError, RefusedError
+from interlock_core.errors import ConfigurationError, ConflictError, RefusedError
 from interlock_core.http import Api
+from interlock_repo.ceremonies import open_ceremony, send_ceremony
 from interlock_repo.cli.edge import Outcome, json_option
 from interlock_repo.cli.options import DIRECTORY, network, trusted_root
 from interlock_repo.collisions import published_instead
@@ -40,6 +43,7 @@ Examples:
   interlock-repo publish release-1.4.0 --server https://updates.example.org
   interlock-repo publish release-1.4.0 /media/usb/release-1.4.0 --server https://updates.example.org
   interlock-repo publish new-holders --with renewal --server https://updates.example.org
+  interlock-repo publish ceremony-2 --root image/1.root.json --server https://updates.example.org
 """
 )
 @click.argument("event", nargs=-1, required=True, type=DIRECTORY)
@@ -65,13 +69,22 @@ def publish(
     trusted_root: Path | None,
     as_json: bool,
 ) -> Outcome:
-    """Publish EVENT through the server.
+    """Publish EVENT, or the output of a later ceremony, through the server.
 
     The signatures of all copies that are named are put together and verified; then the metadata
     and the bytes that the server lacks are sent. After an interruption run it again: it finishes.
+
+    A ceremony's output is known by its fleet.json and transcript.json. Its roots are verified from
+    --root, an image root of your own, before they are sent. Where they name new online keys, the
+    server must hold these first.
     """
     del as_json
     now = system_clock()
+    if any(map(is_output, event)):
+        if len(event) > 1 or with_:
+            raise ConfigurationError("A ceremony's output is published alone: name nothing else.")
+        api = Api(server, ca_file=ca_file, proxy=proxy)
+        return _ceremony(event[0], trusted_root, now, api)
     first = _ready(event, trusted_root, now)
     others = [_ready((other,), trusted_root, now) for other in with_]
     check_together(first, others)
@@ -109,6 +122,23 @@ def publish(
 def _ready(copies: tuple[Path, ...], trusted_root: Path | None, now: datetime) -> Ready:
     event, tally = open_copies(copies, trusted_root)
     return Ready(event, assemble(event, tally, now))
+
+
+def _ceremony(directory: Path, trusted_root: Path | None, now: datetime, api: Api) -> Outcome:
+    if trusted_root is None:
+        raise ConfigurationError(
+            "Name an image root of your own with --root: the ceremony is verified from it."
+        )
+    done = send_ceremony(open_ceremony(directory, trusted_root, now), api)
+    named = (
+        f"image root {done.image_root.version}, director root {done.director_root.version} and "
+        f"targets {done.targets.version}"
+    )
+    return Outcome(
+        "published" if done.changed else "already_published",
+        (f"{'Now' if done.changed else 'Already'} in force at {done.fleet}: {named}.",),
+        msgspec.to_builtins(done),
+    )
 
 
 @contextmanager

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from interlock_core.ceremony_output import read_ceremony
 from interlock_core.clock import system_clock
 from interlock_core.names import check_name
 from interlock_server.cli.common import Command, config_option, json_option, say
 from interlock_server.config import load_settings
 from interlock_server.db import schema
-from interlock_server.founding import found, no_cohort, read_ceremony
+from interlock_server.founding import found, no_cohort
 from interlock_server.online_keys import check_online_keys
 from interlock_server.wiring import backstage, open_signers
 
