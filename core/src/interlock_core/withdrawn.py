@@ -4,9 +4,9 @@ Rules:
 
 1. A withdrawn release's images leave the product's metadata, so no gateway can install them: it
    refuses an order for them by name (``order_mismatch``). What runs already goes on running.
-2. The signed field ``withdrawn`` remembers it for ever, by version: its release counter, the
-   digest of each image, when and why. A counter and a version that were used stay used, and people
-   can still say what a gateway runs.
+2. The signed field ``withdrawn`` remembers it for ever, by version: its release counter and the
+   floor that it raised, the digest of each image, when and why. A counter and a version that were
+   used stay used, and people can still say what a gateway runs.
 3. Its evidence stays listed: whoever still runs it needs its SBOM and its VEX all the more.
 """
 
@@ -22,7 +22,7 @@ from tuf.api.metadata import Targets
 
 from interlock_core.errors import RefusedError, WireError
 from interlock_core.names import Digest, HardwareId, Market, TargetPath, Version
-from interlock_core.release import Image
+from interlock_core.release import Counter, Image
 from interlock_core.wire import Record, convert
 
 WITHDRAWN: Final = "withdrawn"
@@ -43,12 +43,14 @@ class Withdrawal(Record, frozen=True, kw_only=True):
 
     Attributes:
         release_counter: the highest of its images.
+        raises_floor_to: likewise; gateways that confirmed it install nothing below.
         at: when.
         reason: why, for people.
         images: each image that it had.
     """
 
     release_counter: Annotated[int, Meta(ge=1, le=2**53 - 1)]
+    raises_floor_to: Counter
     at: datetime
     reason: Annotated[str, Meta(min_length=1, max_length=1000)]
     images: Annotated[tuple[Gone, ...], Meta(min_length=1, max_length=64)]
@@ -96,6 +98,7 @@ def withdrawal(
     mine = {path: pair for path, pair in sorted(images.items()) if pair[0].version == version}
     stated = {
         "release_counter": max(image.release_counter for image, _ in mine.values()),
+        "raises_floor_to": max(image.raises_floor_to for image, _ in mine.values()),
         "at": msgspec.to_builtins(at),
         "reason": reason,
         "images": [

@@ -21,7 +21,7 @@ from typing import Final
 
 import urllib3
 from tuf.api import exceptions
-from tuf.api.metadata import Root, TargetFile
+from tuf.api.metadata import Root, TargetFile, Targets
 from tuf.ngclient import FetcherInterface, Updater
 
 from interlock_core import durable, wire
@@ -96,10 +96,32 @@ class ImageRepository:
         if info is None:
             raise RefusedError(
                 f"The image repository has no target {path}: publish the release first, or mend "
-                "the path.",
+                "the path. If it was withdrawn, name another release.",
                 reason="no_such_target",
             )
         return Found(Facts(path, info.length, _sha256(path, info)), read_image(path, info.custom))
+
+    def product(self, name: str) -> Targets:
+        """The metadata in force of a product: all that it lists.
+
+        Args:
+            name: the product.
+
+        Raises:
+            RefusedError: ``no_such_target``: it lists nothing; or the metadata does not verify.
+            WireError: it is malformed.
+            TransientError: the server could not be asked, or the disk failed.
+        """
+        with self._locked() as updater:
+            # ngclient loads a role on the way to a target; this one need not exist.
+            updater.get_targetinfo(f"{name}/0/none")
+            path = self._directory / "metadata" / f"{name}.json"
+            if not path.exists():
+                raise RefusedError(
+                    f"The image repository lists nothing of {name}.", reason="no_such_target"
+                )
+            data = durable.read(path, limit=MAX_LENGTH[Targets.type], what=f"{name} metadata")
+        return parse_metadata(data, Targets, what=f"{name} metadata").signed
 
     @contextmanager
     def _locked(self) -> Iterator[Updater]:

@@ -17,6 +17,7 @@ from interlock_ops.cli.edge import Answer, Run, settle
 from interlock_ops.cli.options import duration
 from interlock_ops.dossier import Dossier
 from interlock_ops.opening import Opening, plan_opening
+from interlock_ops.permits import permits_said
 from interlock_ops.proposing import object_to_targets
 from interlock_ops.session import Session
 from interlock_ops.show import asks, fact, statement
@@ -134,6 +135,23 @@ def open_stage(
         stage=plan.stage,
         needed=plan.asks,
     )
+
+
+def permits_of(session: Session, order: Order, order_id: str | None = None) -> list[str]:
+    """What is to be said about permits for an order; of one that is no recall nothing is asked.
+
+    Args:
+        session: reads the verified image repository.
+        order: the order.
+        order_id: its id; None before it is signed.
+
+    Raises:
+        RefusedError, WireError, TransientError: as ``ImageRepository.product``.
+    """
+    if order.kind != "recall":
+        return []
+    product = session.image.product(order.product)
+    return list(permits_said(order, order_id, product, session.clock()))
 
 
 def asks_for_go(

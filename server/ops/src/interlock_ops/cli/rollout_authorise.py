@@ -11,7 +11,7 @@ from interlock_core.order import Authorisation, Go, Meaning
 from interlock_core.statement import Opened
 from interlock_ops.authorising import object_to_authorisation
 from interlock_ops.cli.acting import Act, How, carry_out
-from interlock_ops.cli.common import verified_images
+from interlock_ops.cli.common import permits_of, verified_images
 from interlock_ops.cli.edge import Answer, Run, settle
 from interlock_ops.cli.options import meaning as meaning_option
 from interlock_ops.cli.options import name, statement_id
@@ -63,6 +63,8 @@ def rollout_authorise(
         role=role,
         meaning=meaning,
     )
+    for said_of in permits_of(session, order.said, order.id):
+        run.voice.warn(said_of)
     account = statement(order.said, id_=order.id, images=images)
     if go is not None:
         account += [line(""), *statement(go.said, id_=go.id, order=order.said)]

@@ -11,6 +11,7 @@ from interlock_core import durable
 from interlock_core.errors import ConfigurationError, WireError
 from interlock_core.wire import MAX_INTEGER
 from interlock_ops.cli.acting import Act, How, carry_out
+from interlock_ops.cli.common import permits_of
 from interlock_ops.cli.edge import Answer, Run, settle
 from interlock_ops.objection import asks_of_order
 from interlock_ops.order_file import MAX_ORDER_FILE, make_order, read_order_file
@@ -64,7 +65,7 @@ def rollout_propose(run: Run, order_file: Path, seq: int | None, how: How) -> An
     objection = object_to_order(session.judge, order, me)
     if objection is not None:
         return settle(objection)
-    for warning in warnings(order):
+    for warning in (*warnings(order), *permits_of(session, order)):
         run.voice.warn(warning)
     needed = asks_of_order(session.judge, order.cohorts())
     images = {one.facts.path: one.image for one in found}

@@ -12,7 +12,7 @@ from interlock_core import wire
 from interlock_core.decide import MAX_ROSTER_AGE
 from interlock_core.errors import InterlockError, NotFoundError, RefusedError, WireError
 from interlock_core.release import Image
-from interlock_ops.cli.common import verified_images
+from interlock_ops.cli.common import permits_of, verified_images
 from interlock_ops.cli.edge import Answer, Operation, Run
 from interlock_ops.cli.options import statement_id
 from interlock_ops.cli.survey import Doubts
@@ -71,6 +71,8 @@ def rollout_status(
         )
     found = _with_later(run, dossier)
     images = _images(run, dossier)
+    for said in permits_of(session, dossier.order.said, dossier.order.id) if images else ():
+        run.voice.warn(said)
     doubts = Doubts()
     tallies = {} if no_devices else _tallies(run, found, doubts)
     steps = {
