@@ -77,7 +77,10 @@ class History:
         spec, event = story.place / "more.toml", story.place / "events" / "more"
         holders = json.dumps([str(story.public_of(person)) for person in RELEASE_MANAGERS])
         spec.write_text(
-            "".join(f"[products.{name}]\nthreshold = 2\nholders = {holders}\n" for name in products)
+            "".join(
+                f"[products.{name}]\nthreshold = 2\nholders = {holders}\nshares_keys = true\n"
+                for name in products
+            )
         )
         story.stage.run(
             "interlock-repo", "delegate", spec, "--event", event,

@@ -84,6 +84,11 @@ REFUSED = {
     "threshold nought": (role("products.other", 0, "rosa"), "bad_threshold"),
     "no holders": (role("products.other", 1), "bad_threshold"),
     "one key twice": (role("products.other", 1, "rosa", "rosa"), "shared_key"),
+    "another product's key": (role("products.other", 1, "rosa"), "shared_key"),
+    "two products with one key": (
+        role("products.other", 1, "sven") + role("products.third", 1, "sven"),
+        "shared_key",
+    ),
     "a release manager holds the roster": (role("interlock", 1, "rosa", "tom"), "same_holders"),
     "a roster holder releases": (role("products.other", 1, "tom"), "same_holders"),
 }
@@ -146,6 +151,19 @@ def test_holders_may_not_change_under_a_release_that_they_did_not_sign(
     assert delegated.make("delegate", tmp_path / "e", spec).code == 0
 
 
+def test_a_key_holds_two_products_where_that_is_said(delegated: World, tmp_path: Path) -> None:
+    spec = delegated.delegations(role("products.other", 1, "rosa") + "shares_keys = true\n")
+    made = delegated.make("delegate", tmp_path / "e", spec)
+    assert made.code == 0, made.err
+    assert "+ shares_keys: true" in made.out
+    for name in KEY_HOLDERS[:2]:
+        assert delegated.sign(tmp_path / "e", name).code == 0
+    delegated.put_in_force(tmp_path / "e")
+    # It stays said while the role stays as it is.
+    renewed = delegated.make("delegate", tmp_path / "f", delegated.delegations(""))
+    assert renewed.code == 0, renewed.err
+
+
 def test_a_hybrid_role_needs_two_people_beyond_either_family(
     delegated: World, tmp_path: Path
 ) -> None:
@@ -153,11 +171,11 @@ def test_a_hybrid_role_needs_two_people_beyond_either_family(
         keys.new_key(delegated.keys, name, "ml-dsa-65/1", PASSPHRASE, scrypt_n=keys.MIN_SCRYPT_N)
     for threshold, reason in ((3, "weak_hybrid"), (4, "staged")):
         spec = delegated.delegations(
-            role("products.other", threshold, "rosa", "raul", "petra", "piet")
+            role("products.other", threshold, "sven", "erik", "petra", "piet")
         )
         made = delegated.make("delegate", tmp_path / "e", spec, "--json")
         assert made.answer["reason"] == reason, made.err
-    spec = delegated.delegations(role("products.other", 3, "rosa", "raul", "petra"))
+    spec = delegated.delegations(role("products.other", 3, "sven", "erik", "petra"))
     made = delegated.make("delegate", tmp_path / "f", spec)
     assert made.code == 20
     assert "2 classical and 1 post-quantum" in made.err

@@ -10,11 +10,15 @@ Rules:
 4. A role's metadata in force must still carry the threshold of the role's new holders, unless
    they sign it again (a renewal) and both are published at once. Otherwise gateways would lose it.
 5. A role with classical and post-quantum keys asks for as many as ``interlock_core.hybrid`` says.
+6. A public key holds one product, so that whoever steals it reaches one product: a supplier's key
+   is nobody else's, and who makes two products takes a key for each. Where people want it
+   otherwise, one of the two roles says so (``shares_keys``, signed and shown). Gateways do not ask:
+   roles are apart by their paths and thresholds, whatever keys they list.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -32,7 +36,7 @@ from interlock_core.tuf_metadata import (
     delegated_roles,
 )
 from interlock_repo.released import following
-from interlock_repo.trust import HOLDERS, Role, role_of
+from interlock_repo.trust import HOLDERS, SHARES_KEYS, Role, role_of
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Holders:
 
     threshold: int
     keys: tuple[NamedKey, ...]
+    shares_keys: bool = False
 
 
 def next_targets(
@@ -66,7 +71,8 @@ def next_targets(
             holders.threshold,
             terminating=True,
             paths=delegated_paths(name),
-            unrecognized_fields={HOLDERS: {n.key.keyid: n.name for n in holders.keys}},
+            unrecognized_fields={HOLDERS: {n.key.keyid: n.name for n in holders.keys}}
+            | ({SHARES_KEYS: True} if holders.shares_keys else {}),
         )
     used = {keyid for role in roles.values() for keyid in role.keyids}
     targets = following(current, now=now, expires=expires)
@@ -78,7 +84,7 @@ def next_targets(
 
 
 def check_delegations(targets: Targets) -> None:
-    """Check top-level targets metadata (rules 1 to 3 and 5), whoever made it.
+    """Check top-level targets metadata (rules 1 to 3, 5 and 6), whoever made it.
 
     Raises:
         RefusedError: ``bad_delegation``, ``shared_key``, ``bad_threshold``, ``weak_hybrid`` or
@@ -92,6 +98,7 @@ def check_delegations(targets: Targets) -> None:
     for role in roles:
         if interlock is not None and role is not interlock:
             _check_apart(interlock, role)
+    _check_one_product(targets, [role for role in roles if role is not interlock])
 
 
 def check_not_orphaned(targets: Targets, name: str, metadata: Metadata[Targets]) -> None:
@@ -149,3 +156,22 @@ def _check_apart(interlock: Role, product: Role) -> None:
                 "are other people than the release managers, with other keys.",
                 reason="same_holders",
             )
+
+
+def _check_one_product(targets: Targets, products: Iterable[Role]) -> None:
+    stated = {
+        name
+        for name, role in delegated_roles(targets).items()
+        if role.unrecognized_fields.get(SHARES_KEYS) is True
+    }
+    first: dict[bytes, tuple[str, str]] = {}
+    for role in products:
+        for holder in role.holders:
+            other, whose = first.setdefault(public_key_bytes(holder.key), (role.name, holder.title))
+            if other != role.name and not {other, role.name} & stated:
+                raise RefusedError(
+                    f"One public key would hold {other} ({whose}) and {role.name} "
+                    f"({holder.title}): take another key for one of them; or write 'shares_keys = "
+                    "true' for the product, and whoever steals it reaches both.",
+                    reason="shared_key",
+                )

@@ -145,7 +145,7 @@ def draft_delegations(
     for product in spec.products:
         check_product(product)
     changes = {
-        name: delegations.Holders(role.threshold, _keys(role.holders, folder))
+        name: delegations.Holders(role.threshold, _keys(role.holders, folder), role.shares_keys)
         for name, role in spec.roles.items()
     }
     metadata = delegations.next_targets(

@@ -52,10 +52,15 @@ _FIELD: Final = re.compile(r"\AObject (contains unknown|missing required) field 
 
 
 class RoleSpec(Record, frozen=True, kw_only=True):
-    """Who holds a delegated role, and how many of them must sign."""
+    """Who holds a delegated role, and how many of them must sign.
+
+    Attributes:
+        shares_keys: a key of it may hold another product too.
+    """
 
     threshold: int
     holders: Annotated[tuple[FilePath, ...], Meta(max_length=64)]
+    shares_keys: bool = False
 
 
 class DelegationsSpec(Record, frozen=True, kw_only=True):

@@ -26,6 +26,8 @@ from interlock_core.tuf_metadata import (
 )
 
 HOLDERS: Final = "holders"
+SHARES_KEYS: Final = "shares_keys"
+"""The signed field of a product's role whose keys may hold other products too."""
 
 
 def spoken(digest: str) -> str:
