@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from interlock_core import durable
-from tests.repo_tools.world import Said, World, tool
+from interlock_repo.sbom import sbom_format
+from tests.repo_tools.world import CYCLONEDX, Said, World, tool
 
 KILLED = 77
 ACTS = ("delegate", "stage", "roster", "rebase")
@@ -23,6 +25,12 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = tmp_path / "scratch"
     place.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(place))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def libraries() -> None:
+    """Loaded here once, and not again by each process that is killed."""
+    sbom_format(json.dumps(CYCLONEDX).encode(), what="x")
 
 
 def killed_at(step: int, act: Callable[[], Said]) -> bool:
