@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from interlock_ceremony import sense
 from interlock_ceremony.forms import Script
-from interlock_ceremony.script import MAX_SCRIPT, ScriptError, line_of, parse
+from interlock_ceremony.script import MAX_SCRIPT, ScriptError, parse
 from interlock_core import keys
 from interlock_core.clock import fixed_clock
+from interlock_core.toml_lines import line_of
 from tests.keys_ceremony.stage import CHEAP, NOW, SCRIPT, Stage
 
 SAMPLE = files("interlock_ceremony").joinpath("samples", "genesis.toml").read_text("utf-8")

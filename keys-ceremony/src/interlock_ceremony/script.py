@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import re
 import tomllib
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from interlock_ceremony.forms import Later, Script
 from interlock_core.errors import ConfigurationError
+from interlock_core.toml_lines import place_of
 
 MAX_SCRIPT: Final = 64 * 1024
 ACTS: Final = {"genesis": Script, "change": Later}
@@ -112,37 +112,9 @@ def error(text: str, problems: Iterable[Problem], *, what: str) -> ScriptError:
     return ScriptError([_located(text, problem, what) for problem in problems])
 
 
-def line_of(text: str, path: Sequence[str | int]) -> int | None:
-    """The line on which the statement that makes ``path`` begins, or None if none does.
-
-    TOML's own reader answers: the beginnings of the text that are TOML hold the path from the end
-    of that statement on.
-    """
-    lines = text.replace("\r\n", "\n").split("\n")
-
-    def holds(count: int) -> bool:
-        for end in range(count, len(lines) + 1):
-            try:
-                tree = tomllib.loads("\n".join(lines[:end]))
-            except ValueError:
-                continue  # cut within a value of several lines
-            return _holds(tree, path)
-        return False
-
-    found = bisect_left(range(1, len(lines) + 1), True, key=holds) + 1
-    return found if found <= len(lines) else None
-
-
 def _located(text: str, problem: Problem, what: str) -> str:
-    place = [what]
-    for length in range(len(problem.path), 0, -1):
-        line = line_of(text, problem.path[:length])
-        if line is not None:
-            place.append(f"line {line}")
-            break
-    if problem.path:
-        place.append(_spelled(problem.path))
-    return f"{', '.join(place)}: {problem.says}"
+    where = f"{what}, {place_of(text, problem.path)}" if problem.path else what
+    return f"{where}: {problem.says}"
 
 
 def _explain(message: str) -> Problem:
@@ -166,23 +138,3 @@ def _explain(message: str) -> Problem:
     return Problem(
         (*steps, field["name"]), "there is no such field; remove it, or mend its spelling."
     )
-
-
-def _holds(tree: Any, path: Sequence[str | int]) -> bool:
-    for step in path:
-        if isinstance(step, int):
-            if not isinstance(tree, list) or step >= len(tree):
-                return False
-        elif not isinstance(tree, dict) or step not in tree:
-            return False
-        tree = tree[step]
-    return True
-
-
-def _spelled(path: Path) -> str:
-    """A field as people write it; the tables of a list are counted from 1."""
-    return ".".join(str(step + 1) if isinstance(step, int) else _shown(step) for step in path)
-
-
-def _shown(step: str) -> str:
-    return step if step.isprintable() and len(step) <= 64 else repr(step[:64])
