@@ -3,9 +3,9 @@
 ``nothing``
     an empty directory.
 ``quickstart``
-    the files of ``infra/quickstart``, ``passphrase`` (of every key), ``firmware.img``, and the keys
-    of everybody in ``people/``: rosa and raul release, tom and tess hold the roster, olivia
-    operates, amir and anna approve.
+    the files of ``infra/quickstart``, ``passphrase`` (of every key), ``firmware.img`` and another,
+    ``firmware-1.1.0.img``, and the keys of everybody in ``people/``: rosa and raul release, tom and
+    tess hold the roster, olivia operates, amir and anna approve.
 ``ceremony``
     besides, the server's online keys in ``online/``, and in ``ceremony/`` what the genesis left
     behind, held by ada, ben and cleo.
@@ -55,6 +55,7 @@ def _quickstart(shell: Shell) -> None:
     secret.write_text(f"{PASSPHRASE}\n")
     secret.chmod(0o600)
     (shell.home / "firmware.img").write_bytes(bytes(range(256)) * 400)
+    (shell.home / "firmware-1.1.0.img").write_bytes(bytes(reversed(range(256))) * 400)
     (shell.home / "events").mkdir()
     for program, people in (("interlock-repo", RELEASERS), ("interlock-ops", OPERATORS)):
         for person in people:
