@@ -4,7 +4,7 @@ Rules:
 
 1. Every event follows what is in force, with the next version; it carries what it follows, and
    the roots and delegations by which anybody can verify that offline.
-2. Lifetimes are those of ``LIFETIME_DAYS`` unless the caller says otherwise.
+2. Lifetimes are those of ``event.LIFETIME_DAYS`` unless the caller says otherwise.
 3. New holders sign a role again before the delegations that name them are published: such an event
    rests on those delegations, signed, beside the ones in force.
 4. What people wrote travels along, with the small files that it names, so that the same event can
@@ -13,11 +13,10 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
 
 from msgspec.structs import replace
 from tuf.api.metadata import DelegatedRole, Metadata, Root, Targets
@@ -28,7 +27,7 @@ from interlock_core.names import ROSTER_PATH, ROSTER_ROLE, check_product
 from interlock_core.roster import Roster, read_roster
 from interlock_core.tuf_metadata import check_signatures, delegated_roles, parse_metadata
 from interlock_repo import delegations, rosters, staging
-from interlock_repo.event import BASE_ROSTER, Draft, Kind
+from interlock_repo.event import BASE_ROSTER, Draft
 from interlock_repo.intent import Attached, Intent, intent_of
 from interlock_repo.repository import Repository
 from interlock_repo.specs import (
@@ -41,16 +40,6 @@ from interlock_repo.specs import (
     RosterSpec,
 )
 from interlock_repo.trust import role_of
-
-LIFETIME_DAYS: Final[Mapping[Kind, int]] = {
-    "delegations": 365,
-    "release": 365,
-    "roster": 35,
-    "withdrawal": 365,
-    "permit": 365,
-    "renewal": 365,
-}
-"""How long each kind of metadata is valid, in days (rule 2)."""
 
 
 @dataclass(frozen=True)

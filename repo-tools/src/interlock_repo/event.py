@@ -48,6 +48,16 @@ BASE_ROSTER: Final = "roster.json"
 MAX_EVENT: Final = 256 * 1024
 
 Kind = Literal["delegations", "release", "roster", "withdrawal", "permit", "renewal"]
+LIFETIME_DAYS: Final[Mapping[Kind, int]] = {
+    "delegations": 365,
+    "release": 365,
+    "roster": 35,
+    "withdrawal": 365,
+    "permit": 365,
+    "renewal": 365,
+}
+"""How long each kind of metadata is valid, in days."""
+
 BaseName = Annotated[
     str, Meta(pattern=r"^(?:[1-9][0-9]{0,14}\.[a-z0-9][a-z0-9-]{0,62}|roster)\.json\Z")
 ]

@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 
 from interlock_repo import __version__
-from interlock_repo.cli import (
-    delegate,
-    key,
-    permit,
-    publish,
-    rebase,
-    renew,
-    renew_roster,
-    review,
-    roster,
-    sample,
-    sign,
-    stage,
-    status,
-    withdraw,
-)
 from interlock_repo.cli.edge import Edge
 
 EPILOG = """\b
@@ -40,8 +26,27 @@ reason; 30 network, disk or a busy server: run it again; 1 anything else.
 """
 
 
+MODULES: Final = {
+    "delegate": "interlock_repo.cli.delegate",
+    "key": "interlock_repo.cli.key",
+    "permit": "interlock_repo.cli.permit",
+    "publish": "interlock_repo.cli.publish",
+    "rebase": "interlock_repo.cli.rebase",
+    "renew": "interlock_repo.cli.renew",
+    "renew-roster": "interlock_repo.cli.renew_roster",
+    "review": "interlock_repo.cli.review",
+    "roster": "interlock_repo.cli.roster",
+    "sample": "interlock_repo.cli.sample",
+    "sign": "interlock_repo.cli.sign",
+    "stage": "interlock_repo.cli.stage",
+    "status": "interlock_repo.cli.status",
+    "withdraw": "interlock_repo.cli.withdraw",
+}
+
+
 @click.group(
     cls=Edge,
+    modules=MODULES,
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -54,22 +59,3 @@ def main() -> None:
     when enough have signed, one publishes it through the server. Nothing is installed by that:
     the people who run the fleet authorise each rollout apart.
     """
-
-
-for command in (
-    key.key,
-    delegate.delegate,
-    stage.stage,
-    withdraw.withdraw,
-    permit.permit,
-    renew.renew,
-    roster.roster,
-    renew_roster.renew_roster,
-    review.review,
-    sign.sign,
-    status.status,
-    rebase.rebase,
-    publish.publish,
-    sample.sample,
-):
-    main.add_command(command)

@@ -14,6 +14,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from io import TextIOWrapper
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -48,7 +49,32 @@ class Outcome:
 
 
 class Edge(click.Group):
-    """The group whose ``main`` ends every command in one way (rules 1 and 2)."""
+    """The group whose ``main`` ends every command in one way (rules 1 and 2).
+
+    Args:
+        modules: of each command, the module that holds it. It is imported when the command is run:
+            who signs offline loads nothing that knows a network.
+    """
+
+    def __init__(self, *args: Any, modules: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._modules = modules
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        """The commands' names, sorted."""
+        return sorted(self._modules)
+
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002  # click's signature
+        cmd_name: str,
+    ) -> click.Command | None:
+        """Import the command that is run."""
+        if cmd_name not in self._modules:
+            return None
+        module = import_module(self._modules[cmd_name])
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
 
     def main(
         self,

@@ -11,8 +11,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from interlock_repo.cli.edge import Outcome, check_proxy, json_option
-from interlock_repo.drafting import LIFETIME_DAYS
-from interlock_repo.event import Kind
+from interlock_repo.event import LIFETIME_DAYS, Kind
 
 F = TypeVar("F", bound=Callable[..., Any])
 
