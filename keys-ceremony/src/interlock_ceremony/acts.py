@@ -5,13 +5,14 @@ Rules:
 1. An act holds no secret: names, times, public keys and their digests, proofs, and the script.
 2. Each act is made in one place from plan and public keys: by the ceremony as it happens, and by
    an audit anew, which compares.
-3. ``resumed`` and ``deviated`` are asides: no plan foresees them. They may stand anywhere after
-   the first entry, and an audit tells of them.
+3. ``resumed``, ``deviated`` and ``preflighted`` are asides: no plan foresees them. They may
+   stand anywhere after the first entry, and an audit tells of them.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Final
 
 from msgspec import Meta
 from securesystemslib.signer import Key
@@ -84,13 +85,14 @@ class KeyOpened(Act, frozen=True, kw_only=True, tag="key_opened"):
 
 
 class KeyMade(Act, frozen=True, kw_only=True, tag="key_made"):
-    """A holder's key was made in the ceremony."""
+    """A holder's key was made in the ceremony, in a file or inside a PKCS#11 token."""
 
     key: Name
     holder: Name
     repository: Repository
     role: Role
     scheme: Line
+    in_token: bool
     keyid: Digest
     fingerprint: Digest
 
@@ -174,6 +176,25 @@ class Deviated(Act, frozen=True, kw_only=True, tag="deviated"):
     says: Line
 
 
+class Preflighted(Act, frozen=True, kw_only=True, tag="preflighted"):
+    """It was looked up which gateways could not read the next roots.
+
+    Attributes:
+        schemes: the kinds of keys that are new in them.
+        listed_at: when the list of gateways was made.
+        gateways: how many it names.
+        stranded: how many could not read them; people went on in spite of that.
+    """
+
+    schemes: tuple[Line, ...]
+    listed_at: datetime
+    gateways: int
+    stranded: int
+
+
+ASIDES: Final = (Resumed, Deviated, Preflighted)
+"""What no plan foresees (rule 3)."""
+
 AnyAct = (
     Began
     | Present
@@ -187,6 +208,7 @@ AnyAct = (
     | MetadataSigned
     | FleetNamed
     | Confirmed
+    | Preflighted
     | Resumed
     | Deviated
 )
@@ -228,6 +250,7 @@ def key_made(duty: Duty, key: Key) -> KeyMade:
         repository=duty.repository,
         role=duty.role,
         scheme=key.scheme,
+        in_token=duty.token is not None,
         keyid=key.keyid,
         fingerprint=fingerprint(key),
     )

@@ -38,8 +38,6 @@ from interlock_core.errors import NotFoundError, RefusedError
 from interlock_core.genesis import ONLINE_ROLES
 from interlock_core.wire import sha256_hex
 
-_ASIDES = (Resumed, Deviated)
-
 
 def audit(data: bytes, files: Mapping[str, bytes], *, rehearsal: bool = False) -> Audited:
     """Prove a transcript against the files beside it, or say what does not hold.
@@ -164,7 +162,7 @@ def _compare_acts(told: Transcript, expected: Iterator[AnyAct]) -> None:
     entries = (
         entry
         for number, entry in enumerate(told.entries)
-        if number == 0 or not isinstance(entry.act, _ASIDES)
+        if number == 0 or not isinstance(entry.act, acts.ASIDES)
     )
     last: Entry | None = None
     for entry, act in zip_longest(entries, expected):
@@ -289,6 +287,12 @@ def _asides(told: Transcript) -> Iterator[Aside]:
                 yield Aside(entry.number, entry.at, None, "")
             case Deviated(by=by, says=says):
                 yield Aside(entry.number, entry.at, by, says)
+            case acts.Preflighted() as act:
+                says = (
+                    f"{act.stranded} of {act.gateways} gateways could not read the next roots, "
+                    f"which have keys of the kinds {', '.join(act.schemes)}"
+                )
+                yield Aside(entry.number, entry.at, None, says)
 
 
 def _proven(told: Transcript) -> list[PossessionProven]:

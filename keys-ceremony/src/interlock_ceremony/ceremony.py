@@ -16,13 +16,14 @@ Rules:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from securesystemslib.signer import Signer
 
 from interlock_ceremony import manifest, media
+from interlock_ceremony.acts import Preflighted
 from interlock_ceremony.audit import audit
 from interlock_ceremony.guide import Ask, Guide, Say
 from interlock_ceremony.journal import Journal
@@ -45,12 +46,14 @@ class Room:
         prompt: asks a person for a passphrase; None for the terminal.
         scrypt_n: cost of opening a key file.
         ask: asks people to confirm a step; None where there is nobody to ask.
+        qr_codes: whether digests are shown for cameras, too.
     """
 
     clock: Clock = system_clock
     prompt: Prompt | None = None
     scrypt_n: int = keys.SCRYPT_N
     ask: Ask | None = None
+    qr_codes: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,12 @@ class Secrets:
     Attributes:
         passphrases: for the keys that are made, by person.
         opened: the older keys, by name.
+        pin: answers for the tokens in which keys are made.
     """
 
     passphrases: Mapping[str, str] = field(default_factory=dict)
     opened: Mapping[str, Signer] = field(default_factory=dict)
+    pin: Callable[[str], str] | None = None
 
 
 def is_signed(reviewed: Reviewed) -> bool:
@@ -82,6 +87,7 @@ def perform(
     room: Room,
     say: Say,
     *,
+    preflighted: Preflighted | None = None,
     rehearsal: bool = False,
 ) -> Audited:
     """Hold the ceremony, or go on with it, and return what its output proves.
@@ -91,6 +97,7 @@ def perform(
         secrets: everything that the plan needs, or nothing if ``is_signed``.
         room: clock, cost, and whom to ask.
         say: hears each step.
+        preflighted: what was found about gateways, to be told in the transcript.
         rehearsal: whether to mark everything (rule 4).
 
     Raises:
@@ -114,11 +121,15 @@ def perform(
                 say,
                 passphrases=secrets.passphrases,
                 opened=secrets.opened,
+                pin=secrets.pin,
                 scrypt_n=room.scrypt_n,
                 one_by_one=room.ask is not None,
+                qr_codes=room.qr_codes,
                 rehearsal=rehearsal,
             )
             work.begin()
+            if preflighted is not None and not journal.was_cut_off:
+                journal.aside(preflighted)
             for step in steps(reviewed.plan):
                 guide.show(step)
                 work.do(step)

@@ -30,6 +30,7 @@ from interlock_ceremony.forms import (
     Rotate,
     SetThreshold,
     place_of,
+    scheme_of,
 )
 from interlock_ceremony.plan import Outcome, Plan, Signing, fresh, key_name
 from interlock_ceremony.script import Path, Problem
@@ -68,7 +69,7 @@ class Changes:
             )
         match change:
             case Add():
-                self._enter(path, place_of(change.role), change.holder, "holder", change.scheme)
+                self._enter(path, place_of(change.role), change.holder, "holder", change)
             case Remove():
                 self._leave(path, place_of(change.role), change.holder, "removed")
             case Replace():
@@ -114,7 +115,7 @@ class Changes:
                 f"{change.by!r} holds a key of {spelled(place)} already; name somebody else.",
             )
         else:
-            self._enter(path, place, change.by, "by", change.scheme, index)
+            self._enter(path, place, change.by, "by", change, index)
 
     def _leave(
         self, path: Path, place: Place, holder: str, why: Why, *, brief: bool = False
@@ -149,7 +150,7 @@ class Changes:
         place: Place,
         person: str,
         field: str,
-        scheme: str,
+        change: Add | Replace | Lost | Compromised,
         index: int | None = None,
     ) -> None:
         state = self._state(place)
@@ -171,8 +172,13 @@ class Changes:
         elif is_name(person) and not is_name(name):
             self._wrong(where, f"{person!r} is too long; use a shorter short name.")
         else:
-            self.problems += quorum.scheme_problems((*path, "scheme"), scheme)
-            duty = Duty(person, *place, scheme, name)
+            scheme = scheme_of(change.scheme, change.token)
+            self.problems += quorum.scheme_problems((*path, "scheme"), scheme, change.token)
+            if change.token is not None:
+                self.problems += quorum.token_problems(
+                    (*path, "token"), change.token, (duty.token for duty in self.outcome.makes)
+                )
+            duty = Duty(person, *place, scheme, name, change.token)
             self.outcome.makes.append(duty)
             at = len(state.holders) if index is None else index
             holders = (*state.holders[:at], duty, *state.holders[at:])

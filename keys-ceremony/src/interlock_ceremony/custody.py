@@ -6,9 +6,10 @@ Rules:
    key lives, under the name that says what it signs. The private half never comes near.
 2. No two keys are one key, under whatever ids, and no key that left comes back: one stolen key
    must not be two roles.
-3. Whoever makes a key chooses a passphrase, typed twice or from a file of their own; all keys that
-   they make are encrypted under it. All passphrases are known to be usable, and all older keys are
-   open, before the first key is made.
+3. Whoever makes a key in a file chooses a passphrase, typed twice or from a file of their own; all
+   such keys of theirs are encrypted under it. Whoever makes one in a token types its PIN. All
+   passphrases are known to be usable, all tokens to be there and all older keys to be open before
+   the first key is made.
 4. A key that was made is opened again from the disk before it counts: nobody finds out later that
    the passphrase does not fit.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from securesystemslib.signer import Signer, SSlibKey
@@ -26,10 +28,11 @@ from interlock_ceremony.plan import Plan
 from interlock_ceremony.quorum import may_sign_online
 from interlock_ceremony.script import Path as Field
 from interlock_ceremony.script import Problem
-from interlock_ceremony.standing import Standing, known
+from interlock_ceremony.standing import Duty, Standing, known
 from interlock_core import durable, keys, wire
 from interlock_core.credentials import Prompt, new_passphrase, passphrase_handler
 from interlock_core.errors import ConfigurationError, InterlockError, SecretError
+from interlock_core.tokens import check_token, read_uri
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ def public_files(
 def passphrases(
     plan: Plan, files: Mapping[str, Path], prompt: Prompt | None, made: Path
 ) -> dict[str, str]:
-    """The passphrase of everybody who makes a key, from their file or from them (rule 3).
+    """The passphrase of everybody who makes a key in a file, from their file or from them (rule 3).
 
     Args:
         plan: of the ceremony.
@@ -152,7 +155,8 @@ def passphrases(
     """
     makers: dict[str, list[str]] = {}
     for duty in plan.makes:
-        makers.setdefault(duty.holder, []).append(duty.key)
+        if duty.token is None:
+            makers.setdefault(duty.holder, []).append(duty.key)
     for one in plan.attends:
         if one.path is None:
             makers.setdefault(one.person, []).append(one.key)
@@ -170,6 +174,23 @@ def passphrases(
         exists = any((made / (name + keys.PRIVATE_SUFFIX)).exists() for name in names)
         found[person] = _passphrase(person, files.get(person), prompt, again=not exists)
     return found
+
+
+def pins(plan: Plan, prompt: Prompt | None) -> Callable[[str], str]:
+    """What answers for the tokens in which keys are made, each of which was opened (rule 3).
+
+    Args:
+        plan: of the ceremony.
+        prompt: asks a person; by default at the terminal.
+
+    Raises:
+        SecretError, ConfigurationError, NotFoundError, TransientError: as ``tokens.check_token``.
+    """
+    handler = cache(passphrase_handler(None, prompt))
+    for duty in plan.makes:
+        if duty.token is not None:
+            check_token(read_uri(duty.token), handler)
+    return handler
 
 
 def open_keys(
@@ -237,6 +258,27 @@ def make(
     def opened_again() -> MadeKey:
         _, file = read_public(public)
         return MadeKey(file, keys.load_signer(private, lambda _: passphrase, file.key))
+
+    return opened_again
+
+
+def make_in_token(
+    directory: Path, duty: Duty, secrets: Callable[[str], str]
+) -> Callable[[], MadeKey]:
+    """As ``make``, inside the token that ``duty`` names, whose PIN ``secrets`` knows.
+
+    Raises:
+        InterlockError: as ``keys.new_token_key``.
+    """
+    assert duty.token is not None
+    public = directory / (duty.key + keys.PUBLIC_SUFFIX)
+    private = directory / (duty.key + keys.PRIVATE_SUFFIX)
+    if not public.exists():
+        keys.new_token_key(directory, duty.key, duty.scheme, duty.token, secrets)
+
+    def opened_again() -> MadeKey:
+        _, file = read_public(public)
+        return MadeKey(file, keys.load_signer(private, secrets, file.key))
 
     return opened_again
 

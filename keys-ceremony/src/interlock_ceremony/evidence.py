@@ -196,7 +196,7 @@ class Evidence:
             raise RefusedError(
                 f"No ceremony follows such a script: {e.problems[0]}", reason="bad_script"
             ) from e
-        return plan
+        return plan.rehearsed() if self.began.rehearsal else plan
 
     def _root(self, repository: Repository) -> Metadata[Root]:
         """The newest root, verified under the one before if it is new."""

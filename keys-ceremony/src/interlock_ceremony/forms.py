@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from interlock_core import genesis
+from interlock_core.token_keys import DEFAULT_SCHEME as TOKEN_SCHEME
 from interlock_core.wire import Record
 
 MAX_HOLDERS: Final = 16
@@ -41,12 +42,14 @@ class RoleScript(Record, frozen=True, kw_only=True):
         threshold: how many of them must sign.
         lifetime_days: from the ceremony to the expiry of what they sign here.
         schemes: the kind of a person's key, where it is not the default.
+        tokens: where a person's key is made inside a PKCS#11 token: ``hsm:<number>?label=<token>``.
     """
 
     holders: Annotated[tuple[str, ...], Meta(max_length=MAX_HOLDERS)]
     threshold: int
     lifetime_days: int = DEFAULT_LIFETIME_DAYS
     schemes: dict[str, str] = msgspec.field(default_factory=dict)
+    tokens: dict[str, Text] = msgspec.field(default_factory=dict)
 
 
 class ImageScript(Record, frozen=True, kw_only=True):
@@ -137,7 +140,8 @@ class Add(Change, frozen=True, kw_only=True, tag="add"):
 
     role: RoleName
     holder: str
-    scheme: str = DEFAULT_SCHEME
+    scheme: str | None = None
+    token: Text | None = None
 
 
 class Remove(Change, frozen=True, kw_only=True, tag="remove"):
@@ -153,7 +157,8 @@ class Replace(Change, frozen=True, kw_only=True, tag="replace"):
     role: RoleName
     holder: str
     by: str
-    scheme: str = DEFAULT_SCHEME
+    scheme: str | None = None
+    token: Text | None = None
 
 
 class SetThreshold(Change, frozen=True, kw_only=True, tag="threshold"):
@@ -183,7 +188,8 @@ class Lost(Change, frozen=True, kw_only=True, tag="lost"):
     role: RoleName
     holder: str
     by: str | None = None
-    scheme: str = DEFAULT_SCHEME
+    scheme: str | None = None
+    token: Text | None = None
 
 
 class Compromised(Change, frozen=True, kw_only=True, tag="compromised"):
@@ -196,7 +202,8 @@ class Compromised(Change, frozen=True, kw_only=True, tag="compromised"):
     role: RoleName | None = None
     holder: str | None = None
     by: str | None = None
-    scheme: str = DEFAULT_SCHEME
+    scheme: str | None = None
+    token: Text | None = None
     key: OnlineName | None = None
     file: Text | None = None
 
@@ -218,6 +225,11 @@ class Later(AnyScript, frozen=True, kw_only=True):
     previous: Text
     changes: Annotated[tuple[AnyChange, ...], Meta(min_length=1, max_length=MAX_CHANGES)]
     targets: Text | None = None
+
+
+def scheme_of(scheme: str | None, token: str | None) -> str:
+    """The kind of a key for which a script names this kind, or none, and this token, or none."""
+    return scheme or (TOKEN_SCHEME if token else DEFAULT_SCHEME)
 
 
 def place_of(role: RoleName) -> tuple[Repository, Role]:

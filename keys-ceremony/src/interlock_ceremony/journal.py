@@ -14,14 +14,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from interlock_ceremony.acts import AnyAct, Deviated, Resumed
+from interlock_ceremony.acts import ASIDES, AnyAct, Deviated, Preflighted, Resumed
 from interlock_ceremony.transcript import MAX_TRANSCRIPT, Entry, check_chain, next_entry
 from interlock_core import disk, durable, wire
 from interlock_core.clock import Clock
 from interlock_core.disk import translated
 from interlock_core.errors import ConflictError, RefusedError, WireError
-
-_ASIDES = (Resumed, Deviated)
 
 
 class Journal:
@@ -70,9 +68,9 @@ class Journal:
     def told_next(self) -> Entry | None:
         """The next entry that was written down before an interruption, or None."""
         rest = self.entries[self._told :]
-        return next((entry for entry in rest if not isinstance(entry.act, _ASIDES)), None)
+        return next((entry for entry in rest if not isinstance(entry.act, ASIDES)), None)
 
-    def aside(self, act: Deviated) -> None:
+    def aside(self, act: Deviated | Preflighted) -> None:
         """Write down what no script foresees."""
         self._append(act)
 

@@ -16,11 +16,10 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from interlock_ceremony.forms import (
-    DEFAULT_SCHEME,
     AnyScript,
     Compromised,
     Later,
@@ -28,6 +27,7 @@ from interlock_ceremony.forms import (
     Role,
     Rotate,
     Script,
+    scheme_of,
 )
 from interlock_ceremony.standing import PLACES, Duty, Place, RoleState, Standing, Why
 from interlock_core.genesis import DIRECTOR, IMAGE, ONLINE_ROLES
@@ -131,6 +131,19 @@ class Plan:
         names = [duty.key for duty in (*self.makes, *self.opens)]
         return (*names, *(one.key for one in self.attends))
 
+    def rehearsed(self) -> Plan:
+        """The same with every key in a file: a rehearsal leaves nothing in anybody's token."""
+        return replace(
+            self,
+            makes=tuple(replace(duty, token=None) for duty in self.makes),
+            roles={
+                place: replace(
+                    state, holders=tuple(replace(duty, token=None) for duty in state.holders)
+                )
+                for place, state in self.roles.items()
+            },
+        )
+
     def new_roots(self) -> dict[Repository, int]:
         """The versions of the roots that are signed."""
         return {s.repository: s.version for s in self.signings if s.role == "root"}
@@ -192,8 +205,9 @@ def genesis(script: Script) -> Plan:
         Duty(
             person,
             *place,
-            scripts[place].schemes.get(person, DEFAULT_SCHEME),
+            scheme_of(scripts[place].schemes.get(person), scripts[place].tokens.get(person)),
             key_name(person, place),
+            scripts[place].tokens.get(person),
         )
         for person in script.persons
         for place in PLACES

@@ -54,8 +54,8 @@ class Aside:
     Attributes:
         entry: its number in the transcript.
         at: when.
-        by: who said it, or None for an interruption.
-        says: in whose words, or empty.
+        by: who said it, or None if nobody did.
+        says: in whose words; empty for an interruption.
     """
 
     entry: int

@@ -16,13 +16,12 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from interlock_ceremony import plan as plans
 from interlock_ceremony.forms import (
-    DEFAULT_SCHEME,
     MAX_HOLDERS,
     AnyScript,
     Later,
@@ -30,14 +29,18 @@ from interlock_ceremony.forms import (
     Role,
     RoleScript,
     Script,
+    scheme_of,
 )
 from interlock_ceremony.plan import Plan, key_name
 from interlock_ceremony.script import Path, Problem
 from interlock_ceremony.standing import Place
+from interlock_core.errors import ConfigurationError
 from interlock_core.genesis import DIRECTOR, IMAGE, ONLINE_ROLES
 from interlock_core.hybrid import POST_QUANTUM, families, least_threshold
 from interlock_core.keybytes import KEY_SCHEMES
 from interlock_core.names import is_name
+from interlock_core.token_keys import CURVES
+from interlock_core.tokens import read_uri
 
 MIN_THRESHOLD: Final = 2
 MIN_LIFETIME_DAYS: Final = 30
@@ -186,19 +189,48 @@ def _role(
             )
         elif is_name(holder) and not is_name(key_name(holder, (repository, role))):
             yield Problem((*path, "holders"), f"{holder!r} is too long; use a shorter short name.")
-    schemes = [plan.schemes.get(person, DEFAULT_SCHEME) for person in plan.holders]
+    schemes = [
+        scheme_of(plan.schemes.get(person), plan.tokens.get(person)) for person in plan.holders
+    ]
     yield from threshold_problems((*path, "threshold"), plan.threshold, schemes)
     yield from lifetime_problems((*path, "lifetime_days"), plan.lifetime_days)
     for person, scheme in plan.schemes.items():
         where = (*path, "schemes", person)
         if person not in plan.holders:
             yield Problem(where, "this is no holder of the role; add them or remove the line.")
-        yield from scheme_problems(where, scheme)
+        yield from scheme_problems(where, scheme, plan.tokens.get(person))
+    for person, token in plan.tokens.items():
+        where = (*path, "tokens", person)
+        if person not in plan.holders:
+            yield Problem(where, "this is no holder of the role; add them or remove the line.")
+        elsewhere = (
+            one.tokens.get(person)
+            for place, one in _roles(script).items()
+            if place < (repository, role)
+        )
+        yield from token_problems(where, token, elsewhere)
 
 
-def scheme_problems(path: Path, scheme: str) -> Iterator[Problem]:
-    """What is wrong with a kind of key."""
-    if scheme not in KEY_SCHEMES:
+def token_problems(path: Path, token: str, others: Iterable[str | None]) -> Iterator[Problem]:
+    """What is wrong with where a token is to keep a key, besides those kept in ``others``."""
+    try:
+        uri = read_uri(token)
+    except ConfigurationError as e:
+        yield Problem(path, str(e))
+        return
+    if str(uri) in {str(read_uri(other)) for other in others if other is not None}:
+        yield Problem(path, f"{uri} holds another key of this script; use another number.")
+
+
+def scheme_problems(path: Path, scheme: str, token: str | None = None) -> Iterator[Problem]:
+    """What is wrong with a kind of key, made in a token or not."""
+    if token is not None and scheme not in CURVES:
+        yield Problem(
+            path,
+            f"a key of kind {scheme[:40]!r} is not made in a token; use one of "
+            f"{', '.join(CURVES)}.",
+        )
+    elif scheme not in KEY_SCHEMES:
         yield Problem(
             path, f"{scheme[:40]!r} is not a kind of key; use one of {', '.join(KEY_SCHEMES)}."
         )

@@ -99,6 +99,7 @@ class _Stage:
             assert isinstance(read, Later)
             assert before is not None
             plan, _ = sense.later(read, room.clock(), before.standing, before.taken)
+        plan = plan.rehearsed()
         public = self._stand_ins(plan, number)
         reserves = sense.reserves(plan, before.taken if before else None)
         output = self._output(number)

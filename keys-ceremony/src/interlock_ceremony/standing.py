@@ -39,6 +39,7 @@ class Duty:
         role: what it signs there.
         scheme: the kind of key.
         key: the key's name, which names its files too.
+        token: the PKCS#11 token that it is made in, or None for a file.
     """
 
     holder: str
@@ -46,6 +47,7 @@ class Duty:
     role: Role
     scheme: str
     key: str
+    token: str | None = None
 
     @property
     def place(self) -> Place:

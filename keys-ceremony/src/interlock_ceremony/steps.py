@@ -123,8 +123,10 @@ def _closing(plan: Plan) -> Iterator[tuple[Kind, Verb, str, str]]:
 
 
 def _making(plan: Plan, duty: Duty) -> str:
+    where = f" inside the token {duty.token}" if duty.token else ""
     return (
-        f"{_name(plan, duty.holder)} makes {duty.key} ({duty.scheme}) for {spelled(duty.place)}. "
+        f"{_name(plan, duty.holder)} makes {duty.key} ({duty.scheme}){where}, for "
+        f"{spelled(duty.place)}. "
         "Read its words aloud and write them down."
     )
 

@@ -21,12 +21,13 @@ from tuf.api.metadata import Metadata, Root
 
 from interlock_ceremony import __version__, acts, custody, metadata, transcript
 from interlock_ceremony.custody import MadeKey, PublicFile
-from interlock_ceremony.fingerprint import spoken
+from interlock_ceremony.fingerprint import qr, spoken
 from interlock_ceremony.forms import DEFAULT_SCHEME
 from interlock_ceremony.guide import Say
 from interlock_ceremony.journal import Journal
 from interlock_ceremony.plan import Signing, metadata_file
 from interlock_ceremony.review import Reviewed
+from interlock_ceremony.standing import Duty
 from interlock_ceremony.steps import Step
 from interlock_core import durable, keys, tuf_metadata, wire
 from interlock_core.genesis import DIRECTOR, IMAGE, FleetFile
@@ -47,8 +48,10 @@ class Work:
         *,
         passphrases: Mapping[str, str],
         opened: Mapping[str, Signer],
+        pin: Callable[[str], str] | None,
         scrypt_n: int,
         one_by_one: bool,
+        qr_codes: bool,
         rehearsal: bool,
     ) -> None:
         self._reviewed = reviewed
@@ -57,8 +60,10 @@ class Work:
         self._journal = journal
         self._say = say
         self._passphrases = passphrases
+        self._pin = pin
         self._scrypt_n = scrypt_n
         self._one_by_one = one_by_one
+        self._qr_codes = qr_codes
         self._rehearsal = rehearsal
         self._signers: dict[str, Signer] = dict(opened)
         self._keys: dict[str, Key] = dict(reviewed.before.standing.keys if reviewed.before else {})
@@ -82,7 +87,7 @@ class Work:
         self._take_along()
         script = self._plan.script
         self._say(f"Fleet {script.fleet}, at {wire.format_time(self._began)}.")
-        self._say(f"Script SHA-256:\n{spoken(opening.script_sha256)}")
+        self._say(f"Script SHA-256:\n{self._read(opening.script_sha256)}")
 
     def do(self, step: Step) -> None:
         """Take one step."""
@@ -108,6 +113,10 @@ class Work:
         data = transcript.signed(self._journal.entries, signers)
         durable.create(self._directory / metadata.TRANSCRIPT, data)
 
+    def _read(self, digest: str) -> str:
+        """A digest as people and cameras read it."""
+        return f"{spoken(digest)}\n{qr(digest)}" if self._qr_codes else spoken(digest)
+
     def _take_along(self) -> None:
         before = self._reviewed.before
         if before is None:
@@ -129,7 +138,7 @@ class Work:
 
     def _previous(self, _: str) -> None:
         assert self._plan.before is not None
-        self._say(f"Last entry:\n{spoken(self._plan.before.head)}")
+        self._say(f"Last entry:\n{self._read(self._plan.before.head)}")
 
     def _reserves(self, _: str) -> None:
         for reserve in self._reviewed.reserves:
@@ -143,7 +152,7 @@ class Work:
         name = f"{before.taken.version}.targets.json"
         folder = IMAGE if name == self._newest_targets() else metadata.OLDER_TARGETS
         self._put(f"{folder}/{name}", before.taken.data)
-        self._say(f"Top-level targets {act.version}:\n{spoken(act.sha256)}")
+        self._say(f"Top-level targets {act.version}:\n{self._read(act.sha256)}")
 
     def _newest_targets(self) -> str:
         """The file of the top-level targets that this ceremony leaves in force."""
@@ -156,15 +165,16 @@ class Work:
         duty = next(duty for duty in self._plan.opens if duty.key == name)
         act = acts.key_opened(duty, self._keys[duty.key])
         self._journal.tell(act)
-        self._say(f"Opened {duty.key}:\n{spoken(act.fingerprint)}")
+        self._say(f"Opened {duty.key}:\n{self._read(act.fingerprint)}")
 
     def _make(self, name: str) -> None:
         duty = next(duty for duty in self._plan.makes if duty.key == name)
-        made = self._made(duty.key)
+        made = self._made_in_token(duty) if duty.token else self._made(duty.key)
         act = acts.key_made(duty, made.public.key)
         self._journal.tell(act)
         self._enter(duty.key, made.public, made.signer)
-        self._say(f"Made {duty.key} ({duty.scheme}):\n{spoken(act.fingerprint)}")
+        where = ", in a token" if duty.token else ""
+        self._say(f"Made {duty.key} ({duty.scheme}{where}):\n{self._read(act.fingerprint)}")
 
     def _attend(self, name: str) -> None:
         one = next(one for one in self._plan.attends if one.key == name)
@@ -178,7 +188,7 @@ class Work:
         self._journal.tell(act)
         self._enter(one.key, public, signer)
         verb = "Made" if one.path is None else "Brought"
-        self._say(f"{verb} {one.key} ({public.key.scheme}):\n{spoken(act.fingerprint)}")
+        self._say(f"{verb} {one.key} ({public.key.scheme}):\n{self._read(act.fingerprint)}")
 
     def _import(self, name: str) -> None:
         file = self._reviewed.public[name]
@@ -186,7 +196,7 @@ class Work:
         act = acts.key_imported(name, file.key)
         self._journal.tell(act)
         self._enter(name, file, None)
-        self._say(f"Imported {name} ({file.key.scheme}):\n{spoken(act.fingerprint)}")
+        self._say(f"Imported {name} ({file.key.scheme}):\n{self._read(act.fingerprint)}")
 
     def _retire(self, name: str) -> None:
         assert self._plan.before is not None
@@ -201,7 +211,9 @@ class Work:
 
     def _made(self, name: str) -> MadeKey:
         """The key of this name: made now, or together with all others where nobody waits."""
-        wanted = {duty.key: (duty.holder, duty.scheme) for duty in self._plan.makes}
+        wanted = {
+            duty.key: (duty.holder, duty.scheme) for duty in self._plan.makes if not duty.token
+        }
         wanted |= {
             one.key: (one.person, DEFAULT_SCHEME) for one in self._plan.attends if not one.path
         }
@@ -216,10 +228,17 @@ class Work:
         return self._opening[name]()
 
     def _start(self, name: str, person: str, scheme: str) -> Callable[[], MadeKey]:
+        passphrase = self._passphrases[person]
+        return custody.make(self._keys_directory(), name, scheme, passphrase, self._scrypt_n)
+
+    def _made_in_token(self, duty: Duty) -> MadeKey:
+        assert self._pin is not None
+        return custody.make_in_token(self._keys_directory(), duty, self._pin)()
+
+    def _keys_directory(self) -> Path:
         directory = self._directory / metadata.KEYS
         durable.mkdir(directory, mode=0o700)
-        passphrase = self._passphrases[person]
-        return custody.make(directory, name, scheme, passphrase, self._scrypt_n)
+        return directory
 
     def _sign(self, file: str) -> None:
         if not self._unsigned:
@@ -241,7 +260,7 @@ class Work:
         self._journal.tell(act)
         self._say(
             f"Signed {file} by {len(act.signers)} keys, expires "
-            f"{wire.format_time(document.signed.expires)}:\n{spoken(act.sha256)}"
+            f"{wire.format_time(document.signed.expires)}:\n{self._read(act.sha256)}"
         )
 
     def _name_fleet(self, _: str) -> None:

@@ -46,3 +46,7 @@ brought_keys = click.option(
     help="An older key that signs (NAME.key.json), or a directory that holds some. Asked for by "
     "the name of the key, whose file keeps its name.",
 )
+
+qr_option = click.option(
+    "--qr", "qr_codes", is_flag=True, help="Show digests as QR codes, too (at a terminal, always)."
+)

@@ -13,7 +13,8 @@ import click
 from interlock_ceremony import ceremony, custody
 from interlock_ceremony.ceremony import Room, Secrets
 from interlock_ceremony.cli.common import command
-from interlock_ceremony.cli.options import brought_keys, passphrase_files
+from interlock_ceremony.cli.options import brought_keys, passphrase_files, qr_option
+from interlock_ceremony.cli.preflight import checked, gateway_options
 from interlock_ceremony.guide import Say
 from interlock_ceremony.metadata import KEYS
 from interlock_ceremony.review import Reviewed, review
@@ -30,7 +31,9 @@ Examples:
 @click.argument("script", type=click.Path(path_type=Path))
 @passphrase_files
 @brought_keys
+@gateway_options
 @click.option("--yes", is_flag=True, help="Ask nobody to confirm a step; the transcript says so.")
+@qr_option
 @command
 def run(
     room: Room,
@@ -38,7 +41,10 @@ def run(
     script: Path,
     files: Mapping[str, Path],
     brought: tuple[Path, ...],
+    gateways: Path | None,
+    despite: int | None,
     yes: bool,
+    qr_codes: bool,
 ) -> Mapping[str, Any]:
     """Hold the ceremony that SCRIPT describes.
 
@@ -52,9 +58,11 @@ def run(
     reviewed = review(script, room.clock())
     if room.ask is None and not yes and sys.stdin.isatty() and sys.stdout.isatty():
         room = replace(room, ask=_ask)
+    room = replace(room, qr_codes=qr_codes or room.qr_codes or sys.stdout.isatty())
 
+    found = checked(reviewed, gateways, despite, say)
     secrets = _secrets(reviewed, room, files, brought)
-    proved = ceremony.perform(reviewed, secrets, room, say).proved
+    proved = ceremony.perform(reviewed, secrets, room, say, preflighted=found).proved
     say(f"Complete: {reviewed.output}")
     say(
         "Write down the fingerprints above and the SHA-256 of each root, and give each holder their"
@@ -77,7 +85,8 @@ def _secrets(
         public |= reviewed.before.standing.keys
         brought = (*brought, reviewed.before.directory / KEYS)
     passphrases = custody.passphrases(plan, files, room.prompt, ceremony.keys_under_way(reviewed))
-    return Secrets(passphrases, custody.open_keys(plan, public, brought, files, room.prompt))
+    opened = custody.open_keys(plan, public, brought, files, room.prompt)
+    return Secrets(passphrases, opened, custody.pins(plan, room.prompt))
 
 
 def _ask(question: str) -> str:

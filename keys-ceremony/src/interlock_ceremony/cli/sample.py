@@ -13,15 +13,18 @@ from interlock_ceremony.cli.common import command
 from interlock_ceremony.guide import Say
 
 EXAMPLES: Final = """\b
-Example:
+Examples:
   interlock-ceremony sample > genesis.toml
+  interlock-ceremony sample --later > rotation.toml
 """
 
 
 @click.command(epilog=EXAMPLES)
+@click.option("--later", is_flag=True, help="Of a later ceremony, with every act that there is.")
 @command
-def sample(room: Room, say: Say) -> Mapping[str, Any]:  # noqa: ARG001  # every command gets both
-    """Print a script to begin with: a genesis by two of three holders."""
-    text = files("interlock_ceremony").joinpath("samples", "genesis.toml").read_text("utf-8")
+def sample(room: Room, say: Say, later: bool) -> Mapping[str, Any]:  # noqa: ARG001  # every command gets both
+    """Print a script to begin with: a genesis by two of three holders, or a later ceremony."""
+    name = "later.toml" if later else "genesis.toml"
+    text = files("interlock_ceremony").joinpath("samples", name).read_text("utf-8")
     say(text.rstrip("\n"))
     return {"reason": "printed", "script": text}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,10 +14,12 @@ from interlock_ceremony import manifest, media
 from interlock_ceremony.audit import audit
 from interlock_ceremony.ceremony import Room
 from interlock_ceremony.cli.common import command
-from interlock_ceremony.fingerprint import grouped
+from interlock_ceremony.cli.options import qr_option
+from interlock_ceremony.fingerprint import grouped, qr
 from interlock_ceremony.guide import Say
 from interlock_ceremony.proved import Audited, Proved
 from interlock_core.wire import format_time
+from interlock_core.words import words_of
 
 EXAMPLES: Final = """\b
 Examples:
@@ -27,8 +30,9 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.argument("transcript", type=click.Path(path_type=Path))
+@qr_option
 @command
-def verify(room: Room, say: Say, transcript: Path) -> Mapping[str, Any]:
+def verify(room: Room, say: Say, transcript: Path, qr_codes: bool) -> Mapping[str, Any]:
     """Prove TRANSCRIPT with the metadata beside it, on any machine.
 
     TRANSCRIPT stands in the ceremony's output directory, or in a copy of it without the private
@@ -40,10 +44,11 @@ def verify(room: Room, say: Say, transcript: Path) -> Mapping[str, Any]:
     audited = audit(data, media.collect(transcript.parent))
     if manifest.stands_in(transcript.parent):
         manifest.check(transcript.parent)
+    qr_codes = qr_codes or sys.stdout.isatty()
     proved = audited.proved
     for earlier in audited.earlier:
-        _tell(earlier, say)
-    _tell(proved, say)
+        _tell(earlier, say, qr_codes)
+    _tell(proved, say, qr_codes)
     expired = [file.file for file in proved.files if file.expires <= room.clock()]
     for file in expired:
         say(f"Note: {file} has expired since; a newer version must have followed it.")
@@ -52,7 +57,7 @@ def verify(room: Room, say: Say, transcript: Path) -> Mapping[str, Any]:
     return {"reason": "verified", "expired": expired, "earlier": before, **asdict(proved)}
 
 
-def _tell(proved: Proved, say: Say) -> None:
+def _tell(proved: Proved, say: Say, qr_codes: bool) -> None:
     what = "the genesis" if proved.number == 1 else f"ceremony {proved.number}"
     took_part = [key for key in proved.keys if key.came != "imported"]
     say(f"Proved: {what} of fleet {proved.fleet}, held {format_time(proved.held)}.")
@@ -75,8 +80,12 @@ def _tell(proved: Proved, say: Say) -> None:
             f"    {grouped(file.sha256)}  {file.file} ({file.signatures} signatures, "
             f"{file.threshold} needed, expires {format_time(file.expires)})"
         )
+        say(f"    in words: {words_of(file.sha256)}")
+        if qr_codes:
+            say(qr(file.sha256))
     for aside in proved.asides:
-        says = f"{proved.persons[aside.by]}: {aside.says}" if aside.by else "interrupted"
+        said = aside.says or "interrupted"
+        says = f"{proved.persons[aside.by]}: {said}" if aside.by else said
         say(f"- Entry {aside.entry}, {format_time(aside.at)}: {says}")
     if proved.unconfirmed:
         say(f"- {proved.unconfirmed} steps were confirmed by nobody: there was nobody to ask.")

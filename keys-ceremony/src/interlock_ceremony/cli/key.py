@@ -1,0 +1,93 @@
+"""``interlock-ceremony key``: a key for somebody who signs the transcript and holds no role."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from interlock_ceremony.ceremony import Room
+from interlock_ceremony.cli.common import command
+from interlock_ceremony.fingerprint import fingerprint, spoken
+from interlock_ceremony.guide import Say
+from interlock_core import credentials, keys
+from interlock_core.keybytes import KEY_SCHEMES
+from interlock_core.token_keys import DEFAULT_SCHEME as TOKEN_SCHEME
+
+EXAMPLES: Final = """\b
+Examples:
+  interlock-ceremony key new dana --directory attending
+  interlock-ceremony key new dana --directory attending --token 'hsm:1?label=dana'
+"""
+
+
+@click.group()
+def key() -> None:
+    """Make a key of your own, to sign transcripts with."""
+
+
+@key.command(epilog=EXAMPLES)
+@click.argument("name")
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Where to put it; made if it is missing.",
+)
+@click.option(
+    "--scheme",
+    type=click.Choice(sorted(KEY_SCHEMES)),
+    show_default="ed25519, or ecdsa-sha2-nistp256 in a token",
+    help="The kind of key.",
+)
+@click.option(
+    "--token",
+    metavar="URI",
+    help="Make it inside this PKCS#11 token: hsm:<number>?label=<label of the token>. The "
+    "variable PYKCS11LIB names the token's library; its PIN is asked for at the terminal.",
+)
+@click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path),
+    help="Its first line is the passphrase (mode 0600); without it you are asked twice.",
+)
+@command
+def new(
+    room: Room,
+    say: Say,
+    name: str,
+    directory: Path,
+    scheme: str | None,
+    token: str | None,
+    passphrase_file: Path | None,
+) -> Mapping[str, Any]:
+    """Make the key of NAME, your short name in scripts.
+
+    An administrator or a witness who holds no role signs the transcript with it: the script's
+    [attendance] names NAME.pub.json, and 'run --key' gets NAME.key.json, which stays with you. If
+    an earlier call was cut off, the same call finishes it.
+    """
+    if token is None:
+        passphrase = credentials.new_passphrase(
+            passphrase_file, f"passphrase of {name}'s new key", room.prompt
+        )
+        kind = scheme or "ed25519"
+        private, public = keys.new_key(directory, name, kind, passphrase, scrypt_n=room.scrypt_n)
+    else:
+        secrets = credentials.passphrase_handler(passphrase_file, room.prompt)
+        pair = keys.new_token_key(directory, name, scheme or TOKEN_SCHEME, token, secrets)
+        private, public = pair.private, pair.public
+    made = keys.load_public_key(public).key
+    digest = fingerprint(made)
+    say(f"Made {name} ({made.scheme}):\n{spoken(digest)}")
+    say(f"Keep {private}. Hand over {public}.")
+    return {
+        "reason": "key_made",
+        "name": name,
+        "scheme": made.scheme,
+        "fingerprint": digest,
+        "private": str(private),
+        "public": str(public),
+    }
