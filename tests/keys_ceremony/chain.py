@@ -62,9 +62,9 @@ class Chain:
         (path,) = (self.output() / "image").glob("*.targets.json")
         return Metadata[Targets].from_bytes(path.read_bytes())
 
-    def online(self, name: str) -> str:
+    def online(self, name: str, home: str | None = None) -> str:
         """A new online key; its public key file, from the script's directory."""
-        directory = self.stage.home / f"new-{self.number}"
+        directory = self.stage.home / (home or f"new-{self.number}")
         keys.new_key(directory, name, "ed25519", passphrase(name), scrypt_n=CHEAP)
         return f"{directory.name}/{name}.pub.json"
 

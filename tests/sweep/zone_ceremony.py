@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,8 +10,10 @@ from interlock_ceremony.cli import main
 from interlock_ceremony.manifest import MAX_MANIFEST
 from interlock_ceremony.script import MAX_SCRIPT
 from interlock_ceremony.transcript import MAX_TRANSCRIPT
+from interlock_core import wire
+from interlock_core.inventory import MAX_INVENTORY, Gateways
 from interlock_core.keys import MAX_KEY_FILE
-from tests.keys_ceremony.stage import Stage
+from tests.keys_ceremony.stage import NOW, Stage
 from tests.sweep.commands import (
     BAD,
     GIVEN,
@@ -74,6 +77,8 @@ def place(beside: Path) -> Place:
         (home / name).mkdir(parents=True)
     Stage.setup(home / "held").done()
     (home / "held" / "renew.toml").write_text(RENEWAL)
+    (home / "held" / "hybrid.toml").write_text(HYBRID)
+    (home / "held" / "gateways.json").write_bytes(wire.encode(NOBODY))
     return prepared(home, {}, Stage.setup(home / "next").room)
 
 
@@ -139,6 +144,24 @@ SCRIPTS: Final = (
 
 PREVIOUS: Final = {"absent": USAGE, "content": USAGE, "access": USAGE}
 """What is wrong with the ceremony before is wrong with the script that names it."""
+
+
+MEDIA: Final = {"absent": USAGE | REFUSED, "content": REFUSED, "access": BAD}
+NEW_KEY: Final = (
+    "dana",
+    "--directory",
+    "{home}/next/attending",
+    "--passphrase-file",
+    "{home}/next/bob.txt",
+)
+HYBRID: Final = RENEWAL.replace('output = "renewed"', 'output = "hybrid"').replace(
+    'do = "renew"\nrole = "director.root"',
+    'do = "replace"\nrole = "director.root"\nholder = "bob"\nby = "bob"\n'
+    'scheme = "ml-dsa-65/1"\n\n[[changes]]\n'
+    'do = "replace"\nrole = "director.root"\nholder = "carol"\nby = "carol"\n'
+    'scheme = "ml-dsa-65/1"',
+)
+NOBODY: Final = Gateways(type="urn:interlock:gateways:v1", fleet="north", at=NOW, gateways=())
 
 
 def moved_keys(home: Path) -> None:
@@ -218,7 +241,7 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
             ),
         ),
         Entry(
-            LATER,
+            (*LATER, "--gateways", "{home}/held/gateways.json"),
             makes=("held/renewed*",),
             inputs=(
                 Input("held/renew.toml", Kind.TOML, WRITTEN, MAX_SCRIPT),
@@ -242,6 +265,52 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
                     ("{home}/held/renew.toml", "--key", "{home}/next"),
                     prepare=moved_keys,
                 ),
+            ),
+        ),
+    ),
+    "key new": (
+        Entry(
+            NEW_KEY,
+            makes=("next/attending*",),
+            inputs=(replace(SECRET_FILE, says=("dana", "bob")),),
+            slips=(
+                Slip("a name that leaves its place", REFUSED, ("name",), ("../x", *NEW_KEY[1:])),
+                Slip("no such kind of key", USAGE, ("scheme",), (*NEW_KEY, "--scheme", "rot13")),
+                Slip(
+                    "there is one",
+                    REFUSED,
+                    ("dana",),
+                    NEW_KEY,
+                    prepare=steps(
+                        directory("next/attending"), written("next/attending/dana.pub.json", "{}")
+                    ),
+                ),
+            ),
+        ),
+    ),
+    "checklist": (Entry((RUN[0],), inputs=(SCRIPT, ONLINE), slips=SCRIPTS),),
+    "preflight": (
+        Entry((RUN[0],), inputs=(SCRIPT, ONLINE), slips=SCRIPTS),
+        Entry(
+            ("{home}/held/hybrid.toml", "--gateways", "{home}/held/gateways.json"),
+            inputs=(
+                Input("held/hybrid.toml", Kind.TOML, WRITTEN, MAX_SCRIPT),
+                Input("held/gateways.json", Kind.JSON, GIVEN, MAX_INVENTORY, ("gateways",)),
+            ),
+            slips=(
+                Slip("no list", USAGE, ("--gateways",), ("{home}/held/hybrid.toml",)),
+                Slip("no number", USAGE, ("stranding",), ("x", "--despite-stranding", "many")),
+            ),
+        ),
+    ),
+    "check": (
+        Entry(
+            ("{home}/held/out",),
+            inputs=(
+                Input("held/out/manifest.json", Kind.JSON, GIVEN, MAX_MANIFEST),
+                Input("held/out/fleet.json", Kind.JSON, MEDIA, MAX_KEY_FILE),
+                Input("held/out/image/1.root.json", Kind.JSON, MEDIA, 512_000),
+                Input("held/out", Kind.DIRECTORY, {"absent": BAD, "access": BAD}),
             ),
         ),
     ),

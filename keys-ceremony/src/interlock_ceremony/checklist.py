@@ -29,7 +29,8 @@ def checklist(plan: Plan, reserves: Iterable[Reserve], digest: str) -> Iterator[
     yield f"Checklist: {what} of fleet {script.fleet}"
     yield f"Date: {script.date or '____________'}    Place: {'_' * 30}"
     yield "Script SHA-256:"
-    yield from spoken(digest).splitlines()
+    for line in spoken(digest).splitlines():
+        yield from _wrapped("  ", line.strip())
     yield ""
     yield "If one more key is lost:"
     for reserve in reserves:
@@ -48,7 +49,8 @@ def checklist(plan: Plan, reserves: Iterable[Reserve], digest: str) -> Iterator[
     yield "Everybody who was there:"
     for person, name in script.persons.items():
         parts = " and ".join(plan.parts(person))
-        yield f"  {name} ({parts}), initials ________  signature ____________________"
+        yield from _wrapped("  ", f"{name} ({parts})")
+        yield f"    initials ________  signature {'_' * 40}"
 
 
 def _wrapped(start: str, text: str) -> list[str]:
