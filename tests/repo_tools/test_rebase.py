@@ -13,6 +13,7 @@ from tuf.api.metadata import Metadata, Targets
 from interlock_core import wire
 from interlock_core.clock import system_clock
 from interlock_core.tuf_metadata import serialise
+from interlock_repo.event import event_files
 from tests.repo_tools.test_event import edited, files
 from tests.repo_tools.world import (
     KEY_HOLDERS,
@@ -277,6 +278,15 @@ class TestChanged:
         shutil.rmtree(staged / "signed")
         edited(staged, _floor)
         self.everybody_is_told(delegated, staged, "rosa approved at ", "run 118: void")
+
+    def test_a_copy_that_comes_while_one_reads_is_there(
+        self, staged: Path, delegated: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Another person signs at this moment: her signature was listed, the copy not yet."""
+        delegated.sign(staged, "rosa")
+        listed = {name for name in event_files(staged) if not name.startswith("signed/")}
+        monkeypatch.setattr("interlock_repo.reading.event_files", lambda _: listed)
+        assert tool("review", staged).code == 0
 
     def test_a_copy_that_lies_is_named(self, staged: Path, delegated: World) -> None:
         delegated.sign(staged, "rosa")

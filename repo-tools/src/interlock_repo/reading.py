@@ -182,9 +182,11 @@ class _Reader:
         void = [f for f in self._detached.values() if edited or f.event_sha256 != self._digest]
         if void:
             raise changed(void, self._copies, self._state())
-        if self._detached and self._digest not in self._copies:
+        copy = self._path(f"{SIGNED}/{self._digest}.json")
+        # Somebody may be signing meanwhile: the copy comes first, and may have come after the list.
+        if self._detached and self._digest not in self._copies and not copy.is_file():
             raise _damaged(
-                self._path(f"{SIGNED}/{self._digest}.json"),
+                copy,
                 "is missing: bring the signatures together with 'interlock-repo status --merge', "
                 "or copy it from where they were made",
             )
