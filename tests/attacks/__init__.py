@@ -19,16 +19,15 @@ or fewer each: ``simulator`` (with ``people``, ``online``, ``lies``) and ``siege
 - ``test_suite``: what is asked of this suite.
 
 Rows that are shown where their builders are: a publisher killed between any two writes
-(``tests/server/test_crash.py``), two publishers at once (``tests/server/test_concurrency.py``),
-power cuts at every write of the client (``tests/client/test_power.py``), faults of the disk
-(``tests/client/test_kept.py``), assignments that a stolen server forges, replays or hides
-(``tests/client/test_assigned.py``), keys in a token and in a KMS (``tests/core/test_tokens.py``,
-``tests/server/test_kms.py``).
+(``tests/server/test_crash.py``; of a rotation ``tests/server/test_rotation_crash.py``), two
+publishers at once (``tests/server/test_concurrency.py``), power cuts at every write of the client
+(``tests/client/test_power.py``), faults of the disk (``tests/client/test_kept.py``), assignments
+that a stolen server forges, replays or hides (``tests/client/test_assigned.py``), keys in a token
+and in a KMS (``tests/core/test_tokens.py``, ``tests/server/test_kms.py``).
 
 Rows that wait for what they attack, by the subject of the work that brings it:
 
-- *ceremonies and offline signing*: online keys replaced by a ceremony, with its
-  transcript (a rotated root is here); a ceremony killed between any two writes;
+- *ceremonies and offline signing*: a ceremony killed between any two writes;
 - *rollouts, monitor and log*: the log: entries edited, deleted, re-ordered, truncated; a log with
   two faces; publishers on several hosts; dropped databases;
 - *the gateway, part one*: resume by Range, and deltas: splices, a delta of another base; every

@@ -230,6 +230,18 @@ class Online:
         self.world.put_targets()
         return classical, quantum
 
+    def hybrid_root(self) -> tuple[list[CryptoSigner], list[CryptoSigner]]:
+        """The image root gets three keys of each family, all of which sign; returns both."""
+        quantum = [CryptoSigner.generate_mldsa(scheme="ml-dsa-65/1") for _ in range(3)]
+        classical, old = [*_new(), *_new(), *_new()], self.world.root_keys
+        self.world.root_keys = [*classical, *quantum]
+        root = self.world.image_root_role(2)
+        root.roles["root"].threshold = 5
+        self.world.image.put_root(self.world.signed(root, [*old, *classical, *quantum]))
+        for cohort in self.world.cohorts:
+            self.world.bundle(cohort)
+        return classical, quantum
+
     def top_level(self) -> Targets:
         """The next top-level targets, to be changed."""
         targets = self.published("targets")
@@ -241,6 +253,30 @@ class Online:
         self.sign_snapshot({role: signed.version})
         path = f"/image/metadata/{signed.version}.{role}.json"
         self.web.answer(path, self.world.signed(signed, keys))
+
+    def fast_forward_role(self, role: str) -> None:
+        """Serve an honest offline role under the highest version, with every key that it takes."""
+        signed = self.published(role)
+        signed.version = HIGHEST
+        keys = {"targets": self.world.targets_keys, "interlock": self.world.roster_keys}
+        self.serve_role(role, signed, keys.get(role) or self.world.product_keys[role])
+
+    def replace_holders(self, role: str) -> None:
+        """What people do about it: the role gets other keys, and the snapshot as well."""
+        world = self.world
+        if role == "targets":
+            world.targets_keys = [*_new(), *_new()]
+        elif role == "interlock":
+            world.roster_keys = [*_new(), *_new()]
+            world.put_roster()
+        else:
+            world.product_keys[role] = [*_new(), *_new()]
+            world.put_role(role, {one.path: one.info for one in world.releases})
+        world.put_targets()
+        self.rotate_online("image")
+        world.image.publish()
+        for cohort in world.cohorts:
+            world.bundle(cohort)
 
     def newer(self, role: str) -> int:
         """People publish a new version of a role; returns the one before it."""

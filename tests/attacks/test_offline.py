@@ -14,6 +14,7 @@ from tuf.api.metadata import DelegatedRole, Delegations, TargetFile
 from interlock_core.errors import Exit
 from interlock_core.names import ROSTER_PATH
 from interlock_core.tuf_metadata import REHEARSAL, set_issued
+from tests.attacks.online import HIGHEST
 from tests.attacks.simulator import IMAGE, Simulator
 from tests.client.world import PRODUCT, World, new_keys
 
@@ -39,6 +40,62 @@ class TestHybrid:
         keys = [*classical, quantum[0]] if broken == "classical" else [*quantum, classical[0]]
         sim.serve_role(PRODUCT, sim.role(), keys)
         sim.refuses("untrusted_metadata")
+
+    def test_a_root_signed_by_one_family(self, sim: Simulator) -> None:
+        classical, quantum = sim.hybrid_root()
+        sim.says("nothing_wanted", Exit.DONE)
+        for forged in (classical, quantum, [*classical, quantum[0]]):
+            sim.web.lies.clear()
+            sim.sign_root("image", sim.root("image", 3), forged)
+            sim.says("untrusted_metadata")
+        sim.refuses("untrusted_metadata")
+
+
+class TestFastForward:
+    """Whoever has every key of an offline role, and the online ones, drives it to the last version.
+
+    People replace its keys, and ``image-online`` with them, since the snapshot names that version.
+    """
+
+    @pytest.mark.parametrize("role", ["targets", "interlock", PRODUCT])
+    def test_it_is_recovered_from_by_other_keys(self, sim: Simulator, role: str) -> None:
+        sim.world.roll_out(sim.release())
+        sim.fast_forward_role(role)
+        sim.grants()
+        sim.web.lies.clear()
+        sim.show(sim.world.roll_out(sim.release("2.0.0")))
+        sim.says("rollback")
+        sim.replace_holders(role)
+        sim.grants()
+
+    @pytest.mark.parametrize("role", ["targets", "interlock"])
+    def test_other_online_keys_alone_do_not_help(self, sim: Simulator, role: str) -> None:
+        """The floor stands while those who were robbed may still sign."""
+        sim.fast_forward_role(role)
+        sim.says("nothing_wanted", Exit.DONE)
+        sim.web.lies.clear()
+        sim.rotate_online("image")
+        sim.refuses("rollback", mend=lambda: sim.replace_holders(role))
+
+    @pytest.mark.parametrize("role", ["targets", "interlock"])
+    def test_what_the_old_keys_sign_then(self, sim: Simulator, role: str) -> None:
+        keys = {"targets": sim.world.targets_keys, "interlock": sim.world.roster_keys}[role]
+        sim.replace_holders(role)
+        sim.says("nothing_wanted", Exit.DONE)
+        stolen = sim.published(role)
+        stolen.version = HIGHEST
+        sim.serve_role(role, stolen, keys)
+        sim.refuses("untrusted_metadata")
+
+    def test_a_roster_whose_number_was_driven_up(self, sim: Simulator) -> None:
+        sim.world.put_roster(seq=HIGHEST)
+        sim.world.roll_out(sim.release())
+        sim.grants()
+        sim.world.put_roster()
+        sim.world.roll_out(sim.release("2.0.0"))
+        sim.says("rollback")
+        sim.replace_holders("interlock")
+        sim.grants()
 
 
 class TestWithdrawn:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from interlock_client import journal, memory, status
 from interlock_client.explain import last
 from interlock_client.journal import FROM, Decisions, Journal, State
-from interlock_client.memory import Memory
+from interlock_client.memory import Entitled, Memory
 from interlock_client.sealed import seal, unseal
 from interlock_core import durable
 from interlock_core.errors import Exit, NotFoundError, RefusedError, WireError
@@ -121,6 +121,30 @@ class TestDamage:
         assert bed.check().outcome == "update_available"
 
 
+History = list[tuple[frozenset[str], int, frozenset[str], list[int]]]
+"""Of each version: the keys in force, their threshold, who signed, and what is shown then."""
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> History:
+    """People sign one version after another; a key that left never comes back (as ceremonies see
+    to), and the gateway sees what an attacker chooses of all that was ever signed.
+    """
+    made: History = []
+    keys = frozenset({"0", "1", "2"})
+    names = 3
+    for _ in range(draw(st.integers(min_value=1, max_value=8))):
+        leaving = draw(st.sets(st.sampled_from(sorted(keys)), max_size=len(keys)))
+        joining = draw(st.integers(min_value=0 if len(keys) > len(leaving) else 1, max_value=3))
+        keys = (keys - leaving) | {str(names + n) for n in range(joining)}
+        names += joining
+        threshold = draw(st.integers(min_value=1, max_value=len(keys)))
+        by = draw(st.sets(st.sampled_from(sorted(keys)), min_size=threshold))
+        replays = draw(st.lists(st.integers(min_value=0, max_value=20), max_size=4))
+        made.append((keys, threshold, frozenset(by), replays))
+    return made
+
+
 class TestFloors:
     def test_they_only_rise(self) -> None:
         start = Memory(clock_floor=NOW, versions={"image/root": 5, "image/targets": 9})
@@ -129,6 +153,60 @@ class TestFloors:
         assert later.versions == {"image/root": 5, "image/targets": 9, "image/interlock": 1}
         assert start.below({"image/root": 4}) is not None
         assert start.below({"image/root": 5, "image/new": 1}) is None
+
+    def test_of_a_role_whose_keys_were_replaced_it_falls(self) -> None:
+        """A threshold of stolen keys drove it there."""
+        old, new = Entitled(frozenset("abc"), 2), Entitled(frozenset("ade"), 2)
+        role, highest = "image/targets", 2**53 - 1
+        start = Memory().accepting({role: highest}, [], {role: old})
+        assert start.below({role: 9}, {role: old}) is not None
+        assert start.below({role: 9}, {role: new}) is None
+        later = start.accepting({role: 9}, [], {role: new})
+        assert later.versions == {role: 9}
+        assert later.below({role: 8}, {role: new}) is not None
+        # Were the old ones named again, what they had signed would verify again.
+        assert later.below({role: 8}, {role: old}) is not None
+
+    @pytest.mark.parametrize(
+        ("keys", "threshold"), [("abd", 2), ("abcd", 2), ("abc", 1), ("bdef", 1), ("abcdef", 3)]
+    )
+    def test_while_enough_old_keys_are_named_it_stands(self, keys: str, threshold: int) -> None:
+        role = "image/targets"
+        start = Memory().accepting({role: 40}, [], {role: Entitled(frozenset("abc"), 2)})
+        assert start.below({role: 39}, {role: Entitled(frozenset(keys), threshold)}) is not None
+
+    def test_what_is_not_known_to_be_replaced_stands(self) -> None:
+        """A memory of before keys were kept; and roots, which nobody delegates."""
+        role = "image/targets"
+        new = {role: Entitled(frozenset("de"), 2)}
+        assert Memory(versions={role: 40}).below({role: 39}, new) is not None
+        start = Memory().accepting({"image/root": 5, role: 40}, [], new)
+        assert start.below({"image/root": 4, role: 40}, new) is not None
+
+    @given(histories())
+    def test_nothing_that_was_signed_before_is_accepted_again(self, history: History) -> None:
+        """Whatever is replayed under whichever keys are in force, no version goes back."""
+        memory, accepted, signed = Memory(), 0, list[tuple[int, frozenset[str]]]()
+        for version, (keys, threshold, by, replays) in enumerate(history, 1):
+            now = {"image/targets": Entitled(keys, threshold)}
+            signed.append((version, by))
+            for number in replays:
+                shown, signers = signed[number % len(signed)]
+                versions = {"image/targets": shown}
+                verifies = len(signers & keys) >= threshold
+                if verifies and memory.below(versions, now) is None:
+                    assert shown >= accepted
+                    memory, accepted = memory.accepting(versions, [], now), shown
+
+    @given(histories(), st.integers(min_value=1, max_value=9))
+    def test_no_stolen_keys_block_for_ever(self, history: History, threshold: int) -> None:
+        """After any history, metadata under wholly new keys is accepted, whatever its version."""
+        memory = Memory()
+        for keys, needed, _, _ in history:
+            entitled = {"image/targets": Entitled(keys, needed)}
+            memory = memory.accepting({"image/targets": 2**53 - 1}, [], entitled)
+        new = Entitled(frozenset(f"new {n}" for n in range(threshold)), threshold)
+        assert memory.below({"image/targets": 1}, {"image/targets": new}) is None
 
     def test_what_rolled_back_is_remembered_once(self) -> None:
         kept = Memory()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
+import msgspec
 import pytest
 
 from interlock_client import agent, check, confirm, context, enrol, reporting
@@ -14,12 +16,14 @@ from interlock_client.boot import BootEnvironment
 from interlock_client.config import Settings, Slots
 from interlock_client.context import Context
 from interlock_client.identity import load_in_force
+from interlock_client.poll import load_trouble
 from interlock_client.times import Times
 from interlock_core.api import Device
 from interlock_core.errors import RefusedError, TransientError
 from interlock_core.report import Enrolment, Report
 from interlock_core.statement import Opened, open_as, read_envelope
 from interlock_server.app import create_app
+from tests.server.later import new_online, restart, rotation, send
 from tests.server.world import NOW, V1, Bench, Fleet
 from tests.support.papers import (
     DEVICE,
@@ -160,3 +164,36 @@ def test_from_the_claim_to_another_cohort(bench: Bench, url: str, tmp_path: Path
     assert device.report is not None
     assert open_as(device.report, Report).said.cohort == ST_ANNA
     made.close()
+
+
+def test_a_rotation_is_followed_by_one_poll_and_nobody_is_alarmed(
+    bench: Bench, url: str, tmp_path: Path
+) -> None:
+    """New online keys in every repository, by way of the server's own door."""
+    gateway = Gateway(tmp_path / "gateway", bench, url)
+    with closing(gateway.context()) as made:
+        before = check.check(made).reason
+    new_online(bench.fleet)
+    restart(bench, "online", "online-2")
+    with make_server("127.0.0.1", 0, create_app(bench.services), handler_class=Quiet) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            gateway.settings = msgspec.structs.replace(
+                gateway.settings, servers=(f"http://127.0.0.1:{server.server_port}",)
+            )
+            for act in (
+                lambda: send(bench, rotation(bench.fleet)),
+                bench.back.publisher.refresh,
+                lambda: restart(bench, "online-2"),
+            ):
+                act()
+                with closing(gateway.context()) as made:
+                    outcome = check.check(made)
+                assert outcome.reason == before, outcome.detail
+                assert load_trouble(made.state) is None
+            versions = made.memory().versions
+            assert (versions["image/root"], versions["director/root"]) == (2, 2)
+        finally:
+            server.shutdown()
+            thread.join()

@@ -11,6 +11,8 @@ import pytest
 from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Snapshot, Timestamp
 from tuf.ngclient import Updater
 
+from interlock_client.poll import load_trouble
+from interlock_client.state import StateDir
 from interlock_core.errors import Exit
 from interlock_core.names import ROSTER_PATH
 from tests.client.bed import Bed
@@ -342,6 +344,31 @@ class TestRoots:
             "2.root.json",
             "3.root.json",
         ]
+
+    @pytest.mark.parametrize("bundled", [True, False], ids=["by the bundle", "by the URLs"])
+    def test_a_gateway_that_slept_walks_every_root(
+        self, world: World, web: Web, settled: Bed, *, bundled: bool
+    ) -> None:
+        """Other holders each time, twenty roots of one repository and seven of the other."""
+        world.sleep(image=20, director=7)
+        if not bundled:
+            without_bundle(web)
+        assert settled.check().reason == "nothing_wanted"
+        assert settled.memory.versions["image/root"] == 21
+        assert settled.memory.versions["director/root"] == 8
+        assert load_trouble(StateDir(settled.home / "state")) is None
+        recovers(world, web, settled)
+
+    def test_a_changed_embedded_root_is_noticed_behind_a_304(
+        self, world: World, web: Web, settled: Bed, tmp_path: Path
+    ) -> None:
+        assert settled.check().reason == "nothing_wanted"
+        path = settled.home / "image.root.json"
+        honest = path.read_bytes()
+        path.write_bytes(World(tmp_path / "stranger").image_root)
+        refused(settled, "untrusted_metadata")
+        path.write_bytes(honest)
+        recovers(world, web, settled)
 
     def test_firmware_may_embed_a_newer_root_or_an_older_one_again(
         self, world: World, settled: Bed

@@ -518,6 +518,21 @@ class World:
         )
         self.store.replace(f"poll/{cohort}", encode(bundle))
 
+    def sleep(self, *, image: int, director: int) -> None:
+        """So many ceremonies are held, each with other holders of the roots."""
+        for version in range(2, image + 2):
+            old, self.root_keys = self.root_keys, new_keys(2)
+            signers = [*old, *self.root_keys]
+            self.image.put_root(self.signed(self.image_root_role(version), signers))
+        for version in range(2, director + 2):
+            old, self.director_root_keys = self.director_root_keys, new_keys(2)
+            text = self.signed(self.director_root_role(version), [*old, *self.director_root_keys])
+            for cohort in self.cohorts:
+                self.director(cohort).put_root(text)
+        self._versions |= {"root of image": image + 1, "root of director": director + 1}
+        for cohort in self.cohorts:
+            self.bundle(cohort)
+
     def rotate_root(self, repository: str, **keys: list[CryptoSigner]) -> None:
         """Publish the next root of ``image`` or ``director``, with ``keys`` changed before."""
         for name, new in keys.items():

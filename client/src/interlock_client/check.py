@@ -2,9 +2,9 @@
 
 Rules:
 
-1. A 304 together with an outcome that needed nothing, under the same settings, slot and running
-   firmware, is that outcome again as long as nothing that was believed has expired. Then TUF is
-   not even imported.
+1. A 304 together with an outcome that needed nothing, under the same settings, embedded roots, slot
+   and running firmware, is that outcome again as long as nothing that was believed has expired.
+   Then TUF is not even imported.
 2. Everything else is verified whole: after a 304, the bytes that are kept go through all of it.
 """
 
@@ -53,7 +53,7 @@ def settled(context: Context, polled: Polled) -> Outcome | None:
     present = running(memory, journal, booted)
     now = context.times.decision_time(memory.clock_floor, memory.last)
     holds = seen.settled.holds(
-        config=context.settings.digest(),
+        config=context.trusted_digest(),
         booted=booted,
         running=present.sha256 if present else None,
         enrolment=context.place(memory).enrolment,

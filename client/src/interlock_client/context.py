@@ -24,6 +24,7 @@ from interlock_client.state import StateDir
 from interlock_client.times import Times
 from interlock_core import durable
 from interlock_core.errors import ConfigurationError, RefusedError, TransientError, WireError
+from interlock_core.wire import sha256_hex
 
 if TYPE_CHECKING:
     from interlock_client.poll import Polled
@@ -94,6 +95,17 @@ class Context:
             limits=self.limits,
             rate_limit=settings.rate_limit_bytes_per_second,
         )
+
+    def trusted_digest(self) -> str:
+        """SHA-256 of the settings and of both embedded roots: what an outcome rests on here."""
+        parts = [self.settings.digest()]
+        for path in (self.settings.image_root, self.settings.director_root):
+            try:
+                parts.append(sha256_hex(path.read_bytes()))
+            except OSError:
+                # Whoever verifies says what is wrong with it.
+                parts.append("")
+        return sha256_hex(" ".join(parts).encode())
 
     def close(self) -> None:
         """Close every connection; the next use opens new ones."""

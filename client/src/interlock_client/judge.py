@@ -335,7 +335,7 @@ def _settled(context: Context, judgement: Judgement) -> Settled | None:
     return Settled(
         reason=outcome.reason,
         detail=outcome.detail,
-        config=context.settings.digest(),
+        config=context.trusted_digest(),
         booted=context.installer.booted(),
         running=present.sha256 if present else None,
         enrolment=context.place(judgement.memory).enrolment,

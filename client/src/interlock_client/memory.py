@@ -2,21 +2,30 @@
 
 Rules (``docs/wire-format.md``, "Signed statements"; ``statements.md``, clock and version floors):
 
-1. Floors only rise: the clock's, those of metadata versions, the roster's, the order floor of each
-   (product, cohort), the release floor, the highest counter ever confirmed. They are kept apart
-   from TUF's own files, which forget them when online keys change.
+1. Floors only rise, but for rule 5: the clock's, those of metadata versions, the roster's, the
+   order floor of each (product, cohort), the release floor, the highest counter ever confirmed.
+   They are kept apart from TUF's own files, which forget them when online keys change.
 2. Only issue times under offline threshold signatures raise the clock's floor (``clock``, rule 3).
 3. Counters and the release floor rise when an installation is confirmed, and never before.
 4. What rolled back here is not tried again under the same order.
-5. A memory that is damaged or was lost is not replaced by an empty one: without it, older releases
+5. The version floor of an offline role (and the roster's number, for the role ``interlock``) falls
+   when, and only when, its delegator replaced its keys: of all keys under which something was
+   accepted here, fewer than the threshold in force are still named. Then nothing that was signed
+   before can verify again, so the floor protects nothing; and it may be one to which stolen keys
+   drove it, which would block this gateway for ever (a fast-forward attack, TUF 5.3.11). It falls
+   to what is accepted under the new keys, in the same moment. Keys that were seen are remembered:
+   if they return, the floor stands. Roots have no delegator, and their floors never fall.
+6. A memory that is damaged or was lost is not replaced by an empty one: without it, older releases
    could be accepted again. A person decides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -27,6 +36,7 @@ from interlock_core.clock import EPOCH, LastDecision, raised_floor
 from interlock_core.errors import NotFoundError, RefusedError, WireError
 
 MAX_ROLLED_BACK: Final = 256
+NOBODY: Final[Mapping[str, Entitled]] = MappingProxyType({})
 
 
 class RecordedStop(Kept, frozen=True, kw_only=True):
@@ -99,6 +109,19 @@ class Answered(Kept, frozen=True, kw_only=True):
     checks: tuple[Checked, ...] = ()
 
 
+@dataclass(frozen=True)
+class Entitled:
+    """Who may sign an offline role now (5).
+
+    Attributes:
+        keys: digests of the public keys' bytes.
+        threshold: how many of them must.
+    """
+
+    keys: frozenset[str]
+    threshold: int
+
+
 class Memory(Kept, frozen=True, kw_only=True):
     """All of it.
 
@@ -106,6 +129,8 @@ class Memory(Kept, frozen=True, kw_only=True):
         clock_floor: no decision is made at an earlier time.
         last: the last decision.
         versions: metadata version floors: ``image/root``, ``image/<role>``, ``director/root``.
+        keys: by the same names, digests of all public keys that were named for a role when
+            something of it was accepted here; none of roots.
         roster_seq: the highest roster accepted.
         orders: by ``<product>/<cohort>``.
         slots: what was confirmed in each slot.
@@ -120,6 +145,7 @@ class Memory(Kept, frozen=True, kw_only=True):
     clock_floor: datetime = EPOCH
     last: LastDecision | None = None
     versions: dict[str, int] = msgspec.field(default_factory=dict)
+    keys: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     roster_seq: int = 0
     orders: dict[str, OrderFloor] = msgspec.field(default_factory=dict)
     slots: dict[str, Content] = msgspec.field(default_factory=dict)
@@ -139,21 +165,46 @@ class Memory(Kept, frozen=True, kw_only=True):
         floors = (floor for name, floor in self.orders.items() if name.startswith(f"{product}/"))
         return tuple({stop.id: stop for floor in floors for stop in floor.stops}.values())
 
-    def below(self, versions: Mapping[str, int]) -> str | None:
-        """The first of these metadata versions that lies below its floor, described."""
+    def protects(self, role: str, entitled: Mapping[str, Entitled]) -> bool:
+        """Whether the floor of a role stands under the keys in force (5)."""
+        now, known = entitled.get(role), self.keys.get(role)
+        # Whose keys are not known is never taken for replaced.
+        return now is None or known is None or len(now.keys.intersection(known)) >= now.threshold
+
+    def below(
+        self, versions: Mapping[str, int], entitled: Mapping[str, Entitled] = NOBODY
+    ) -> str | None:
+        """The first of these metadata versions that lies below its floor, described.
+
+        Args:
+            versions: of roots and offline roles.
+            entitled: who may sign the offline roles now.
+        """
         for role, version in versions.items():
-            if version < self.versions.get(role, 0):
+            if version < self.versions.get(role, 0) and self.protects(role, entitled):
                 return f"{role} {version} is older than {self.versions[role]}, accepted here"
         return None
 
-    def accepting(self, versions: Mapping[str, int], issued: Iterable[datetime | None]) -> Memory:
-        """With metadata accepted: its versions, and its issue times signed offline (1, 2)."""
+    def accepting(
+        self,
+        versions: Mapping[str, int],
+        issued: Iterable[datetime | None],
+        entitled: Mapping[str, Entitled] = NOBODY,
+    ) -> Memory:
+        """With metadata accepted: its versions, and its issue times signed offline (1, 2, 5)."""
         floors = {
-            role: max(version, self.versions.get(role, 0)) for role, version in versions.items()
+            role: max(version, self.versions.get(role, 0) if self.protects(role, entitled) else 0)
+            for role, version in versions.items()
+        }
+        keys = {
+            role: tuple(sorted(now.keys.union(self.keys.get(role, ()))))
+            for role, now in entitled.items()
+            if role in versions
         }
         return msgspec.structs.replace(
             self,
             versions=self.versions | floors,
+            keys=self.keys | keys,
             clock_floor=raised_floor(self.clock_floor, issued),
         )
 
@@ -191,7 +242,7 @@ def load(path: Path, *, began: bool = False) -> Memory:
         began: whether there must be one, because other things were kept after it.
 
     Raises:
-        RefusedError: ``damaged_state`` (rule 5).
+        RefusedError: ``damaged_state`` (rule 6).
         TransientError: it cannot be read.
     """
     try:

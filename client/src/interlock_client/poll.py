@@ -29,7 +29,7 @@ class Settled(Kept, frozen=True, kw_only=True):
     """An outcome that needs nothing to be done, and what it holds for.
 
     Attributes:
-        config: digest of the settings.
+        config: digest of the settings and of the embedded roots.
         booted: the slot that was running.
         running: digest of what ran, if it was known.
         enrolment: under which assignments were looked for.

@@ -4,7 +4,7 @@ Rules:
 
 1. All of it is for this fleet and cohort: the director's signed cohort fields, the directive, the
    roster. Anything else is refused by name, before it is adopted.
-2. Roster and metadata are not older than the floors.
+2. Roster and metadata are not older than the floors that stand (``memory``, rule 5).
 3. Of the image repository only the roster's role and this product's are loaded, and facts of an
    image come from its ``custom`` alone.
 4. Permits are fetched when a recall wants something below this gateway's floor, and of them those
@@ -20,16 +20,18 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from tuf.api.metadata import Root, Snapshot, TargetFile, Targets, Timestamp
+import msgspec
+from tuf.api.metadata import Role, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from interlock_client.config import Settings
-from interlock_client.memory import Memory
+from interlock_client.memory import Entitled, Memory
 from interlock_client.state import StateDir
 from interlock_client.trust import Refreshed, Repository
 from interlock_core import durable
 from interlock_core.directive import MAX_DIRECTIVE, Directive, read_directive
 from interlock_core.errors import NotFoundError, RefusedError, WireError
 from interlock_core.facts import Expiry, TargetInfo, Trusted
+from interlock_core.keybytes import public_key_bytes
 from interlock_core.names import DIRECTIVE_PATH, ROSTER_PATH, ROSTER_ROLE
 from interlock_core.order import Order
 from interlock_core.release import (
@@ -42,12 +44,13 @@ from interlock_core.release import (
 )
 from interlock_core.roster import MAX_ROSTER, read_roster
 from interlock_core.statement import Opened, open_as
-from interlock_core.tuf_metadata import COHORT, issued_of
+from interlock_core.tuf_metadata import COHORT, delegated_roles, issued_of
 from interlock_core.wire import sha256_hex
 
 MAX_PERMITS: Final = 64
 """The most permits that are fetched for one decision."""
 
+_ROSTER: Final = f"image/{ROSTER_ROLE}"
 _ONLINE: Final = frozenset({Timestamp.type, Snapshot.type})
 
 
@@ -98,9 +101,12 @@ def _read(settings: Settings, mine: str, state: StateDir, both: Refreshed, memor
     _bound("fleet", roster.fleet, settings.fleet, "The roster")
     infos, images, permits = _images(image, directive, settings.product, memory)
     versions = _offline_versions(image) | {"director/root": director.root().version}
-    old = memory.below(versions)
+    entitled = _entitled(image)
+    old = memory.below(versions, entitled)
     if roster.seq < memory.roster_seq:
-        old = f"roster {roster.seq} is older than {memory.roster_seq}, accepted here"
+        if memory.protects(_ROSTER, entitled):
+            old = f"roster {roster.seq} is older than {memory.roster_seq}, accepted here"
+        memory = msgspec.structs.replace(memory, roster_seq=roster.seq)
     if old is not None:
         raise RefusedError(f"Rolled back: {old}.", reason="rollback")
     issued = [issued_of(signed) for signed in (*_offline(image), director.root())]
@@ -116,7 +122,7 @@ def _read(settings: Settings, mine: str, state: StateDir, both: Refreshed, memor
             images=images,
             permits=permits,
         ),
-        memory=memory.accepting(versions, [*issued, roster.issued]),
+        memory=memory.accepting(versions, [*issued, roster.issued], entitled),
         inputs={
             "directive": directive_sha256,
             "roster": sha256_hex(roster_bytes),
@@ -230,6 +236,23 @@ def _offline_versions(image: Repository) -> dict[str, int]:
         f"image/{role}": metadata.signed.version
         for role, (metadata, _) in image.loaded.items()
         if role not in _ONLINE
+    }
+
+
+def _entitled(image: Repository) -> dict[str, Entitled]:
+    """Who may sign each offline role that was loaded, by the root and the targets in force."""
+    root, targets = image.root(), image.targets()
+    delegators: dict[str, tuple[Root | Targets, Role]] = {
+        name: (targets, role) for name, role in delegated_roles(targets).items()
+    }
+    delegators[Targets.type] = root, root.roles[Targets.type]
+    return {
+        f"image/{name}": Entitled(
+            frozenset(sha256_hex(public_key_bytes(delegator.get_key(k))) for k in role.keyids),
+            role.threshold,
+        )
+        for name, (delegator, role) in delegators.items()
+        if name in image.loaded
     }
 
 
