@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from interlock_ceremony.cli import main
-from interlock_ceremony.manifest import MAX_MANIFEST
 from interlock_ceremony.script import MAX_SCRIPT
 from interlock_ceremony.transcript import MAX_TRANSCRIPT
 from interlock_core import wire
+from interlock_core.ceremony_output import MAX_MANIFEST
 from interlock_core.inventory import MAX_INVENTORY, Gateways
 from interlock_core.keys import MAX_KEY_FILE
 from tests.keys_ceremony.stage import NOW, Stage

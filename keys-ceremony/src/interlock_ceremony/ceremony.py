@@ -27,12 +27,13 @@ from interlock_ceremony.acts import Preflighted
 from interlock_ceremony.audit import audit
 from interlock_ceremony.guide import Ask, Guide, Say
 from interlock_ceremony.journal import Journal
-from interlock_ceremony.metadata import KEYS, TRANSCRIPT
+from interlock_ceremony.metadata import KEYS
 from interlock_ceremony.proved import Audited
 from interlock_ceremony.review import Reviewed
 from interlock_ceremony.steps import steps
 from interlock_ceremony.work import JOURNAL, Work
 from interlock_core import durable, keys
+from interlock_core.ceremony_output import TRANSCRIPT
 from interlock_core.clock import Clock, system_clock
 from interlock_core.credentials import Prompt
 

@@ -21,13 +21,13 @@ from interlock_ceremony import acts, metadata, quorum, script, sense
 from interlock_ceremony.acts import Began, KeyAttends, KeyImported, KeyMade, MetadataSigned
 from interlock_ceremony.fingerprint import fingerprint
 from interlock_ceremony.forms import Later, Repository, Script
-from interlock_ceremony.metadata import FLEET
 from interlock_ceremony.plan import Plan, metadata_file
 from interlock_ceremony.script import ScriptError
 from interlock_ceremony.standing import Retired, Standing, known
 from interlock_ceremony.taken import Taken, take
 from interlock_ceremony.transcript import Transcript
 from interlock_core import tuf_metadata
+from interlock_core.ceremony_output import FLEET
 from interlock_core.errors import NotFoundError, RefusedError
 from interlock_core.genesis import DIRECTOR, IMAGE, ONLINE_ROLES, FleetFile, read_fleet
 from interlock_core.keybytes import check_key

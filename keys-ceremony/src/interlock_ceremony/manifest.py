@@ -16,39 +16,14 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal
-
-from msgspec import Meta
+from typing import Final
 
 from interlock_core import durable, keys, wire
+from interlock_core.ceremony_output import MANIFEST, MAX_MANIFEST, Manifest, ManifestEntry
 from interlock_core.disk import translated
 from interlock_core.errors import RefusedError
-from interlock_core.names import Digest
-from interlock_core.wire import Record
 
-MANIFEST: Final = "manifest.json"
-MAX_MANIFEST: Final = 1024 * 1024
-MAX_FILES: Final = 4096
 _LARGEST: Final = 16 * 1024 * 1024
-
-
-class File(Record, frozen=True, kw_only=True):
-    """A file as it was when the directory was complete.
-
-    Attributes:
-        length: in bytes.
-        sha256: of its bytes.
-    """
-
-    length: Annotated[int, Meta(ge=0)]
-    sha256: Digest
-
-
-class Manifest(Record, frozen=True, kw_only=True):
-    """``manifest.json``: files by path from the directory."""
-
-    type: Literal["urn:interlock:manifest:v1"] = "urn:interlock:manifest:v1"
-    files: Annotated[dict[str, File], Meta(max_length=MAX_FILES)]
 
 
 @dataclass(frozen=True)
@@ -135,7 +110,7 @@ def _walk(directory: Path) -> list[str]:
         )
 
 
-def _differs(file: File, path: Path) -> str | None:
+def _differs(file: ManifestEntry, path: Path) -> str | None:
     with translated("read", path):
         if path.is_symlink() or not path.is_file():
             return "is no file"
@@ -147,6 +122,6 @@ def _differs(file: File, path: Path) -> str | None:
     return None
 
 
-def _file(path: Path) -> File:
+def _file(path: Path) -> ManifestEntry:
     data = durable.read(path, limit=_LARGEST, what=path.name)
-    return File(length=len(data), sha256=hashlib.sha256(data).hexdigest())
+    return ManifestEntry(length=len(data), sha256=hashlib.sha256(data).hexdigest())

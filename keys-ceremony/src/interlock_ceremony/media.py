@@ -21,10 +21,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from interlock_ceremony.metadata import FLEET, KEYS, OLDER_TARGETS, ONLINE, TRANSCRIPTS
+from interlock_ceremony.metadata import KEYS, OLDER_TARGETS, ONLINE, TRANSCRIPTS
 from interlock_ceremony.script import Problem
 from interlock_ceremony.transcript import MAX_TRANSCRIPT
 from interlock_core import disk, durable
+from interlock_core.ceremony_output import FLEET
 from interlock_core.disk import translated
 from interlock_core.errors import ConflictError, TransientError
 from interlock_core.genesis import DIRECTOR, IMAGE

@@ -31,9 +31,7 @@ IMAGE_ROOT: Final = metadata_file(IMAGE, "root", 1)
 IMAGE_TARGETS: Final = metadata_file(IMAGE, "targets", 1)
 DIRECTOR_ROOT: Final = metadata_file(DIRECTOR, "root", 1)
 
-TRANSCRIPT: Final = "transcript.json"
 TRANSCRIPTS: Final = "transcripts"
-FLEET: Final = "fleet.json"
 KEYS: Final = "keys"
 ONLINE: Final = "online"
 OLDER_TARGETS: Final = "targets"

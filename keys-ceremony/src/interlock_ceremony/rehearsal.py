@@ -28,13 +28,14 @@ from interlock_ceremony.ceremony import Room, Secrets, perform
 from interlock_ceremony.custody import PublicFile
 from interlock_ceremony.forms import DEFAULT_SCHEME, Later, Script
 from interlock_ceremony.guide import Say
-from interlock_ceremony.metadata import KEYS, OLDER_TARGETS, TRANSCRIPT, TRANSCRIPTS
+from interlock_ceremony.metadata import KEYS, OLDER_TARGETS, TRANSCRIPTS
 from interlock_ceremony.plan import Plan, metadata_file
 from interlock_ceremony.proved import Audited
 from interlock_ceremony.review import Before, Reviewed
 from interlock_ceremony.standing import Standing
 from interlock_ceremony.taken import take
 from interlock_core import keys, tuf_metadata
+from interlock_core.ceremony_output import TRANSCRIPT
 from interlock_core.clock import fixed_clock
 from interlock_core.errors import NotFoundError
 from interlock_core.genesis import IMAGE

@@ -22,7 +22,6 @@ from interlock_ceremony import custody, manifest, media, quorum, script, sense
 from interlock_ceremony.audit import audit
 from interlock_ceremony.custody import PublicFile
 from interlock_ceremony.forms import Compromised, Later, Rotate, Script
-from interlock_ceremony.metadata import TRANSCRIPT
 from interlock_ceremony.plan import Plan, metadata_file
 from interlock_ceremony.recovery import Reserve
 from interlock_ceremony.script import MAX_SCRIPT, Problem, ScriptError
@@ -30,6 +29,7 @@ from interlock_ceremony.script import Path as Field
 from interlock_ceremony.standing import Standing
 from interlock_ceremony.taken import Taken, take
 from interlock_core import durable, tuf_metadata
+from interlock_core.ceremony_output import TRANSCRIPT
 from interlock_core.errors import InterlockError, WireError
 from interlock_core.genesis import IMAGE
 from interlock_core.tuf_metadata import MAX_LENGTH

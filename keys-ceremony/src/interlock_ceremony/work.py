@@ -30,6 +30,7 @@ from interlock_ceremony.review import Reviewed
 from interlock_ceremony.standing import Duty
 from interlock_ceremony.steps import Step
 from interlock_core import durable, keys, tuf_metadata, wire
+from interlock_core.ceremony_output import FLEET, TRANSCRIPT
 from interlock_core.genesis import DIRECTOR, IMAGE, FleetFile
 
 SOFTWARE: Final = f"interlock-ceremony {__version__}"
@@ -111,7 +112,7 @@ class Work:
         """Write the transcript, signed by everybody."""
         signers = {key: self._signers[key] for key in self._plan.attesters()}
         data = transcript.signed(self._journal.entries, signers)
-        durable.create(self._directory / metadata.TRANSCRIPT, data)
+        durable.create(self._directory / TRANSCRIPT, data)
 
     def _read(self, digest: str) -> str:
         """A digest as people and cameras read it."""
@@ -275,7 +276,7 @@ class Work:
             director_root=digest(DIRECTOR),
         )
         data = wire.encode(fleet)
-        self._put(metadata.FLEET, data)
+        self._put(FLEET, data)
         self._journal.tell(acts.fleet_named(fleet, data))
 
     def _put(self, file: str, data: bytes) -> None:
