@@ -261,6 +261,17 @@ class Online:
         keys = {"targets": self.world.targets_keys, "interlock": self.world.roster_keys}
         self.serve_role(role, signed, keys.get(role) or self.world.product_keys[role])
 
+    def another_product(self, product: str) -> None:
+        """The fleet has a second product, with other holders."""
+        self.world.product_keys[product] = [*_new(), *_new()]
+        self.world.put_targets()
+
+    def put_roles(self, roles: Mapping[str, dict[str, TargetFile]]) -> None:
+        """Publish what products' roles list from now on."""
+        for role, targets in roles.items():
+            self.world.put_role(role, targets)
+        self.world.image.publish()
+
     def replace_holders(self, role: str) -> None:
         """What people do about it: the role gets other keys, and the snapshot as well."""
         world = self.world

@@ -181,16 +181,13 @@ class TestProduct:
 
     def test_nor_another_product_by_its_facts(self, sim: Simulator) -> None:
         """A supplier's own image that calls itself the other product's is neither's."""
-        sim.world.product_keys[OTHER] = new_keys(2)
-        sim.world.put_targets()
+        sim.another_product(OTHER)
         rollout = sim.started()
         honest = rollout.releases[0]
         path = honest.path.replace(f"{PRODUCT}/", f"{OTHER}/", 1)
         posing = TargetFile(honest.info.length, honest.info.hashes, path)
         posing.unrecognized_fields["custom"] = honest.info.custom
-        sim.world.put_role(OTHER, {path: posing})
-        sim.world.put_role(PRODUCT, {})
-        sim.world.image.publish()
+        sim.put_roles({OTHER: {path: posing}, PRODUCT: {}})
         sim.show(rollout)
         sim.refuses("order_mismatch", online=True)
 

@@ -38,6 +38,7 @@ TRANSCRIPT: Final = "transcript.json"
 MANIFEST: Final = "manifest.json"
 MAX_FLEET: Final = 4096
 MAX_MANIFEST: Final = 1024 * 1024
+MAX_FILES: Final = 4096
 
 _NAME: Final = re.compile(r"([1-9][0-9]{0,14})\.(root|targets)\.json\Z")
 
@@ -53,7 +54,7 @@ class Manifest(wire.Record, frozen=True, kw_only=True):
     """``manifest.json``: files by path from the directory."""
 
     type: Literal["urn:interlock:manifest:v1"] = "urn:interlock:manifest:v1"
-    files: dict[str, ManifestEntry]
+    files: Annotated[dict[str, ManifestEntry], Meta(max_length=MAX_FILES)]
 
 
 @dataclass(frozen=True)
