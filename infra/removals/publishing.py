@@ -10,7 +10,10 @@ WITHDRAWN = ("tests/core/test_withdrawn.py",)
 TOGETHER = ("tests/server/test_together.py", "tests/server/test_publications.py")
 HYBRID = ("tests/core/test_hybrid.py",)
 PERMITS = ("tests/attacks/test_permits.py",)
+REBASE = "tests/repo_tools/test_rebase.py"
+VETTING = "tests/repo_tools/test_vetting.py"
 SERVER = "server/src/interlock_server/"
+REPO = "repo-tools/src/interlock_repo/"
 
 
 def _core(
@@ -150,5 +153,37 @@ PUBLISHING: Final[tuple[Removal, ...]] = (
         '{target.path.rpartition(chr(47))[0]}/{digest}.{target.path.rpartition(chr(47))[2]}", '
         "MAX_PERMIT)",
         PERMITS,
+    ),
+    Removal(
+        "events: a signature is for the event that it was made under",
+        f"{REPO}reading.py",
+        "_Reader._check_unchanged",
+        "if edited or f.event_sha256 != self._digest",
+        "if edited",
+        (f"{REBASE}::TestChanged::test_the_base_counts_too",),
+    ),
+    Removal(
+        "events: a specification gives what people were shown",
+        f"{REPO}rebasing.py",
+        "_check_intent",
+        "raise _other_intent(event)",
+        "return",
+        (f"{REBASE}::TestRebase::test_a_specification_that_was_exchanged_is_refused",),
+    ),
+    Removal(
+        "events: whoever is supported gets over a barrier, when it is signed",
+        f"{REPO}vetting.py",
+        "vet",
+        "check_reach(targets, before, now.date())",
+        "",
+        (f"{VETTING}::TestBarrier::test_nobody_signs_one_that_was_made_by_other_means",),
+    ),
+    Removal(
+        "publish: every client arrives at what is staged",
+        f"{SERVER}trial.py",
+        "_Trial._check_version",
+        "if arrived != self._arrival[role]:",
+        "if False:",
+        ("tests/server/test_trial.py::TestClients::test_a_timestamp_whose_number_does_not_rise",),
     ),
 )

@@ -191,6 +191,19 @@ class TestClients:
         staging.sign_heads(back)
         assert TODAY in refused(staging)
 
+    def test_a_timestamp_whose_number_does_not_rise(self, staging: Staging) -> None:
+        """Those of today take it for the one that they have, and stay where they are."""
+        published = StoredRepository(staging.bench.store, "image").timestamp()
+        staged = staging.stored.timestamp()
+        assert published is not None
+        assert staged is not None
+        staged.signed.version = published.signed.version
+        staged.sign(staging.online())
+        staging.store.replace(timestamp_key("image"), serialise(staged))
+        said = refused(staging)
+        assert TODAY in said
+        assert "it stays at snapshot" in said
+
     def test_a_product_below_its_threshold(self, staging: Staging) -> None:
         text = sign(staging.bench.fleet.product(3, V1, V2), MANAGERS[:1])
         staging.store.put_new(metadata_key("image", 3, PRODUCT), text)
