@@ -16,10 +16,14 @@
     ``events/``.
 ``released``
     besides, release 1.0.0, published.
+``ordered``
+    besides, a rollout of it to all of ``wards``, proposed by olivia and authorised by amir and anna;
+    nobody has started it.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -96,6 +100,18 @@ def _released(shell: Shell) -> None:
     _publish(shell, "stage", "release", "people/rosa", "people/raul")
 
 
+def _ordered(shell: Shell) -> None:
+    said = shell.run(
+        "interlock-ops rollout propose order.toml --config olivia.toml --reason first --yes --json"
+    )
+    order = json.loads(said.out)["id"]
+    for person in ("amir", "anna"):
+        shell.run(
+            f"interlock-ops rollout authorise {order} --role approver --config {person}.toml "
+            "--reason tested --yes"
+        )
+
+
 STAGES: Final[dict[str, Callable[[Shell], None]]] = {
     "nothing": _nothing,
     "quickstart": _quickstart,
@@ -103,6 +119,7 @@ STAGES: Final[dict[str, Callable[[Shell], None]]] = {
     "server": _server,
     "delegated": _delegated,
     "released": _released,
+    "ordered": _ordered,
 }
 """Each follows from the one before."""
 SERVED: Final = tuple(STAGES)[tuple(STAGES).index("server") :]

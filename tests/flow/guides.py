@@ -7,11 +7,12 @@ Rules:
    shows. ``…`` stands for anything in a line, and for any lines where it stands alone; what is not
    shown is not compared. ``{NAME}`` is what stood there first. The last line ``(exit code N)``
    says that it does not end with 0.
-2. What a person answers stands behind the question. Passphrases are asked for and not shown.
+2. What a person answers stands behind the question. Passphrases are asked for and not shown. Who
+   confirms one step of a ceremony confirms the others too.
 3. A fence ``toml`` whose first line is ``# NAME.toml`` is that file, written there and then.
 4. The guides say ``https://updates.example.org``, ``/media/usb`` and ``sudo systemctl restart
    interlock-server``; here that is the server on loopback, a directory beside, and the same server
-   process ended and started again.
+   process ended and started again. Loopback ports that stand in settings are others here.
 5. A comment on top names what stands there at first (``tests/cli/worlds.py``).
 
 ``python -m tests.flow.guides FILE`` runs one and prints all that its commands say.
@@ -39,13 +40,15 @@ from tests.cli import transcript
 from tests.cli.programs import Clock, Person, Said, machine
 from tests.cli.shell import Shell
 from tests.cli.transcript import File
-from tests.cli.worlds import PASSPHRASE, WRITTEN_URL, Worlds, served_at
+from tests.cli.worlds import PASSPHRASE, Worlds, served_at
 from tests.flow.readme import ROOT
 
 DOCS: Final = ROOT / "docs"
 SERVER: Final = "https://updates.example.org"
 MEDIA: Final = "/media/usb"
-RESTART: Final = "sudo systemctl restart interlock-server"
+INITIALS: Final = "initials (! if it deviates)"
+SYSTEMCTL: Final = re.compile(r"sudo systemctl (?:start|restart) interlock-server")
+PORTS: Final = ("127.0.0.1:8080", "127.0.0.1:8081")
 _GIVEN: Final = re.compile(r"<!-- Run by tests/flow/test_guides.py, from '([a-z]+)'. -->")
 _FENCE: Final = re.compile(r"^```(console|toml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NAMED: Final = re.compile(r"# (\S+\.toml)\n")
@@ -107,6 +110,7 @@ class Reader(Person):
         super().__init__(())
         self.at_terminal = any(_QUESTION.search(line) for line in command.shown)
         self._shown = list(command.shown)
+        self._initials = ""
 
     def _next(self, what: str) -> str:
         if _QUESTION.match(f"{what[:1].upper()}{what[1:]} of ") or what.startswith("passphrase"):
@@ -116,7 +120,11 @@ class Reader(Person):
             pattern = ".*?".join(re.escape(part) for part in question.split("…"))
             if question and re.fullmatch(pattern, what.rstrip(" :")):
                 del self._shown[: number + 1]
+                if INITIALS in question:
+                    self._initials = answer
                 return answer
+        if INITIALS in what and self._initials:
+            return self._initials
         self.unanswered = what
         raise EOFError
 
@@ -127,7 +135,19 @@ class Desk:
     def __init__(self, home: Path) -> None:
         self._home = home
         self.shell = Shell(home, Clock(system_clock()))
+        self.ports = tuple(f"127.0.0.1:{free_port()}" for _ in PORTS)
+        self.shell.known["URL"] = f"http://{self.ports[0]}"
         self._process: subprocess.Popen[str] | None = None
+
+    def write(self, file: File) -> None:
+        """Write a file of the guide."""
+        lines = tuple(self._here(line) for line in file.lines)
+        self.shell.write(File(file.name, lines))
+
+    def _here(self, line: str) -> str:
+        for before, now in zip(PORTS, self.ports, strict=True):
+            line = line.replace(before, now)
+        return line
 
     def start(self) -> None:
         """Start the server, and wait until it says that it is ready."""
@@ -154,15 +174,15 @@ class Desk:
 
     def follow(self, command: Command) -> Said:
         """Type a command."""
-        if command.line == RESTART:
+        if SYSTEMCTL.fullmatch(command.line):
             self.stop()
             self.start()
             return Said(0)
-        line = command.line.replace(SERVER, self.shell.known.get("URL", SERVER))
+        line = command.line.replace(SERVER, self.shell.known["URL"])
         words = shlex.split(line.replace(MEDIA, "media/usb"))
         words = [word for word in words if word != "-r"]  # of cp, which copies either here
         said = self.shell.hear(words, Reader(command), together=True)
-        url = self.shell.known.get("URL", SERVER)
+        url = self.shell.known["URL"]
         return Said(said.code, said.out.replace(url, SERVER).replace("media/usb", MEDIA))
 
 
@@ -173,11 +193,9 @@ def desk(worlds: Worlds, given: str, home: Path) -> Iterator[Desk]:
     (home / "media" / "usb").mkdir(parents=True)
     made = Desk(home)
     with machine(home, made.shell.clock, "guide"):
+        for before, now in zip(PORTS, made.ports, strict=True):
+            served_at(home, before, now)
         if (home / "store").exists():
-            url, health = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
-            for before, now in ((WRITTEN_URL, url), ("http://127.0.0.1:8081", health)):
-                served_at(home, before.removeprefix("http://"), now.removeprefix("http://"))
-            made.shell.known["URL"] = url
             made.start()
         try:
             yield made
@@ -204,7 +222,7 @@ def main(path: Path) -> None:
         with desk(worlds, guide.given, Path(place, "home")) as made:
             for act in guide.acts:
                 if isinstance(act, File):
-                    made.shell.write(act)
+                    made.write(act)
                     continue
                 said = made.follow(act)
                 wrong = "  <-- differs" if differs(act, said, made.shell.known) else ""

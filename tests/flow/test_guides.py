@@ -25,7 +25,7 @@ def test_what_it_says_is_what_happens(path: Path, worlds: Worlds, tmp_path: Path
     with desk(worlds, guide.given, tmp_path / "home") as made:
         for act in guide.acts:
             if isinstance(act, File):
-                made.shell.write(act)
+                made.write(act)
             else:
                 wrong = differs(act, made.follow(act), made.shell.known)
                 assert wrong is None, f"{path.name} says otherwise than:\n{wrong}"
