@@ -17,8 +17,8 @@
 ``released``
     besides, release 1.0.0, published.
 ``ordered``
-    besides, a rollout of it to all of ``wards``, proposed by olivia and authorised by amir and anna;
-    nobody has started it.
+    besides, a rollout of it to all of ``wards``, proposed by olivia, authorised by amir and anna,
+    and not started.
 """
 
 from __future__ import annotations
