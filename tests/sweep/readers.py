@@ -16,6 +16,7 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Tar
 
 from interlock_ceremony import script, transcript
 from interlock_ceremony.acts import Present
+from interlock_ceremony.taken import take
 from interlock_client import boot, config, identity, journal, memory, outbox, poll, sealed
 from interlock_client.identity import Home
 from interlock_client.journal import Decisions
@@ -146,10 +147,13 @@ def _root(data: bytes, _: Path) -> Any:
     return tuf_metadata.verify_root(data, None, DAY0)
 
 
+def _own_root() -> Root:
+    return parse_metadata(_metadata("root"), Root, what="root").signed
+
+
 def _offline(data: bytes, _: Path) -> Any:
-    root = parse_metadata(_metadata("root"), Root, what="root").signed
     return tuf_metadata.verify_new_offline(
-        data, "targets", root=root, targets=None, current=None, now=DAY0
+        data, "targets", root=_own_root(), targets=None, current=None, now=DAY0
     )
 
 
@@ -349,6 +353,18 @@ READERS: Final[dict[str, Reader]] = {
     ),
     "new offline metadata": Reader(
         (f"{CORE}tuf_metadata.verify_new_offline",), _offline, lambda: _metadata("targets"), REFUSED
+    ),
+    "top-level targets": Reader(
+        (f"{CORE}tuf_metadata.verify_targets",),
+        lambda data, _: tuf_metadata.verify_targets(data, _own_root(), DAY0),
+        lambda: _metadata("targets"),
+        REFUSED,
+    ),
+    "targets that a ceremony takes": Reader(
+        ("interlock_ceremony.taken.take",),
+        lambda data, _: take(data, _own_root(), (0, "")),
+        lambda: _metadata("targets"),
+        REFUSED,
     ),
     "a publication": Reader(
         (),
