@@ -109,8 +109,8 @@ def test_nobody_reads_a_half_of_it(fleet: Fleet, tmp_path: Path, make: Make) -> 
         seen.add(tuple(newest(bench).values()))
 
     writes = cut_everywhere(fleet, tmp_path, make, ("online", "online-2"), check)
-    # Heads of four repositories, their roots, and what follows.
-    assert writes > 20
+    # Heads of four repositories (11), their newest roots (4) and the bundles (3), at least.
+    assert writes >= 18
     top = len(make(fleet).image)
     assert (1, 1, 1, 1) in seen
     assert (top, 1, 1, 1) in seen
