@@ -18,7 +18,10 @@ from tests.support.people import OMAR, PEOPLE, grant, roster
 
 PATHS = tuple(
     f"/v1/{name}"
-    for name in ("statements", "publications", "challenges", "tokens", "enrolments", "reports")
+    for name in (
+        *("statements", "publications", "ceremonies", "challenges", "tokens"),
+        *("enrolments", "reports"),
+    )
 )
 """Where anybody may post JSON."""
 
