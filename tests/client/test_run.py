@@ -218,6 +218,7 @@ class TestRounds:
             "reason",
             "detail",
             "order",
+            "permit",
             "target",
             "target_sha256",
             "decided_at",
