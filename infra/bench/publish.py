@@ -23,7 +23,7 @@ from infra.demo.stage import BIN
 from infra.demo.story import RELEASE_MANAGERS
 from interlock_core.tuf_metadata import MAX_LENGTH
 
-RUNS: Final = 5
+RUNS: Final = 3
 WARM_UP: Final = 1
 FEW: Final = 10
 SOME: Final = 100
