@@ -20,6 +20,7 @@ from tests.server.later import (
     Ceremony,
     configure,
     new_online,
+    new_targets,
     read_all,
     restart,
     rotation,
@@ -55,6 +56,17 @@ def everything(fleet: Fleet) -> Ceremony:
     root = fleet.root("image", 2, holders=NEW_ROOT, targets=new, online=new_online(fleet))
     ceremony.image[1] = sign(root, (*ROOT, *NEW_ROOT))
     ceremony.director = rotation(fleet).director
+    return ceremony
+
+
+def absent_holder(fleet: Fleet) -> Ceremony:
+    """Online keys, and a targets holder for one who is absent: the new targets metadata waits for
+    the new root, which accepts the old one too. So the image's timestamp is replaced twice.
+    """
+    root = fleet.root("image", 2, targets=(*TARGETS, "targets-3"), online=new_online(fleet))
+    ceremony = rotation(fleet)
+    ceremony.image[1] = sign(root, ROOT)
+    ceremony.targets = new_targets(fleet, (TARGETS[0], "targets-3"))
     return ceremony
 
 
@@ -99,7 +111,9 @@ def cut_everywhere(
     raise AssertionError("it never ended")
 
 
-@pytest.mark.parametrize("make", [everything, three_roots], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make", [everything, three_roots, absent_holder], ids=lambda make: make.__name__
+)
 def test_nobody_reads_a_half_of_it(fleet: Fleet, tmp_path: Path, make: Make) -> None:
     seen = set()
 

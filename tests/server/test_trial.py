@@ -293,24 +293,46 @@ class TestOverlay:
         with pytest.raises(WireError):
             over.put_new("../x", b"")
 
-    def test_heads_come_after_what_they_lead_to(self, bench: Bench) -> None:
-        written: list[str] = []
+    def test_it_writes_in_the_order_in_which_things_came(self, bench: Bench) -> None:
+        """A head that came twice is written twice, each time in its place, unless it is the same.
+
+        What failed on the way goes on from there: a head never goes back.
+        """
+        written: list[tuple[str, bytes]] = []
+        fails = [False, False, False, True]
 
         class Noting:
             def __getattr__(self, name: str) -> Any:
                 return getattr(bench.store, name)
 
             def put_new(self, key: str, data: bytes) -> None:
-                written.append(key)
+                self._note(key, data)
                 bench.store.put_new(key, data)
 
             def replace(self, key: str, data: bytes) -> None:
-                written.append(key)
+                self._note(key, data)
                 bench.store.replace(key, data)
 
+            def _note(self, key: str, data: bytes) -> None:
+                if fails and fails.pop(0):
+                    raise TransientError("The disk failed.")
+                written.append((key, data))
+
+        head = "image/metadata/timestamp.json"
         over = Overlay(Noting())
-        over.replace("image/metadata/timestamp.json", b"1")
+        over.replace(head, b"1")
         over.put_new("image/metadata/9.x.json", b"new")
-        over.replace("image/metadata/timestamp.json", b"2")
+        over.replace(head, b"1")
+        over.replace(head, b"2")
+        over.put_new("image/metadata/9.y.json", b"new")
+        assert over.get(head) == b"2"
+        with pytest.raises(TransientError):
+            over.write()
+        assert bench.store.get(head) == b"2"
         over.write()
-        assert written == ["image/metadata/9.x.json", "image/metadata/timestamp.json"]
+        assert written == [
+            (head, b"1"),
+            ("image/metadata/9.x.json", b"new"),
+            (head, b"2"),
+            ("image/metadata/9.y.json", b"new"),
+        ]

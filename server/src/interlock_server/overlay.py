@@ -5,14 +5,18 @@ Rules:
 1. What is put here is seen by whoever reads here, over what the Store below holds; nothing of it
    is in the Store below before ``write``.
 2. ``write`` puts the same bytes in the order in which they came, so what was looked at here is
-   what readers get, and immutable objects still come before the heads that lead to them.
+   what readers get in the end, and immutable objects still come before the heads that lead to
+   them. A head that is replaced twice is written twice, each time in its place: what comes
+   between may need the first. The same bytes again are no write.
 3. Only metadata is kept in memory. A stream goes straight through: nothing leads to a target yet.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import IO
 
 from interlock_core.errors import ConflictError, NotFoundError
@@ -28,24 +32,23 @@ class Overlay:
 
     def __init__(self, below: Store) -> None:
         self._below = below
+        # What readers see here: of each key the newest.
         self._kept: dict[str, bytes] = {}
-        # In the order in which they came; a head that is replaced twice stands where it was last.
-        self._heads: set[str] = set()
+        # What is not in the Store below yet, in the order in which it came.
+        self._writes: deque[Callable[[], None]] = deque()
 
     def write(self) -> None:
         """Put everything into the Store below (rule 2).
 
-        Safe to call again after a failure.
+        Safe to call again after a failure: it goes on where it stopped, so that no head goes back.
 
         Raises:
             ConflictError: other bytes stand there.
             TransientError: the Store failed; what was put stays.
         """
-        for key, data in self._kept.items():
-            if key in self._heads:
-                self._below.replace(key, data)
-            else:
-                self._below.put_new(key, data)
+        while self._writes:
+            self._writes[0]()
+            self._writes.popleft()
 
     def put_new(self, key: str, data: bytes) -> None:
         """As ``Store.put_new``."""
@@ -54,6 +57,7 @@ class Overlay:
             there = self.get(key)
         except NotFoundError:
             self._kept[key] = data
+            self._writes.append(partial(self._below.put_new, key, data))
             return
         if there != data:
             raise ConflictError(f"The store holds other bytes at {key}: nothing was written.")
@@ -67,9 +71,9 @@ class Overlay:
     def replace(self, key: str, data: bytes) -> None:
         """As ``Store.replace``."""
         check_key(key)
-        self._kept.pop(key, None)
-        self._kept[key] = data
-        self._heads.add(key)
+        if self._kept.get(key) != data:
+            self._kept[key] = data
+            self._writes.append(partial(self._below.replace, key, data))
 
     def get(self, key: str) -> bytes:
         """As ``Store.get``."""
