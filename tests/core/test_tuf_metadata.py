@@ -289,6 +289,28 @@ def test_a_root_with_a_key_under_two_ids_is_refused(world: World) -> None:
     assert reason_of(lambda: verify_root(data, None, NOW)) == "shared_key"
 
 
+def test_nothing_new_lists_a_key_under_the_id_of_another(world: World) -> None:
+    """People compare ids: they would see that nothing changed."""
+    thief = CryptoSigner.generate_ed25519().public_key
+    targets, root = world.targets(), world.root()
+    assert targets.delegations is not None
+    for listed in (targets.delegations.keys, root.keys):
+        keyid = next(iter(listed))
+        listed[keyid] = under_another_id(thief, keyid)
+    data = signed(targets, world.targets_keys)
+    assert reason_of(lambda: verify(world, data, "targets")) == "bad_key"
+    other = signed(root, world.root_keys)
+    assert reason_of(lambda: verify_root(other, None, NOW)) == "bad_key"
+
+
+def test_no_role_lists_keys_without_end(world: World) -> None:
+    root = world.root()
+    for signer in keys(65):
+        root.add_key(signer.public_key, "root")
+    data = signed(root, world.root_keys)
+    assert reason_of(lambda: verify_root(data, None, NOW)) == "bad_delegation"
+
+
 @pytest.mark.parametrize("field", [True, False, None, "no"])
 def test_what_a_rehearsal_made_is_trusted_by_nobody(world: World, field: object) -> None:
     root, targets = world.root(), world.targets()

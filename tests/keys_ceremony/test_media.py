@@ -230,6 +230,21 @@ def test_a_ceremony_under_way_is_not_turned_into_another(small: Stage, change: s
     assert not small.output.exists()
 
 
+@pytest.mark.usefixtures("hasty")
+def test_a_ceremony_that_is_signed_is_not_finished_as_another(small: Stage) -> None:
+    def cut(act: str, path: Path) -> None:
+        if act == "rename" and path == small.output:
+            raise PowerCut
+
+    with watching(cut), pytest.raises(PowerCut):
+        hold(small)
+    assert (partial(small) / "transcript.json").exists()
+    small.edit('"A test may lose its roots."', '"Another thought."')
+    result = small.call("run", small.script, *small.files[:4], "--json")
+    assert told(result)["reason"] == "other_ceremony", result.output
+    assert not small.output.exists()
+
+
 def test_two_ceremonies_do_not_meet_in_one_directory(small: Stage) -> None:
     partial(small).mkdir()
     (partial(small) / "at work").write_text("")  # no ceremony makes such a file

@@ -94,6 +94,11 @@ WRONG: dict[str, tuple[str, str, str]] = {
         'bob = " alice  AMSEL"',
         "line 9, persons.bob: ' alice  AMSEL' is 'alice' already; nobody takes part twice",
     ),
+    "a person whom nobody tells from another": (
+        'bob = "Bob Bach"',
+        'bob = "A\u034flice Ámsel"',
+        "is 'alice' already; nobody takes part twice",
+    ),
     "a person without a part": (
         'carol = "Carol Cui"',
         'carol = "Carol Cui"\nerik = "Erik Eis"',

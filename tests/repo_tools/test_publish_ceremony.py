@@ -6,16 +6,19 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import urllib3
 
 from interlock_core import wire
+from interlock_core.api import CeremonyInForce, MetadataInForce
 from interlock_core.ceremony_output import read_ceremony
 from interlock_core.clock import system_clock
-from interlock_core.errors import RefusedError
+from interlock_core.errors import RefusedError, TransientError
+from interlock_core.http import Api
 from interlock_core.tuf_metadata import REHEARSAL
-from interlock_repo.ceremonies import request_of
+from interlock_repo.ceremonies import open_ceremony, request_of, send_ceremony
 from tests.repo_tools.standin import FaultError, StandIn, standing_in
 from tests.repo_tools.world import World, signed, tool, write_manifest
 from tests.server.later import configure, new_online
@@ -110,6 +113,27 @@ def test_an_interrupted_one_is_finished_by_another(world: World, tmp_path: Path)
         assert tool(*words).code == 30
         server.fault = lambda _: None
         assert tool(*words).answer["reason"] == "already_published"
+
+
+def test_an_answer_that_falls_short(world: World, tmp_path: Path) -> None:
+    """A server that did not take it says what is in force: that is not what was sent."""
+    output = world.later_ceremony(tmp_path / "later", 2)
+    ceremony = open_ceremony(output, world.root_file, system_clock())
+    before = MetadataInForce(version=1, sha256=wire.sha256_hex(ceremony.image_roots[0]))
+    told = CeremonyInForce(
+        fleet=ceremony.fleet.fleet,
+        image_root=before,
+        director_root=before,
+        targets=before,
+        changed=False,
+    )
+
+    class Stubborn(Api):
+        def post(self, *_: Any, **__: Any) -> Any:
+            return told
+
+    with pytest.raises(TransientError, match="nobody asked for"):
+        send_ceremony(ceremony, Stubborn.__new__(Stubborn))
 
 
 def test_an_answer_about_something_else(world: World, tmp_path: Path) -> None:

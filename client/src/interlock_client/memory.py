@@ -10,11 +10,12 @@ Rules (``docs/wire-format.md``, "Signed statements"; ``statements.md``, clock an
 4. What rolled back here is not tried again under the same order.
 5. The version floor of an offline role (and the roster's number, for the role ``interlock``) falls
    when, and only when, its delegator replaced its keys: of all keys under which something was
-   accepted here, fewer than the threshold in force are still named. Then nothing that was signed
-   before can verify again, so the floor protects nothing; and it may be one to which stolen keys
-   drove it, which would block this gateway for ever (a fast-forward attack, TUF 5.3.11). It falls
-   to what is accepted under the new keys, in the same moment. Keys that were seen are remembered:
-   if they return, the floor stands. Roots have no delegator, and their floors never fall.
+   accepted here, none is still named. Then no signature of before counts, also not beside that of
+   a new key which was stolen, so the floor protects nothing; and it may be one to which stolen
+   keys drove it, which would block this gateway for ever (a fast-forward attack, TUF 5.3.11). It
+   falls to what is accepted under the new keys, in the same moment. Keys that were seen are
+   remembered: if they return, the floor stands. Roots have no delegator, and their floors never
+   fall.
 6. A memory that is damaged or was lost is not replaced by an empty one: without it, older releases
    could be accepted again. A person decides.
 """
@@ -115,11 +116,9 @@ class Entitled:
 
     Attributes:
         keys: digests of the public keys' bytes.
-        threshold: how many of them must.
     """
 
     keys: frozenset[str]
-    threshold: int
 
 
 class Memory(Kept, frozen=True, kw_only=True):
@@ -169,7 +168,7 @@ class Memory(Kept, frozen=True, kw_only=True):
         """Whether the floor of a role stands under the keys in force (5)."""
         now, known = entitled.get(role), self.keys.get(role)
         # Whose keys are not known is never taken for replaced.
-        return now is None or known is None or len(now.keys.intersection(known)) >= now.threshold
+        return now is None or known is None or not now.keys.isdisjoint(known)
 
     def below(
         self, versions: Mapping[str, int], entitled: Mapping[str, Entitled] = NOBODY

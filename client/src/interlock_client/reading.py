@@ -248,8 +248,7 @@ def _entitled(image: Repository) -> dict[str, Entitled]:
     delegators[Targets.type] = root, root.roles[Targets.type]
     return {
         f"image/{name}": Entitled(
-            frozenset(sha256_hex(public_key_bytes(delegator.get_key(k))) for k in role.keyids),
-            role.threshold,
+            frozenset(sha256_hex(public_key_bytes(delegator.get_key(k))) for k in role.keyids)
         )
         for name, (delegator, role) in delegators.items()
         if name in image.loaded

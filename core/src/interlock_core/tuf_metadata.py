@@ -40,7 +40,7 @@ from tuf.api.serialization.json import JSONSerializer
 from interlock_core import wire
 from interlock_core.errors import ConflictError, InterlockError, RefusedError, WireError
 from interlock_core.hybrid import check_hybrid
-from interlock_core.keybytes import public_key_bytes
+from interlock_core.keybytes import check_key, public_key_bytes
 from interlock_core.names import ROSTER_PATH, ROSTER_ROLE, check_product
 
 MAX_LENGTH: Final[Mapping[str, int]] = {
@@ -64,6 +64,9 @@ COHORT: Final = "cohort"
 
 REHEARSAL: Final = "rehearsal"
 """The signed field that marks what a rehearsal made (rule 6)."""
+
+MAX_ROLE_KEYS: Final = 64
+"""The most keys that a role may list."""
 
 T = TypeVar("T", Root, Timestamp, Snapshot, Targets)
 
@@ -171,13 +174,16 @@ def refuse_rehearsal(signed: Signed) -> None:
 def refuse_shared_keys(signed: Root | Targets) -> None:
     """Refuse a delegator that lists one public key twice within one role (rule 2).
 
-    Also refuses a role that nobody could ever sign: more signatures asked for than keys listed.
+    Also refuses a role that nobody could ever sign: more signatures asked for than keys listed; and
+    one with more keys than a gateway remembers of each role.
 
     Raises:
-        RefusedError: ``shared_key`` or ``bad_threshold``.
+        RefusedError: ``shared_key``, ``bad_threshold`` or ``bad_delegation``.
         WireError: ``bad_key``: a listed key is missing or of a kind that is not accepted.
     """
     for name, role in _roles_of(signed).items():
+        if len(role.keyids) > MAX_ROLE_KEYS:
+            raise _bad_delegation(f"{name} lists more than {MAX_ROLE_KEYS} keys")
         seen: dict[bytes, str] = {}
         for keyid in role.keyids:
             public = _key_bytes(signed, keyid, name)
@@ -194,6 +200,19 @@ def refuse_shared_keys(signed: Root | Targets) -> None:
                 "keys: nobody could ever sign it.",
                 reason="bad_threshold",
             )
+
+
+def check_listed_keys(signed: Root | Targets) -> None:
+    """Check that each key of a new delegator stands under the id that follows from its content.
+
+    People compare ids: under another's id a key would be taken for that one.
+
+    Raises:
+        WireError: ``bad_key``.
+    """
+    for name, role in _roles_of(signed).items():
+        for keyid in role.keyids:
+            check_key(_key(signed, keyid, name))
 
 
 def check_hybrid_roles(signed: Root | Targets) -> None:
@@ -260,6 +279,7 @@ def verify_root(
     _check_version(Root.type, data, root.version, current, _version_of(current, Root))
     refuse_shared_keys(root)
     if current != data:
+        check_listed_keys(root)
         check_hybrid_roles(root)
     if current is not None and current != data:
         check_signatures(parse_metadata(current, Root, what="root").signed, Root.type, metadata)
@@ -312,6 +332,7 @@ def verify_new_offline(
     if role == Targets.type:
         check_top_level(metadata.signed)
         if data != current:
+            check_listed_keys(metadata.signed)
             check_hybrid_roles(metadata.signed)
     else:
         _check_delegated(metadata.signed, role)

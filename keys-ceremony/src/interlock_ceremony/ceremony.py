@@ -32,10 +32,11 @@ from interlock_ceremony.proved import Audited
 from interlock_ceremony.review import Reviewed
 from interlock_ceremony.steps import steps
 from interlock_ceremony.work import JOURNAL, Work
-from interlock_core import durable, keys
+from interlock_core import durable, keys, wire
 from interlock_core.ceremony_output import TRANSCRIPT
 from interlock_core.clock import Clock, system_clock
 from interlock_core.credentials import Prompt
+from interlock_core.errors import ConflictError
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,12 @@ def perform(
             work.sign_transcript()
         transcript = media.read_transcript(directory / TRANSCRIPT)
         audited = audit(transcript, media.collect(directory), rehearsal=rehearsal)
+        if audited.proved.script_sha256 != wire.sha256_hex(reviewed.text.encode()):
+            raise ConflictError(
+                f"What was signed in {directory} follows another script: finish it with that one, "
+                "or remove that directory, with all keys made in it.",
+                reason="other_ceremony",
+            )
         durable.remove(directory / JOURNAL)
         manifest.write(directory)
         media.finish(directory, reviewed.output)

@@ -16,6 +16,7 @@ Rules:
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -288,5 +289,7 @@ def clock_problems(script: AnyScript, now: datetime) -> Iterator[Problem]:
 
 
 def _same(name: str) -> str:
-    """A name as far as it tells people apart."""
-    return " ".join(name.split()).casefold()
+    """A name as far as people who read it can tell it from others."""
+    plain = unicodedata.normalize("NFKD", name).casefold()
+    seen = (char for char in plain if unicodedata.category(char) not in {"Mn", "Me", "Cf"})
+    return " ".join("".join(seen).split())

@@ -11,13 +11,14 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 from tuf.api.metadata import Root
 
 from interlock_core import durable, wire
-from interlock_core.api import MAX_BODY, CeremonyInForce, CeremonyRequest
+from interlock_core.api import MAX_BODY, CeremonyInForce, CeremonyRequest, MetadataInForce
 from interlock_core.ceremony_output import Ceremony, read_ceremony
 from interlock_core.errors import RefusedError, TransientError
 from interlock_core.http import Api
@@ -53,15 +54,23 @@ def send_ceremony(ceremony: Ceremony, api: Api) -> CeremonyInForce:
         TransientError: the network or the server failed; run it again.
     """
     answer = api.post("/v1/ceremonies", request_of(ceremony), CeremonyInForce)
-    sent = wire.sha256_hex(ceremony.image_roots[-1])
     said = answer.image_root
-    same = said.version != len(ceremony.image_roots) or said.sha256 == sent
+    same = _covers(said, ceremony.image_roots) and _covers(
+        answer.director_root, ceremony.director_roots
+    )
     if answer.fleet != ceremony.fleet.fleet or not same:
         raise TransientError(
             f"The server answered about image root {said.version} of {answer.fleet}, which nobody "
             "asked for: check its address."
         )
     return answer
+
+
+def _covers(said: MetadataInForce, roots: Sequence[bytes]) -> bool:
+    """Whether what a server says is in force is the newest of these roots, or a later one."""
+    if said.version == len(roots):
+        return said.sha256 == wire.sha256_hex(roots[-1])
+    return said.version > len(roots)
 
 
 def request_of(ceremony: Ceremony, limit: int = MAX_BODY) -> CeremonyRequest:

@@ -30,6 +30,7 @@ from interlock_core.keys import NamedKey
 from interlock_core.names import ROSTER_ROLE, check_product
 from interlock_core.tuf_metadata import (
     check_hybrid_roles,
+    check_listed_keys,
     check_signatures,
     check_top_level,
     delegated_paths,
@@ -87,15 +88,17 @@ def check_delegations(targets: Targets) -> None:
     """Check top-level targets metadata (rules 1 to 3, 5 and 6), whoever made it.
 
     Raises:
-        RefusedError: ``bad_delegation``, ``shared_key``, ``bad_threshold``, ``weak_hybrid`` or
-            ``same_holders``.
+        RefusedError: ``bad_delegation``, ``shared_key``, ``bad_threshold``, ``weak_hybrid``,
+            ``same_person`` or ``same_holders``.
         WireError: ``bad_name`` or ``bad_key``.
     """
     check_top_level(targets)
+    check_listed_keys(targets)
     check_hybrid_roles(targets)
     roles = [role_of(targets, name) for name in delegated_roles(targets)]
     interlock = next((role for role in roles if role.name == ROSTER_ROLE), None)
     for role in roles:
+        _check_persons(role)
         if interlock is not None and role is not interlock:
             _check_apart(interlock, role)
     _check_one_product(targets, [role for role in roles if role is not interlock])
@@ -143,6 +146,17 @@ def _check_holders(name: str, holders: Holders) -> None:
                 reason="same_person",
             )
         by_key[public] = named.name
+
+
+def _check_persons(role: Role) -> None:
+    names = [holder.name for holder in role.holders if holder.name is not None]
+    for name in names:
+        if names.count(name) > 1:
+            raise RefusedError(
+                f"{role.name} names two keys of {name}: each holder has one key in a role, since "
+                "a threshold counts people.",
+                reason="same_person",
+            )
 
 
 def _check_apart(interlock: Role, product: Role) -> None:

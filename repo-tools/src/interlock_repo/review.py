@@ -291,7 +291,10 @@ def _of_role(targets: Targets, role: DelegatedRole) -> Facts:
         "threshold": f"{role.threshold} of {len(holders)} must sign",
         "paths": " ".join(role.paths or []) + (" (terminating)" if role.terminating else ""),
     }
-    facts |= {f"holder {h.title}": _of_key(h) for h in holders}
+    for holder in holders:
+        label = f"holder {holder.title}"
+        # No holder may hide behind another.
+        facts[f"{label} ({holder.key.keyid})" if label in facts else label] = _of_key(holder)
     return facts | _unknown(role.unrecognized_fields, HOLDERS)
 
 
