@@ -86,6 +86,13 @@ def test_versions_rise_by_one(world: World, order: list[int], reason: str) -> No
     assert reason_of(lambda: follow(texts, roots[:1], NOW)) == reason
 
 
+@pytest.mark.parametrize("order", [[1, 1], [3, 3], [1, 3], [2, 1, 2, 3], [1, 2, 2, 3, 4]])
+def test_versions_that_are_held_rise_by_one_as_well(world: World, order: list[int]) -> None:
+    roots = chain(world, 4)
+    texts = [roots[version - 1] for version in order]
+    assert reason_of(lambda: follow(texts, roots[:3], NOW)) == "version_gap"
+
+
 def test_one_root_stands_once_in_a_chain(world: World) -> None:
     roots = chain(world, 2)
     assert reason_of(lambda: link_roots([roots[0], roots[0]])) == "version_gap"

@@ -12,10 +12,11 @@ from tuf.api import exceptions
 from tuf.api.metadata import Metadata, Timestamp
 
 from interlock_core import wire
+from interlock_core.api import MAX_ROOTS
 from interlock_core.bundle import read_bundle
 from interlock_core.keys import load_public_key
 from interlock_core.names import DIRECTIVE_PATH
-from interlock_core.tuf_metadata import REHEARSAL
+from interlock_core.tuf_metadata import MAX_ROOT_ROTATIONS, REHEARSAL
 from interlock_core.tuf_stored import StoredRepository, timestamp_key
 from interlock_server.founding import add_cohorts
 from tests.server.later import (
@@ -388,6 +389,47 @@ def test_what_is_not_right_changes_nothing(
     refused(bench, make(bench.fleet), status, reason)
     if status == 403:
         assert bench.refusals()["ceremony", reason] == 1
+
+
+@pytest.mark.parametrize(
+    ("image", "director", "status", "reason"),
+    [
+        ("x", "first", 400, "malformed"),
+        ("first first", "first", 403, "version_gap"),
+        ("first", "x", 400, "malformed"),
+        ("first", "first first", 403, "version_gap"),
+    ],
+)
+def test_nonsense_costs_no_look_at_the_directors(
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    image: str,
+    director: str,
+    status: int,
+    reason: str,
+) -> None:
+    """Anybody may post: nothing of every cohort is read for it."""
+
+    def unread(*_: object) -> list[bytes]:
+        raise AssertionError("every director was read")
+
+    def texts(repository: str, words: str) -> list[bytes]:
+        return [
+            first(bench.fleet, repository) if word == "first" else word.encode()
+            for word in words.split()
+        ]
+
+    monkeypatch.setattr(bench.back.publisher, "director_roots", unread)
+    refused(bench, Ceremony(texts("image", image), texts("director", director)), status, reason)
+
+
+@pytest.mark.parametrize("repository", ["image", "director"])
+def test_no_more_roots_than_a_client_follows(bench: Bench, repository: str) -> None:
+    assert MAX_ROOTS == MAX_ROOT_ROTATIONS + 1
+    many = [b"x"] * (MAX_ROOTS + 1)
+    ceremony = Ceremony(image=many) if repository == "image" else Ceremony(director=many)
+    said = refused(bench, ceremony, 400, "malformed")["detail"]
+    assert str(MAX_ROOTS) in said
 
 
 def test_a_waiting_publication_that_lost_its_version_is_over(bench: Bench) -> None:

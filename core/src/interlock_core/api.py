@@ -23,6 +23,9 @@ MAX_METADATA: Final = 5_000_000
 MAX_BODY: Final = MAX_METADATA + 1_000_000
 MAX_TOGETHER: Final = 64
 """How many roles one publication may hold."""
+MAX_ROOTS: Final = 1025
+"""How many roots of a repository a ceremony sends: one that is held, and as many as a client
+follows at once (``tuf_metadata.MAX_ROOT_ROTATIONS``, which is out of reach of what is pure)."""
 TARGETS_ROLE: Final = "targets"
 MAX_ANSWER: Final = 16 * 1024 * 1024
 PAGE: Final = 100
@@ -97,8 +100,8 @@ class CeremonyRequest(Record, frozen=True, kw_only=True):
         targets: the newest top-level targets metadata; None leaves the one in force.
     """
 
-    image: Annotated[tuple[str, ...], Meta(min_length=1)]
-    director: Annotated[tuple[str, ...], Meta(min_length=1)]
+    image: Annotated[tuple[str, ...], Meta(min_length=1, max_length=MAX_ROOTS)]
+    director: Annotated[tuple[str, ...], Meta(min_length=1, max_length=MAX_ROOTS)]
     targets: Annotated[str, Meta(max_length=MAX_METADATA)] | None
 
 

@@ -59,6 +59,26 @@ def link_roots(chain: Sequence[bytes]) -> list[Metadata[Root]]:
     return roots
 
 
+def check_rising(texts: Iterable[bytes]) -> list[int]:
+    """The versions of roots that rise by one, wherever they begin; no signature is looked at.
+
+    Raises:
+        RefusedError: ``version_gap``.
+        WireError: one is no root metadata.
+    """
+    versions: list[int] = []
+    for text in texts:
+        version = parse_metadata(text, Root, what="root metadata").signed.version
+        if versions and version != versions[-1] + 1:
+            raise RefusedError(
+                f"Root {version} stands after root {versions[-1]}: send every root once, rising "
+                "by one.",
+                reason="version_gap",
+            )
+        versions.append(version)
+    return versions
+
+
 def follow(texts: Sequence[bytes], held: Sequence[bytes], now: datetime) -> Followed:
     """What ``texts`` adds to the roots that are held (rules 1 to 3).
 
@@ -73,8 +93,7 @@ def follow(texts: Sequence[bytes], held: Sequence[bytes], now: datetime) -> Foll
         WireError: one is no root metadata.
     """
     new: list[bytes] = []
-    for text in texts:
-        version = parse_metadata(text, Root, what="root metadata").signed.version
+    for version, text in zip(check_rising(texts), texts, strict=True):
         if 1 <= version <= len(held):
             _check_same(version, text, held[version - 1])
         elif version != len(held) + len(new) + 1:

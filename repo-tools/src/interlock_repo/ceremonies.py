@@ -18,7 +18,13 @@ from pathlib import Path
 from tuf.api.metadata import Root
 
 from interlock_core import durable, wire
-from interlock_core.api import MAX_BODY, CeremonyInForce, CeremonyRequest, MetadataInForce
+from interlock_core.api import (
+    MAX_BODY,
+    MAX_ROOTS,
+    CeremonyInForce,
+    CeremonyRequest,
+    MetadataInForce,
+)
 from interlock_core.ceremony_output import Ceremony, read_ceremony
 from interlock_core.errors import RefusedError, TransientError
 from interlock_core.http import Api
@@ -79,8 +85,8 @@ def request_of(ceremony: Ceremony, limit: int = MAX_BODY) -> CeremonyRequest:
     Raises:
         RefusedError: ``too_large``: even the newest roots alone are longer.
     """
-    image = [text.decode() for text in ceremony.image_roots]
-    director = [text.decode() for text in ceremony.director_roots]
+    image = [text.decode() for text in ceremony.image_roots[-MAX_ROOTS:]]
+    director = [text.decode() for text in ceremony.director_roots[-MAX_ROOTS:]]
     while True:
         request = CeremonyRequest(
             image=tuple(image), director=tuple(director), targets=ceremony.targets.decode()

@@ -32,7 +32,7 @@ from interlock_core.errors import (
     TransientError,
 )
 from interlock_core.genesis import DIRECTOR, IMAGE
-from interlock_core.root_chain import Followed, check_apart, follow
+from interlock_core.root_chain import Followed, check_apart, check_rising, follow
 from interlock_core.store import Store
 from interlock_core.tuf_metadata import check_signatures, parse_metadata
 from interlock_core.tuf_stored import StoredRepository
@@ -41,6 +41,7 @@ from interlock_server.db.tables import PublicationRow
 from interlock_server.heads import Publisher, fleet_of
 from interlock_server.offline import verify_top
 from interlock_server.online_keys import missing_keys
+from interlock_server.outward import told
 from interlock_server.refusals import Refusals
 from interlock_server.rotation import Rotation, rotate
 
@@ -122,20 +123,24 @@ class Ceremonies:
             self._publisher.publish_directors(session)
         except InterlockError as e:
             raise TransientError(
-                f"The roots are in force, but not every director follows yet: {e} Publish the "
-                "ceremony again, or run 'interlock-server refresh'.",
+                f"The roots are in force, but not every director follows yet: {told(e)} Publish "
+                "the ceremony again, or run 'interlock-server refresh'.",
                 reason="not_published",
             ) from e
 
     # Verifying
 
     def _verify(self, session: Session, request: CeremonyRequest) -> _Verified:
-        cohorts = self._publisher.cohorts(session)
-        held = self._image.roots(), self._publisher.director_roots(cohorts)
         now = self._clock()
-        image = follow([text.encode() for text in request.image], held[0], now)
-        director = follow([text.encode() for text in request.director], held[1], now)
-        check_apart(_roots(held[0], image), _roots(held[1], director))
+        sent = [text.encode() for text in request.director]
+        roots = self._image.roots()
+        image = follow([text.encode() for text in request.image], roots, now)
+        # Anybody may ask: what is wrong by itself must not make every director be read.
+        check_rising(sent)
+        cohorts = self._publisher.cohorts(session)
+        held = self._publisher.director_roots(cohorts)
+        director = follow(sent, held, now)
+        check_apart(_roots(roots, image), _roots(held, director))
         targets = self._targets(request.targets, image.newest)
         is_in_force = not image.texts and targets is None and self._publisher.image().accepted()
         is_in_force = is_in_force and all(
@@ -143,7 +148,7 @@ class Ceremonies:
         )
         if not is_in_force:
             self._check_keys(image.newest, director.newest)
-        rotation = Rotation(image.texts, [*held[1], *director.texts], targets)
+        rotation = Rotation(image.texts, [*held, *director.texts], targets)
         return _Verified(rotation, is_in_force)
 
     def _follows(self, cohort: str, root: Root) -> bool:

@@ -48,6 +48,7 @@ from interlock_server.db.tables import PublicationRow
 from interlock_server.heads import Publisher, fleet_of
 from interlock_server.image import read_released, read_target, target_key
 from interlock_server.offline import Part, Parts, read_parts, verify
+from interlock_server.outward import told
 from interlock_server.pending import Pending
 from interlock_server.refusals import Refusals
 from interlock_server.releases import (
@@ -255,7 +256,7 @@ class Publications:
                 raise
             except InterlockError as e:
                 raise TransientError(
-                    f"{row.role} {row.version} waits, but the heads could not be moved: {e} "
+                    f"{row.role} {row.version} waits, but the heads could not be moved: {told(e)} "
                     "Mend that, and commit it again.",
                     reason="not_published",
                 ) from e
@@ -264,7 +265,7 @@ class Publications:
             except InterlockError as e:
                 raise TransientError(
                     f"{row.role} {row.version} is published, but not every director follows yet: "
-                    f"{e} Commit it again, or run 'interlock-server refresh'.",
+                    f"{told(e)} Commit it again, or run 'interlock-server refresh'.",
                     reason="not_published",
                 ) from e
             return _mark(session, row, parts)

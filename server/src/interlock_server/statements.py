@@ -37,6 +37,7 @@ from interlock_server.filing import concerned, keep, known
 from interlock_server.heads import Publisher
 from interlock_server.image import read_released
 from interlock_server.onfile import POSTED, trimmed
+from interlock_server.outward import told
 from interlock_server.refusals import Refusals
 
 
@@ -90,7 +91,7 @@ class Statements:
         except InterlockError as e:
             raise TransientError(
                 f"The statement {opened.id[:12]} is stored, but the directives could not be "
-                f"published: {e} Send it again, or run 'interlock-server refresh'.",
+                f"published: {told(e)} Send it again, or run 'interlock-server refresh'.",
                 reason="not_published",
             ) from e
 

@@ -4,8 +4,8 @@ Rules:
 
 1. The family of an error decides the status, its ``reason`` is the stable name, its message the
    detail: what is wrong and what to do next.
-2. What is our own fault (a bug, wrong settings, a disk or database that fails) says nothing of its
-   cause to the caller; the log has all of it.
+2. What is our own fault (a bug, wrong settings, a disk, database or KMS that fails) says nothing of
+   its cause to the caller (``outward``); the log has all of it.
 3. Unknown routes, methods, media types and sizes are problems like any other.
 """
 
@@ -30,6 +30,7 @@ from interlock_core.errors import (
     TransientError,
     WireError,
 )
+from interlock_server.outward import told
 
 PROBLEM_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = "5"
@@ -57,8 +58,6 @@ _NAMES: Final[Mapping[int, str]] = {
     415: "unsupported_media_type",
     416: "range_not_satisfiable",
 }
-
-_OURS: Final = "The server's own storage failed, and its log says why: try again later."
 
 _log = logging.getLogger(__name__)
 
@@ -93,11 +92,12 @@ def of_error(error: InterlockError) -> Response:
     headers = []
     if status == 503:
         _log.error("a request must be repeated (%s): %s", error.reason, error)
+        if isinstance(error.__cause__, InterlockError):
+            _log.error("what kept it: %s", error.__cause__)
         headers.append(("Retry-After", RETRY_AFTER_SECONDS))
     if status == 401:
         headers.append(("WWW-Authenticate", "Bearer"))
-    detail = _OURS if error.reason in {"disk", "database"} else str(error)
-    return problem(status, error.reason, detail, headers)
+    return problem(status, error.reason, told(error), headers)
 
 
 def _of_http(error: HTTPException) -> Response:
