@@ -24,7 +24,10 @@ COMMAND = Path(sys.executable).with_name("interlock-repo")
 
 def commands(group: click.Group = main, *words: str) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         if isinstance(command, click.Group):
             found += commands(command, *words, name)
         else:
