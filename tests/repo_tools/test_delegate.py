@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
-from tuf.api.metadata import Metadata, Targets
+from securesystemslib.signer import CryptoSigner
+from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Targets
 
 from interlock_core import keys
+from interlock_core.errors import RefusedError
 from interlock_core.keys import load_public_key
 from interlock_core.tuf_metadata import issued_of
+from interlock_repo.delegations import check_delegations
 from tests.repo_tools.world import (
     KEY_HOLDERS,
     PASSPHRASE,
@@ -190,3 +193,19 @@ def test_key_holders_of_the_root_sign_delegations(world: World, tmp_path: Path) 
     world.put_in_force(tmp_path / "e")
     assert world.make("roster", tmp_path / "r", world.roster()).code == 0
     assert ROSTER_HOLDERS[0] in world.make("roster", tmp_path / "r2", world.roster()).out
+
+
+def test_nobody_hides_behind_the_name_of_another() -> None:
+    """Whoever made the metadata: signers are shown one line for each name."""
+    listed = [CryptoSigner.generate_ed25519().public_key for _ in range(3)]
+    names = dict(zip([key.keyid for key in listed], ["ada", "ben", "ada"], strict=True))
+    acme = DelegatedRole("acme", [], 2, True, paths=["acme/*/*"])
+    acme.unrecognized_fields["holders"] = names
+    targets = Targets(delegations=Delegations({}, {"acme": acme}))
+    for key in listed:
+        targets.add_key(key, "acme")
+    with pytest.raises(RefusedError) as refused:
+        check_delegations(targets)
+    assert refused.value.reason == "same_person"
+    names[listed[2].keyid] = "cleo"
+    check_delegations(targets)
