@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
+from sqlalchemy import update
 from tuf.api import exceptions
 from tuf.api.metadata import Metadata, Timestamp
 
@@ -16,8 +17,10 @@ from interlock_core.api import MAX_ROOTS
 from interlock_core.bundle import read_bundle
 from interlock_core.keys import load_public_key
 from interlock_core.names import DIRECTIVE_PATH
+from interlock_core.store import FileStore
 from interlock_core.tuf_metadata import MAX_ROOT_ROTATIONS, REHEARSAL
 from interlock_core.tuf_stored import StoredRepository, timestamp_key
+from interlock_server.db.tables import CohortRow
 from interlock_server.founding import add_cohorts
 from tests.server.later import (
     NEW_ROOT,
@@ -44,6 +47,7 @@ from tests.server.world import (
     V1,
     V2,
     Bench,
+    CutStore,
     Fleet,
     Reader,
     StoreFetcher,
@@ -70,6 +74,42 @@ def signed_by(bench: Bench, prefix: str) -> set[str]:
         if load_public_key(bench.fleet.home / directory / f"{name}.pub.json").key.keyid
         in timestamp.signatures
     }
+
+
+class Counting(CutStore):
+    """A Store that notes what is read of it; power never goes."""
+
+    def __init__(self, store: FileStore, number: int) -> None:
+        super().__init__(store, number)
+        self.reads: list[str] = []
+
+    def get(self, key: str) -> bytes:
+        self.reads.append(key)
+        return super().get(key)
+
+    def open(self, key: str) -> IO[bytes]:
+        self.reads.append(key)
+        return super().open(key)
+
+    def size(self, key: str) -> int:
+        self.reads.append(key)
+        return super().size(key)
+
+    def list(self, prefix: str) -> list[str]:
+        self.reads.append(prefix)
+        return super().list(prefix)
+
+
+def add(bench: Bench, *cohorts: str) -> None:
+    """Directors for further cohorts."""
+    back = bench.back
+    add_cohorts(
+        cohorts,
+        database=back.database,
+        store=back.writes,
+        publisher=back.publisher,
+        clock=bench.clock,
+    )
 
 
 def refused(bench: Bench, ceremony: Ceremony, status: int, reason: str) -> Any:
@@ -176,14 +216,7 @@ class TestOnlineKeys:
 
     def test_a_cohort_that_is_added_later(self, both: Bench, tmp_path: Path) -> None:
         send(both, rotation(both.fleet))
-        back = both.back
-        add_cohorts(
-            ["late"],
-            database=back.database,
-            store=back.writes,
-            publisher=back.publisher,
-            clock=both.clock,
-        )
+        add(both, "late")
         assert StoredRepository(both.store, "director/late").newest("root") == 2
         reader = Reader(both.fleet, tmp_path)
         assert reader.read(both.store, "director/late", DIRECTIVE_PATH, NOW) is not None
@@ -207,6 +240,29 @@ class TestHolders:
     def test_old_and_new_threshold_are_needed(self, bench: Bench, by: tuple[str, ...]) -> None:
         text = sign(bench.fleet.root("image", 2, holders=NEW_ROOT), by)
         refused(bench, Ceremony(image=[text]), 403, "untrusted_metadata")
+
+    def test_a_key_that_left_one_repository_long_ago_never_comes_to_the_other(
+        self, bench: Bench
+    ) -> None:
+        """It may have been stolen since: it must be worth nothing elsewhere."""
+        directors = ("new-1", "new-2", "new-3")
+        chain = [
+            first(bench.fleet, "director"),
+            sign(
+                bench.fleet.root("director", 2, holders=directors),
+                (*DIRECTOR_ROOT[:2], *directors[:2]),
+            ),
+            *(
+                sign(bench.fleet.root("director", version, holders=directors), directors[:2])
+                for version in (3, 4)
+            ),
+        ]
+        assert send(bench, Ceremony(director=chain)).status_code == 201
+        holders = (*ROOT[:2], DIRECTOR_ROOT[2])
+        text = sign(bench.fleet.root("image", 2, holders=holders), ROOT)
+        refused(bench, Ceremony(image=[text]), 403, "shared_key")
+        # The chain of before is no reason to refuse what changes nothing.
+        assert send(bench, Ceremony(director=chain)).status_code == 200
 
     def test_twenty_ceremonies_come_at_once(self, bench: Bench, tmp_path: Path) -> None:
         """A server that slept: everybody walks the chain, and no root between is in force alone."""
@@ -295,6 +351,44 @@ class TestReplays:
     def test_takes_nobodys_turn(self, rotated: Bench) -> None:
         with rotated.back.database.writing():
             assert send(rotated, rotation(rotated.fleet)).status_code == 200
+
+    @pytest.mark.parametrize("older", [False, True], ids=["all of it", "its beginning"])
+    def test_costs_the_same_however_many_cohorts_there_are(
+        self, rotated: Bench, *, older: bool
+    ) -> None:
+        """Anybody may send it, as often as he likes."""
+        sent = Ceremony() if older else rotation(rotated.fleet)
+        reads = []
+        for more in (0, 5):
+            add(rotated, *(f"late-{number}" for number in range(more)))
+            counting = Counting(rotated.store, -1)
+            rotated.restart(counting)
+            answer = send(rotated, sent)
+            assert (answer.status_code, answer.json["changed"]) == (200, False)
+            assert answer.json["director_root"]["version"] == 2
+            reads.append(tuple(counting.reads))
+        assert len(reads[0]) == len(reads[1]) <= 40
+        assert len({key.split("/")[1] for key in reads[1] if key.startswith("director/")}) == 1
+
+    def test_a_forged_root_costs_the_same_too(self, rotated: Bench) -> None:
+        root = rotated.fleet.root("director", 3)
+        forged = Ceremony(director=[sign(root, ROOT)])
+        counting = Counting(rotated.store, -1)
+        rotated.restart(counting)
+        refused(rotated, forged, 403, "untrusted_metadata")
+        assert len({key.split("/")[1] for key in counting.reads if key[:9] == "director/"}) == 1
+
+    def test_a_director_that_was_not_brought_along_is_looked_at(
+        self, rotated: Bench, tmp_path: Path
+    ) -> None:
+        """What is noted of a cohort is what was published; the others are not read for it."""
+        with rotated.back.database.writing() as session:
+            session.execute(
+                update(CohortRow).where(CohortRow.name == "canary").values(root_sha256=None)
+            )
+        rotated.store.path("director/canary/metadata/2.root.json").unlink()
+        assert send(rotated, rotation(rotated.fleet)).status_code == 201
+        assert read_all(rotated, tmp_path) == WHOLE
 
     def test_an_older_chain(self, rotated: Bench) -> None:
         before = files(rotated)

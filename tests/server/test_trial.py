@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,12 +20,32 @@ from interlock_core.errors import (
     TransientError,
     WireError,
 )
+from interlock_core.store import Store
 from interlock_core.tuf_metadata import serialise
 from interlock_core.tuf_repository import OnlineRepository
 from interlock_core.tuf_stored import StoredRepository, metadata_key, timestamp_key
+from interlock_server import rotation as rotation_module
 from interlock_server.overlay import Overlay
 from interlock_server.trial import REASON, try_out
-from tests.server.world import MANAGERS, NOW, PRODUCT, ROOT, TARGETS, V1, V2, Bench, sha256, sign
+from tests.server.later import new_online, restart, rotation, send
+from tests.server.world import (
+    COHORTS,
+    DIRECTOR_ROOT,
+    MANAGERS,
+    NOW,
+    PRODUCT,
+    ROOT,
+    ROSTER_HOLDERS,
+    TARGETS,
+    V1,
+    V2,
+    Bench,
+    sha256,
+    sign,
+)
+from tests.support import people
+from tests.support.papers import authorise, order, stop
+from tests.support.people import CANARY
 
 FRESH, OLDEST, TODAY = "that is new", "of the oldest supported root", "of today"
 
@@ -38,6 +58,10 @@ def kept(bench: Bench) -> dict[Path, bytes]:
 def put_roots(bench: Bench, *versions: int) -> None:
     for version in versions:
         bench.back.publisher.image().put_root(sign(bench.fleet.root("image", version), ROOT))
+
+
+def heads(bench: Bench, cohort: str) -> bytes:
+    return bench.store.get(timestamp_key(f"director/{cohort}"))
 
 
 def offered(bench: Bench) -> str:
@@ -261,6 +285,69 @@ class TestDirectors:
         staged.replace(timestamp_key(prefix), serialise(strange))
         with pytest.raises(RefusedError):
             try_out(bench.store, staged, prefix, NOW)
+
+    def test_a_publication_that_changes_a_director_tries_it_first(
+        self, bench: Bench, tmp_path: Path
+    ) -> None:
+        """One whose gateways would be left behind keeps its heads; the others get theirs."""
+        said = order(targets=(V1.target(),))
+        bench.say_all(said, authorise(said))
+        served = [c for c in COHORTS if bench.directive(c, tmp_path / c).products]
+        assert served
+        damaged = served[0]
+        self.strand(bench, damaged)
+        before = heads(bench, damaged)
+        roster = wire.encode(people.roster(people.OLGA, people.ALAN, seq=2, issued=NOW))
+        text = sign(bench.fleet.roster_role(2, roster), ROSTER_HOLDERS)
+        bench.offer("interlock", text)
+        bench.send(sha256(text), roster)
+        answer = bench.commit(sha256(text))
+        assert (answer.status_code, answer.json["reason"]) == (503, "not_published"), answer.text
+        assert FRESH in answer.json["detail"]
+        assert heads(bench, damaged) == before
+        for cohort in served[1:]:
+            assert not bench.directive(cohort, tmp_path / f"{cohort}-2").products
+        # The image repository moved; what is signed again goes out all the same.
+        assert StoredRepository(bench.store, "image").published_version("interlock") == 2
+
+    def test_a_stop_goes_out_to_those_who_can_follow(self, bench: Bench) -> None:
+        said = order(targets=(V1.target(),))
+        bench.say_all(said, authorise(said))
+        self.strand(bench, CANARY)
+        before = heads(bench, CANARY)
+        bench.say_all(stop(said))
+        assert heads(bench, CANARY) != before
+
+    @pytest.mark.parametrize("cohort", COHORTS)
+    def test_a_rotation_tries_the_director_of_every_cohort(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch, cohort: str
+    ) -> None:
+        """One that would strand its gateways stops the whole of it."""
+        new_online(bench.fleet)
+        restart(bench, "online-2", "online")
+        head = timestamp_key(f"director/{cohort}")
+
+        def spoilt(before: Store, staged: Store, prefix: str, now: datetime, **how: Any) -> None:
+            # As if the head of this one had been signed by a strange key.
+            strange = Metadata[Timestamp].from_bytes(staged.get(head))
+            strange.sign(bench.signers["image-online"][0])
+            staged.replace(head, serialise(strange))
+            try_out(before, staged, prefix, now, **how)
+
+        monkeypatch.setattr(rotation_module, "try_out", spoilt)
+        before = kept(bench)
+        answer = send(bench, rotation(bench.fleet))
+        assert (answer.status_code, answer.json["reason"]) == (403, REASON), answer.text
+        assert kept(bench) == before
+
+    def strand(self, bench: Bench, cohort: str) -> None:
+        """The directors get a second root, and one of them has it damaged: nobody new passes it."""
+        text = sign(bench.fleet.root("director", 2), DIRECTOR_ROOT)
+        third = sign(bench.fleet.root("director", 3), DIRECTOR_ROOT)
+        for one in COHORTS:
+            bench.back.publisher.director(one).put_roots([text, third])
+        damaged = bench.store.path(metadata_key(f"director/{cohort}", 2, "root"))
+        damaged.write_bytes(sign(bench.fleet.root("director", 2), DIRECTOR_ROOT[:1]))
 
 
 class TestOverlay:

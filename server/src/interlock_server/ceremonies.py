@@ -6,7 +6,9 @@ Rules:
    roots in force (``root_chain``), no key in two places, the targets metadata by the newest image
    root, and that the online private keys which the newest roots name are held here.
 2. A chain that is in force already, or an older one, changes nothing and takes nobody's turn:
-   anybody may send what is public again. Another root of the same version is a conflict.
+   anybody may send what is public again. One director is read for all that are noted under the
+   same roots, so that costs the same however many cohorts there are. Another root of the same
+   version is a conflict.
 3. Roots belong to this fleet because they follow its own: nothing else is believed about them.
 4. Every step is idempotent: after a kill at any point readers see repositories that are whole, and
    the same call again finishes (``rotation``).
@@ -32,7 +34,7 @@ from interlock_core.errors import (
     TransientError,
 )
 from interlock_core.genesis import DIRECTOR, IMAGE
-from interlock_core.root_chain import Followed, check_apart, check_rising, follow
+from interlock_core.root_chain import check_apart, check_rising, follow
 from interlock_core.store import Store
 from interlock_core.tuf_metadata import check_signatures, parse_metadata
 from interlock_core.tuf_stored import StoredRepository
@@ -135,16 +137,19 @@ class Ceremonies:
         sent = [text.encode() for text in request.director]
         roots = self._image.roots()
         image = follow([text.encode() for text in request.image], roots, now)
-        # Anybody may ask: what is wrong by itself must not make every director be read.
+        # Anybody may ask: what is wrong by itself must not make directors be read.
         check_rising(sent)
-        cohorts = self._publisher.cohorts(session)
-        held = self._publisher.director_roots(cohorts)
+        standing = self._publisher.standing_roots(session)
+        held = standing.texts
         director = follow(sent, held, now)
-        check_apart(_roots(roots, image), _roots(held, director))
+        if image.texts or director.texts:
+            # Of every root that there ever was: a key that left one repository may be stolen.
+            check_apart(_roots((*roots, *image.texts)), _roots((*held, *director.texts)))
         targets = self._targets(request.targets, image.newest)
         is_in_force = not image.texts and targets is None and self._publisher.image().accepted()
+        is_in_force = is_in_force and not director.texts
         is_in_force = is_in_force and all(
-            self._follows(cohort, director.newest) for cohort in cohorts
+            self._follows(cohort, director.newest) for cohort in standing.unsure
         )
         if not is_in_force:
             self._check_keys(image.newest, director.newest)
@@ -198,7 +203,7 @@ class Ceremonies:
     def _in_force(self, session: Session, *, changed: bool) -> CeremonyInForce:
         roots = (
             self._image.roots(),
-            self._publisher.director_roots(self._publisher.cohorts(session)),
+            self._publisher.standing_roots(session).texts,
         )
         version = self._image.published_version(Targets.type) or 0
         targets = self._image.get(version, Targets.type)
@@ -215,7 +220,5 @@ def _said(version: int, data: bytes) -> MetadataInForce:
     return MetadataInForce(version=version, sha256=wire.sha256_hex(data))
 
 
-def _roots(held: Sequence[bytes], followed: Followed) -> list[Root]:
-    """What is in force and what follows it, the newest last."""
-    texts = (*held[-1:], *followed.texts)
+def _roots(texts: Sequence[bytes]) -> list[Root]:
     return [parse_metadata(text, Root, what="root metadata").signed for text in texts]

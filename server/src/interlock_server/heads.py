@@ -4,8 +4,9 @@ Rules:
 
 1. Whoever publishes holds the database's turn, reads everything anew after taking it, and writes
    the Store inside it. So versions rise, and nobody's change is lost, on any number of hosts.
-2. Immutable objects first, then ``timestamp.json``, then ``poll/<cohort>``: a reader sees a whole
-   repository at every instant, and a crash at any write leaves the old one.
+2. What is named comes before what names it: immutable objects, then ``timestamp.json``, then
+   ``poll/<cohort>``. So a reader sees a whole repository at every instant, and a crash at any write
+   leaves the old one. Roots have an order of their own (``rotation``).
 3. Publishing is a function of what is on file and what is released. Running it again after a
    failure finishes it; with nothing to change it writes nothing.
 4. One cohort that cannot be published keeps none of the others waiting: the first error is raised
@@ -15,10 +16,13 @@ Rules:
 6. Whoever publishes everything first judges anew whose countersignatures count (``standing``), and
    whoever makes a directive which assignments are over (``moves``). A cohort whose directive is out
    is not due any more.
-7. Offline metadata is shown only after real clients followed to it (``trial``): what they saw is
-   what is written.
+7. Offline metadata is shown only after real clients followed to it (``trial``), and so is every
+   director whose heads change with it: what they saw is what is written. Statements and refreshes
+   go without: a stop, and heads that expire, must reach those who still can follow.
 8. All directors are under the same roots (``rotation``): one that a failure left behind is brought
    up to the others by a refresh. A refresh also ends the time in which two keys sign.
+9. Whoever publishes a director notes the root that it is under. So what all directors are under is
+   read of one of them, however many there are.
 """
 
 from __future__ import annotations
@@ -31,9 +35,9 @@ from datetime import timedelta
 from typing import Final
 
 from securesystemslib.signer import Signer
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
-from tuf.api.metadata import Snapshot, TargetFile, Targets
+from tuf.api.metadata import Root, Snapshot, TargetFile, Targets
 
 from interlock_core import wire
 from interlock_core.bundle import MAX_BUNDLE, Bundle, Roots
@@ -106,6 +110,19 @@ class Refreshed:
 
 
 @dataclass(frozen=True)
+class DirectorRoots:
+    """What the directors are under (rule 9).
+
+    Attributes:
+        texts: every root, from the first to the newest; empty if there is none yet.
+        unsure: the cohorts of which it is not noted that they are under the newest.
+    """
+
+    texts: Sequence[bytes]
+    unsure: Sequence[str]
+
+
+@dataclass(frozen=True)
 class _Again:
     """What a refresh does beside publishing (rule 8).
 
@@ -174,6 +191,18 @@ class Publisher:
         """Every root of the directors (rule 8); empty if there is none yet."""
         chains = [StoredRepository(self._store, director_prefix(one)).roots() for one in cohorts]
         return max(chains, key=len, default=[])
+
+    def standing_roots(self, session: Session) -> DirectorRoots:
+        """Every root of the directors, read of one for all that are noted under the same (rule 9).
+
+        A director that lost its newest root is not where it was noted: then all are looked at.
+        """
+        rows = session.execute(select(CohortRow.name, CohortRow.root_sha256))
+        noted = dict(rows.all())
+        one_of_each = {under or name: name for name, under in sorted(noted.items())}
+        texts = self.director_roots(one_of_each.values())
+        newest = wire.sha256_hex(texts[-1]) if texts else None
+        return DirectorRoots(texts, [name for name in sorted(noted) if noted[name] != newest])
 
     def missing_keys(self, cohorts: Iterable[str]) -> list[str]:
         """What keeps the roots in force from being signed for here; empty if nothing does."""
@@ -247,7 +276,7 @@ class Publisher:
             InterlockError: the first thing that went wrong.
         """
         self._rejudge(session)
-        self.direct_cohorts(session, self.cohorts(session))
+        self.direct_cohorts(session, self.cohorts(session), tried=True)
 
     def _rejudge(self, session: Session) -> None:
         roster = read_released(self._store).roster
@@ -296,8 +325,16 @@ class Publisher:
         session: Session,
         cohorts: Sequence[str],
         again: _Again | None = None,
+        *,
+        tried: bool = False,
     ) -> None:
         """Publish directors and bundles of ``cohorts``; the session must hold the turn.
+
+        Args:
+            session: one that holds the turn.
+            cohorts: whose.
+            again: what a refresh does beside it.
+            tried: whether real clients look at new heads first (rule 7).
 
         Raises:
             InterlockError: the first thing that went wrong, after all were tried (rule 4).
@@ -307,15 +344,27 @@ class Publisher:
         first: InterlockError | None = None
         for cohort in cohorts:
             try:
-                if self._direct(ground, cohort, again) and again is not None:
+                if self._direct(ground, cohort, again, tried=tried) and again is not None:
                     again.written.append(director_prefix(cohort))
-                shown = update(CohortRow).where(CohortRow.name == cohort, CohortRow.due.is_(True))
-                session.execute(shown.values(due=False))
+                self._note(session, cohort)
             except InterlockError as e:
                 _log.error("the director of %s could not be published: %s", cohort, e)
                 first = first or e
         if first is not None:
             raise first
+
+    def _note(self, session: Session, cohort: str) -> None:
+        """A cohort's director shows what it shall, under its newest root (rules 6 and 9)."""
+        root = StoredRepository(self._store, director_prefix(cohort)).newest_bytes(Root.type)
+        noted = {"due": False, "root_sha256": root and wire.sha256_hex(root)}
+        shown = update(CohortRow).where(
+            CohortRow.name == cohort,
+            or_(
+                CohortRow.due.is_(True),
+                CohortRow.root_sha256.is_distinct_from(noted["root_sha256"]),
+            ),
+        )
+        session.execute(shown.values(noted))
 
     def _ground(self, session: Session) -> _Ground:
         on_file = with_moves(session, read_on_file(session))
@@ -329,31 +378,37 @@ class Publisher:
         ground = self._ground(session)
         return direct(ground.judge, ground.on_file, ground.released, ground.fleet, cohort)
 
-    def _direct(self, ground: _Ground, cohort: str, again: _Again | None) -> bool:
+    def _direct(self, ground: _Ground, cohort: str, again: _Again | None, *, tried: bool) -> bool:
         directed = direct(ground.judge, ground.on_file, ground.released, ground.fleet, cohort)
         for path in directed.unlisted:
             _log.error("%s is ordered at %s and not released as ordered", path, cohort)
         for product in directed.cut:
             _log.error("not all that was signed about %s fits the directive of %s", product, cohort)
-        repository = self.director(cohort)
+        staged = Overlay(self._store)
+        repository = self.director(cohort, staged)
         if again is not None and 0 < len(repository.stored.roots()) < len(again.roots):
             repository.put_roots(again.roots)
         info = TargetFile.from_data(DIRECTIVE_PATH, directed.directive, ["sha256"])
-        self._put_directive(cohort, info, directed.directive)
+        _put_directive(staged, cohort, info, directed.directive)
         published = repository.publish_targets({DIRECTIVE_PATH: info, **directed.images})
         refreshed = repository.refresh(again.margin if again else None, alone=again is not None)
-        self._store.replace(poll_key(cohort), poll_bundle(self._store, cohort))
-        return bool(published) or bool(refreshed)
+        changed = bool(published) or bool(refreshed)
+        if tried and changed:
+            try_out(self._store, staged, director_prefix(cohort), self._clock())
+        staged.replace(poll_key(cohort), poll_bundle(staged, cohort))
+        staged.write()
+        return changed
 
-    def _put_directive(self, cohort: str, info: TargetFile, data: bytes) -> None:
-        key = directive_key(cohort, info)
-        published = StoredRepository(self._store, director_prefix(cohort)).published_targets()
-        if published is not None and published.signed.targets.get(DIRECTIVE_PATH) == info:
-            # It was put, durably, before the heads led to it; put it again only if it was lost.
-            with suppress(NotFoundError):
-                if self._store.size(key) == info.length:
-                    return
-        self._store.put_new(key, data)
+
+def _put_directive(store: Store, cohort: str, info: TargetFile, data: bytes) -> None:
+    key = directive_key(cohort, info)
+    published = StoredRepository(store, director_prefix(cohort)).published_targets()
+    if published is not None and published.signed.targets.get(DIRECTIVE_PATH) == info:
+        # It was put, durably, before the heads led to it; put it again only if it was lost.
+        with suppress(NotFoundError):
+            if store.size(key) == info.length:
+                return
+    store.put_new(key, data)
 
 
 def poll_bundle(store: Store, cohort: str) -> bytes:

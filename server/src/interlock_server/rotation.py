@@ -2,14 +2,16 @@
 
 Rules:
 
-1. The whole switch is staged first (``overlay``) and tried out by real clients (``trial``); then
-   the same bytes are written in the same order.
+1. The whole switch is staged first (``overlay``) and tried out by real clients (``trial``), who
+   look at the image repository and at the director of every cohort that gets a root; then the same
+   bytes are written in the same order.
 2. That order: targets metadata, which nothing leads to yet; heads of every repository under the
    keys of the old and of the new root; then the roots, of each repository all at once
    (``OnlineRepository``, rule 7). So a reader at any root finds heads that it accepts, at every
-   instant, and whatever is cut off leaves each repository whole.
-3. If old private keys are not held any more, each repository's timestamp follows its roots at
-   once: readers are refused between those two writes, and try again.
+   instant, and whatever is cut off leaves each repository whole: if rule 3 does not apply.
+3. If old private keys are not held any more, or the targets metadata does not carry both
+   thresholds, each repository's timestamp follows its roots at once. A reader between those two
+   writes is refused, and tries again; if it is cut off there, until somebody finishes.
 4. After a failure at any write, the same ceremony again finishes. So does a refresh, once the first
    director is under the new roots.
 """
@@ -69,11 +71,7 @@ def rotate(
     if rotation.targets is not None:
         image.publish()
     try_out(store, staged, IMAGE, now, oldest_root=publisher.oldest_root)
-    for cohort in _each_standing(cohorts, [len(roots.texts) for _, roots in coming[1:]]):
-        try_out(store, staged, director_prefix(cohort), now)
+    for cohort, (_, roots) in zip(cohorts, coming[1:], strict=True):
+        if roots.texts:
+            try_out(store, staged, director_prefix(cohort), now)
     staged.write()
-
-
-def _each_standing(cohorts: Sequence[str], missing: Sequence[int]) -> list[str]:
-    """Of the cohorts that lack the same roots one: the others differ in their directives alone."""
-    return list(dict(zip(missing, cohorts, strict=True)).values())

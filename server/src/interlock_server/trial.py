@@ -305,6 +305,6 @@ class _StoreFetcher(FetcherInterface):
 
 def _refused(standing: _Standing, where: str, why: object) -> RefusedError:
     return RefusedError(
-        f"A gateway {standing.who} would not follow{where}: {why}. Nothing was published.",
+        f"A gateway {standing.who} would not follow{where}: {why}. Nothing of it was published.",
         reason=REASON,
     )

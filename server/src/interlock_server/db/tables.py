@@ -96,6 +96,7 @@ class CohortRow(Base):
 
     Attributes:
         due: something was stored that its directive does not show yet.
+        root_sha256: of the root under which its heads were last seen to be; None if nobody looked.
     """
 
     __tablename__ = "cohort"
@@ -103,6 +104,7 @@ class CohortRow(Base):
     name: Mapped[str] = mapped_column(Name, primary_key=True)
     added_at: Mapped[datetime]
     due: Mapped[bool] = mapped_column(Boolean, default=True)
+    root_sha256: Mapped[str | None] = mapped_column(Digest)
 
 
 class StatementRow(Base):
