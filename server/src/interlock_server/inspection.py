@@ -133,7 +133,7 @@ class Inspection:
             if prefix != IMAGE and has < newest:
                 detail = (
                     f"it stands at root {has}, and others at {newest}: run 'interlock-server "
-                    "refresh', or publish the ceremony again"
+                    "refresh'"
                 )
                 yield Problem("root_behind", prefix, detail, False)
             elif (beyond := stored.root_beyond()) is not None:
