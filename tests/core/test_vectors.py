@@ -16,6 +16,7 @@ from interlock_core import keys, wire
 from interlock_core.bundle import read_bundle
 from interlock_core.directive import read_directive
 from interlock_core.errors import WireError
+from interlock_core.exclusion import Exclusion
 from interlock_core.genesis import read_fleet
 from interlock_core.order import ROLLOUT_STATEMENTS
 from interlock_core.release import Evidence, Permit, read_image
@@ -32,7 +33,7 @@ from tests.support.decisions import NEW
 from tests.vectors.make import HERE, vectors
 from tests.vectors.refused import SIGNATURE, SMALL_LIMIT
 
-EVERY_TYPE = (*ROLLOUT_STATEMENTS, *FLEET_STATEMENTS, Session)
+EVERY_TYPE = (*ROLLOUT_STATEMENTS, *FLEET_STATEMENTS, Exclusion, Session)
 
 
 def load(name: str) -> Any:

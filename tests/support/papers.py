@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from interlock_core.directive import Directive, ProductDirective
+from interlock_core.exclusion import Exclusion
 from interlock_core.order import (
     DEFAULT_GO,
     Abort,
@@ -233,6 +234,28 @@ def stop(
         "site": site,
     }
     return signed(Stop(**made | fields), key)
+
+
+def exclusion(
+    of: Opened[Order],
+    *,
+    device: str | None = None,
+    failure: str | None = None,
+    by: str = "olga",
+    key: str | None = None,
+    **fields: Any,
+) -> Opened[Exclusion]:
+    """Leaves a known issue out of the counts of ``of``."""
+    made: dict[str, Any] = {
+        "fleet": FLEET,
+        "author": by,
+        "at": of.said.at,
+        "reason": "the old fan controller, see ticket 812",
+        "order": of.id,
+        "device": device,
+        "failure": failure,
+    }
+    return signed(Exclusion(**made | fields), key)
 
 
 def assignment(

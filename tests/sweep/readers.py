@@ -33,6 +33,7 @@ from interlock_core.errors import (
     SecretError,
     WireError,
 )
+from interlock_core.exclusion import Exclusion
 from interlock_core.genesis import read_fleet
 from interlock_core.inventory import read_gateways
 from interlock_core.names import check_name, check_product, split_path
@@ -64,7 +65,7 @@ from tests.repo_tools.world import CYCLONEDX
 from tests.server.world import SERVER_TOML, sign
 from tests.support.people import DAY0, FLEET, signer
 
-EVERY_STATEMENT: Final = (*ROLLOUT_STATEMENTS, *FLEET_STATEMENTS, Session)
+EVERY_STATEMENT: Final = (*ROLLOUT_STATEMENTS, *FLEET_STATEMENTS, Exclusion, Session)
 Errors = tuple[type[InterlockError], ...]
 
 

@@ -34,6 +34,7 @@ from tests.support.papers import (
     directive,
     enrolment,
     entry,
+    exclusion,
     hours,
     opening,
     order,
@@ -77,6 +78,7 @@ ORDER: Final = order(
 OPENING: Final = opening(ORDER, at=DAY0 + hours(1))
 STOP: Final = stop(ORDER, at=DAY0 + hours(9), site="ward-7", reason=ODD_TEXT)
 ENROLMENT: Final = enrolment()
+EXCLUSION: Final = exclusion(ORDER, device="GW-0001", at=DAY0 + hours(29))
 FIRST_REPORT: Final = report(ENROLMENT)
 
 STATEMENTS: Final[Mapping[str, Opened[Any]]] = {
@@ -112,6 +114,12 @@ STATEMENTS: Final[Mapping[str, Opened[Any]]] = {
         trouble=Trouble(reason="expired_metadata", since=DAY0 + days(9)),
     ),
     "session": session(CHALLENGE),
+    "order, in the place of one that runs": order(
+        by="omar", seq=9, stages=(stage(CANARY),), supersedes=ORDER.id
+    ),
+    "exclusion, of a device": EXCLUSION,
+    "exclusion, of a reason": exclusion(ORDER, failure="bad_health"),
+    "authorisation, of an exclusion": authorise(EXCLUSION, at=DAY0 + hours(30)),
 }
 
 DIRECTIVE: Final = wire.encode(

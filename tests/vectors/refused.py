@@ -267,6 +267,8 @@ PAYLOAD: Final[tuple[tuple[str, str, str, Change], ...]] = (
         "30 days",
         both(said("at", TIME + "Z"), said("valid_until", "2027-03-31T08:00:01Z")),
     ),
+    ("exclusion, of a device", "of nothing", "a device or a reason", said("device", None)),
+    ("exclusion, of a device", "of both", "a device or a reason", said("failure", "bad_health")),
     ("assignment", "a move to where it is", "same cohort", said("to", "st-anna")),
     ("enrolment", "a key without a value", "missing", put("predicate", "key", "keyval", to={})),
     ("report, the first", "a first report with one before", "first", said("previous", 64 * "0")),

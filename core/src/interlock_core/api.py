@@ -13,8 +13,10 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
+from interlock_core.abort import Counts, Vote
 from interlock_core.names import DeviceId, Digest, Name, TargetPath
-from interlock_core.report import ReasonName, Secret
+from interlock_core.report import Outcome, ReasonName, Secret
+from interlock_core.rollout import State
 from interlock_core.statement import Envelope
 from interlock_core.wire import Record, encode
 
@@ -224,6 +226,88 @@ class Rollout(Record, frozen=True, kw_only=True):
     goes: tuple[Envelope, ...]
     stops: tuple[Envelope, ...]
     cohorts: tuple[CohortView, ...]
+
+
+class StageCounts(Record, frozen=True, kw_only=True):
+    """How the devices of one stage stand at one cohort.
+
+    Attributes:
+        opened_at: since when the stage counts as open there, as it was signed.
+        forgiven: the counts as people knew them when they last resumed there; None if never.
+    """
+
+    stage: int
+    cohort: Name
+    opened_at: datetime
+    counts: Counts
+    forgiven: Counts | None
+
+
+class CohortStanding(Record, frozen=True, kw_only=True):
+    """Where a rollout stands at one cohort, as the server last saw it (``rollout.Part``).
+
+    Attributes:
+        opened: how many stages were opened there.
+        held: the server publishes the order there without its goes.
+        still: why it does not go on there; None while it does.
+        over: why it is over there for good.
+    """
+
+    cohort: Name
+    opened: int
+    held: bool
+    still: ReasonName | None
+    still_since: datetime | None
+    over: ReasonName | None
+
+
+class RolloutStages(Record, frozen=True, kw_only=True):
+    """How far a rollout is, from the server's counters: nothing here is signed.
+
+    Attributes:
+        changed_at: when the state was entered.
+        held_since: since when the server holds it; None if it does not.
+        held_why: what was too much, in a sentence.
+        stages: one for each stage and cohort that was opened, in that order.
+    """
+
+    order: Digest
+    state: State
+    changed_at: datetime
+    held_since: datetime | None
+    held_why: str | None
+    cohorts: tuple[CohortStanding, ...]
+    stages: tuple[StageCounts, ...]
+
+
+class DeviceAction(Record, frozen=True, kw_only=True):
+    """How far one order is on one device, by the server's count (``action.Action``).
+
+    Attributes:
+        enrolment: the one under which the device was last heard, or was opened for.
+        counted: whether it was inside when its stage opened; others have no vote.
+    """
+
+    device: DeviceId
+    enrolment: Digest
+    site: Name
+    cohort: Name
+    stage: int
+    state: Outcome
+    reason: ReasonName
+    since: datetime
+    deadline: datetime
+    vote: Vote | None
+    vote_reason: ReasonName | None
+    excluded: ReasonName | None
+    counted: bool
+
+
+class ActionPage(Record, frozen=True, kw_only=True):
+    """A page of actions, in the order in which they were opened."""
+
+    items: tuple[DeviceAction, ...]
+    next: int | None
 
 
 class EnrolmentRequest(Record, frozen=True, kw_only=True):

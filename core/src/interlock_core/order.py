@@ -15,7 +15,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal
 
-from msgspec import Meta, field
+from msgspec import UNSET, Meta, UnsetType, field
 
 from interlock_core.names import (
     DeviceId,
@@ -96,6 +96,9 @@ class Order(Said, frozen=True, kw_only=True):
         window: gateway local time, beside the gateway's own.
         spread_seconds: installations are spread over this much time by hash.
         deadline_seconds: silence after this counts as a failure.
+        supersedes: the id of the running order whose place this update takes on purpose
+            (``supersede``); absent where it takes none's. It tells people, and decides nothing on a
+            gateway.
     """
 
     PREDICATE = "urn:interlock:order:v1"
@@ -111,6 +114,7 @@ class Order(Said, frozen=True, kw_only=True):
     window: Window | None
     spread_seconds: Seconds
     deadline_seconds: Annotated[int, Meta(ge=60, le=90 * 86_400)]
+    supersedes: Digest | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -153,7 +157,7 @@ class Authorisation(Said, frozen=True, kw_only=True):
 
     PREDICATE = "urn:interlock:authorisation:v1"
 
-    authorises: Literal["order", "go", "assignment", "enrolment"]
+    authorises: Literal["order", "go", "assignment", "enrolment", "exclusion"]
     id: Digest
     role: Name
     meaning: Meaning
