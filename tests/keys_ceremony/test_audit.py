@@ -19,7 +19,7 @@ from interlock_ceremony.audit import audit
 from interlock_ceremony.transcript import MAX_TRANSCRIPT
 from interlock_core import keys, wire
 from interlock_core.clock import fixed_clock
-from interlock_core.errors import InterlockError
+from interlock_core.errors import InterlockError, RefusedError
 from tests.keys_ceremony.forger import Forger
 from tests.keys_ceremony.stage import CHEAP, KEYS, NOW, ONLINE, Stage, told
 
@@ -202,6 +202,39 @@ def test_an_extra_public_key_file(held: Stage) -> None:
     )
     assert reason(held) == "wrong_key_file"
     assert "keys/mallory.pub.json" in held.verify().stderr
+
+
+EXTRA = (
+    "image/2.root.json",
+    "image/2.targets.json",
+    "image/1.snapshot.json",
+    "director/2.root.json",
+    "targets/1.targets.json",
+    "transcripts/1.json",
+    "transcripts/2.json",
+    "keys/mallory.key.json",
+    "notes.txt",
+    "more/image/1.root.json",
+)
+
+
+@pytest.mark.parametrize("file", EXTRA)
+def test_a_file_that_no_transcript_names(held: Stage, file: str) -> None:
+    """Whoever reads "proved" does not find it there; with no manifest, too."""
+    (held.output / "manifest.json").unlink()
+    (held.output / file).parent.mkdir(exist_ok=True, parents=True)
+    shutil.copy(held.output / "image" / "1.root.json", held.output / file)
+    assert reason(held) == "extra_file"
+    assert f"No transcript names {file}: " in held.verify().stderr
+
+
+def test_an_extra_file_is_an_extra_file_for_whoever_audits_bytes(original: Stage) -> None:
+    transcript = media.read_transcript(original.output / "transcript.json")
+    files = media.collect(original.output)
+    audit(transcript, files)
+    with pytest.raises(RefusedError, match="targets/1.targets.json") as caught:
+        audit(transcript, files | {"targets/1.targets.json": files["image/1.targets.json"]})
+    assert caught.value.reason == "extra_file"
 
 
 @pytest.mark.parametrize("file", ["transcript.json", "fleet.json", "image/1.targets.json"])

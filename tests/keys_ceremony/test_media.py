@@ -245,6 +245,18 @@ def test_a_ceremony_that_is_signed_is_not_finished_as_another(small: Stage) -> N
     assert not small.output.exists()
 
 
+@pytest.mark.usefixtures("hasty")
+def test_a_file_that_somebody_put_beside_the_work_is_not_given_to_anybody(small: Stage) -> None:
+    partial(small).mkdir()
+    (partial(small) / "notes.txt").write_text("theirs")
+    result = small.call("run", small.script, *small.files[:4], "--json")
+    assert (result.exit_code, told(result)["reason"]) == (20, "extra_file")
+    assert "notes.txt" in result.stderr
+    assert not small.output.exists()
+    (partial(small) / "notes.txt").unlink()
+    assert hold(small) == 0
+
+
 def test_two_ceremonies_do_not_meet_in_one_directory(small: Stage) -> None:
     partial(small).mkdir()
     (partial(small) / "at work").write_text("")  # no ceremony makes such a file

@@ -11,7 +11,8 @@ Rules:
    ceremony untrue.
 4. A later ceremony is proved from the genesis on: each transcript names the last entry of the one
    before.
-5. What cannot be proved from these bytes is said, not hidden: that they are the originals. Whoever
+5. A file that no transcript names is refused: whoever reads "proved" must not find it there.
+6. What cannot be proved from these bytes is said, not hidden: that they are the originals. Whoever
    was there wrote the digests of the roots down; compare those.
 """
 
@@ -26,7 +27,7 @@ from tuf.api.metadata import Metadata, Root, Targets
 
 from interlock_ceremony import acts, metadata, transcript
 from interlock_ceremony.acts import AnyAct, Confirmed, Deviated, PossessionProven, Resumed
-from interlock_ceremony.evidence import Evidence, wrong_acts, wrong_metadata
+from interlock_ceremony.evidence import Evidence, extra_file, wrong_acts, wrong_metadata
 from interlock_ceremony.plan import Signing
 from interlock_ceremony.proved import Aside, Audited, Proved, ProvedFile, ProvedKey
 from interlock_ceremony.standing import Standing
@@ -50,8 +51,8 @@ def audit(data: bytes, files: Mapping[str, bytes], *, rehearsal: bool = False) -
 
     Raises:
         RefusedError: ``broken_chain``, ``bad_signature``, ``bad_script``, ``wrong_acts``,
-            ``wrong_metadata``, ``wrong_key_file``, ``shared_key``, ``bad_key``, ``rehearsal``, or
-            as ``tuf_metadata.verify_root`` and ``taken.take``.
+            ``wrong_metadata``, ``wrong_key_file``, ``extra_file``, ``shared_key``, ``bad_key``,
+            ``rehearsal``, or as ``tuf_metadata.verify_root`` and ``taken.take``.
         NotFoundError: a file is missing.
         WireError: malformed, ``bad_key`` or ``bad_proof``.
     """
@@ -60,6 +61,7 @@ def audit(data: bytes, files: Mapping[str, bytes], *, rehearsal: bool = False) -
     last = began.number if isinstance(began, acts.Began) else 1
     standing: Standing | None = None
     earlier: list[Proved] = []
+    used: set[str] = set()
     for number in range(1, last):
         file = f"{metadata.TRANSCRIPTS}/{number}.json"
         if file not in files:
@@ -69,10 +71,13 @@ def audit(data: bytes, files: Mapping[str, bytes], *, rehearsal: bool = False) -
         told = transcript.read(files[file])
         evidence = Evidence(told, files, standing, number, rehearsal=rehearsal)
         earlier.append(_prove(evidence))
+        used |= {file, *evidence.used}
         standing = evidence.standing()
     evidence = Evidence(newest, files, standing, last, rehearsal=rehearsal)
     proved = _prove(evidence)
-    _check_key_files(evidence)
+    used |= evidence.used | _check_key_files(evidence)
+    if extra := sorted(set(files) - used):
+        raise extra_file(extra)
     return Audited(proved, tuple(earlier), evidence.standing())
 
 
@@ -251,8 +256,12 @@ def _without_gap(evidence: Evidence, signing: Signing) -> bool:
     return len(signing.old) >= before.roles[signing.place].threshold
 
 
-def _check_key_files(evidence: Evidence) -> None:
-    """Check that public key files, where they are there, are those that the proofs came from."""
+def _check_key_files(evidence: Evidence) -> set[str]:
+    """Check that public key files, where they are there, are those that the proofs came from.
+
+    Returns:
+        the names that such files may have.
+    """
     again: dict[str, bytes] = {}
     for act in _proven(evidence.told):
         folder = metadata.ONLINE if act.key in ONLINE_ROLES else metadata.KEYS
@@ -264,6 +273,7 @@ def _check_key_files(evidence: Evidence) -> None:
                 f"{file} is not a public key file of this ceremony: remove it.",
                 reason="wrong_key_file",
             )
+    return set(again)
 
 
 def _proved_keys(told: Transcript) -> Iterator[ProvedKey]:

@@ -146,6 +146,7 @@ def perform(
                 reason="other_ceremony",
             )
         durable.remove(directory / JOURNAL)
+        media.check_others(directory)
         manifest.write(directory)
         media.finish(directory, reviewed.output)
         return audited

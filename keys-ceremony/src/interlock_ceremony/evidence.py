@@ -3,7 +3,8 @@
 Rules:
 
 1. The script is in the transcript; with what was in force it gives the plan.
-2. A file is the one whose SHA-256 the transcript tells of, or it does not belong here.
+2. A file is the one whose SHA-256 the transcript tells of, or it does not belong here. Which files
+   those are is kept: whatever else stands there, nobody vouches for.
 3. A key is what the new root spells under the id that the transcript tells of. A key that signs
    the transcript alone stands in no root, and is what the transcript spells.
 4. No key is there twice, under any id: within a root, across both, and across all ceremonies.
@@ -11,7 +12,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
 from securesystemslib.signer import SSlibKey
@@ -46,6 +47,7 @@ class Evidence:
         plan: what its script asks for.
         roots: the newest roots after it.
         keys: every key that signed or was imported, by name.
+        used: the files that something was proved of.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Evidence:
         """
         self.told = told
         self.files = files
+        self.used: set[str] = set()
         self.began = _began(told, before, number, rehearsal=rehearsal)
         self.held = told.entries[0].at
         self._before = before
@@ -85,7 +88,9 @@ class Evidence:
         older = f"{metadata.OLDER_TARGETS}/{name.rpartition('/')[2]}"
         if name not in self.files and (name.endswith(".root.json") or older not in self.files):
             raise NotFoundError(f"There is no {name} beside the transcript: copy it there.")
-        return self.files[name] if name in self.files else self.files[older]
+        found = name if name in self.files else older
+        self.used.add(found)
+        return self.files[found]
 
     def possession(self, name: str) -> acts.PossessionProven:
         """The proof of a key, as the transcript has it."""
@@ -288,4 +293,13 @@ def wrong_metadata(file: str, why: str) -> RefusedError:
     return RefusedError(
         f"{file} does not belong to this ceremony: {why}. Get the original.",
         reason="wrong_metadata",
+    )
+
+
+def extra_file(names: Iterable[str]) -> RefusedError:
+    """Files stand beside a transcript that none names."""
+    return RefusedError(
+        f"No transcript names {', '.join(names)}: nothing is proved of it. Remove it, or take the "
+        "original medium, and verify again.",
+        reason="extra_file",
     )

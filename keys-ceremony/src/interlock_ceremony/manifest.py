@@ -92,16 +92,21 @@ def stands_in(directory: Path) -> bool:
 def _listed(directory: Path) -> list[str]:
     return [
         name
-        for name in _walk(directory)
+        for name in walk(directory)
         if name != MANIFEST and not name.endswith(keys.PRIVATE_SUFFIX)
     ]
 
 
 def _private(directory: Path) -> list[str]:
-    return [name for name in _walk(directory) if name.endswith(keys.PRIVATE_SUFFIX)]
+    return [name for name in walk(directory) if name.endswith(keys.PRIVATE_SUFFIX)]
 
 
-def _walk(directory: Path) -> list[str]:
+def walk(directory: Path) -> list[str]:
+    """Every file below a directory, by its path from there; a link is one, whatever it names.
+
+    Raises:
+        TransientError: it cannot be read.
+    """
     with translated("read", directory):
         return sorted(
             str(path.relative_to(directory))

@@ -8,6 +8,8 @@ Rules:
 2. The output is create-only: what stands there, but an empty directory, is never touched.
 3. What an interrupted ceremony left is gone on with. A lock keeps two ceremonies out of one
    directory.
+4. A file that no audit reads has no place beside a transcript, but the manifest, and private keys
+   beside their public ones.
 """
 
 from __future__ import annotations
@@ -21,15 +23,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from interlock_ceremony import manifest
+from interlock_ceremony.evidence import extra_file
 from interlock_ceremony.metadata import KEYS, OLDER_TARGETS, ONLINE, TRANSCRIPTS
 from interlock_ceremony.script import Problem
 from interlock_ceremony.transcript import MAX_TRANSCRIPT
 from interlock_core import disk, durable
-from interlock_core.ceremony_output import FLEET
+from interlock_core.ceremony_output import FLEET, MANIFEST, TRANSCRIPT
 from interlock_core.disk import translated
 from interlock_core.errors import ConflictError, TransientError
 from interlock_core.genesis import DIRECTOR, IMAGE
-from interlock_core.keys import MAX_KEY_FILE
+from interlock_core.keys import MAX_KEY_FILE, PRIVATE_SUFFIX, PUBLIC_SUFFIX
 from interlock_core.tuf_metadata import MAX_LENGTH
 
 _WIDE: Final = 0o755
@@ -119,6 +123,29 @@ def collect(directory: Path) -> dict[str, bytes]:
                 file = path.name if folder == "." else f"{folder}/{path.name}"
                 files[file] = durable.read(path, limit=limit, what=file)
     return files
+
+
+def check_others(directory: Path, transcript: str = TRANSCRIPT) -> None:
+    """Check that an audit of what stands beside a transcript leaves nothing out (rule 4).
+
+    Args:
+        directory: as ``collect``.
+        transcript: what the transcript is called there.
+
+    Raises:
+        RefusedError: ``extra_file``: each is named.
+        TransientError: it cannot be read.
+    """
+    present = manifest.walk(directory)
+    others = set(present) - {transcript, MANIFEST}
+    for name in present:
+        folder, _, file = name.rpartition("/")
+        if any(folder == where.strip(".") and form.fullmatch(file) for where, form, _ in _PARTS):
+            others.discard(name)
+        if folder == KEYS and file.endswith(PUBLIC_SUFFIX):
+            others.discard(name.removesuffix(PUBLIC_SUFFIX) + PRIVATE_SUFFIX)
+    if others:
+        raise extra_file(sorted(others))
 
 
 def read_transcript(path: Path) -> bytes:

@@ -125,10 +125,11 @@ def read_output(directory: Path) -> tuple[bytes, dict[str, bytes]]:
     """Read a ceremony's output: its transcript, and what stands beside it.
 
     Raises:
-        RefusedError: ``wrong_media``.
+        RefusedError: ``wrong_media`` or ``extra_file``.
         NotFoundError, WireError, TransientError: as ``manifest.check`` and ``media.collect``.
     """
     manifest.check(directory)
+    media.check_others(directory)
     return media.read_transcript(directory / TRANSCRIPT), media.collect(directory)
 
 

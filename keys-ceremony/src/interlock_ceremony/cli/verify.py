@@ -38,12 +38,14 @@ def verify(room: Room, say: Say, transcript: Path, qr_codes: bool) -> Mapping[st
     TRANSCRIPT stands in the ceremony's output directory, or in a copy of it without the private
     keys. What it says is computed again from its script and the public keys in the roots: every
     act, every fingerprint, every proof, every signature, and all metadata byte for byte. A later
-    ceremony is proved from the genesis on, by the transcripts in transcripts/.
+    ceremony is proved from the genesis on, by the transcripts in transcripts/. A file that no
+    transcript names is refused by name.
     """
     data = media.read_transcript(transcript)
     audited = audit(data, media.collect(transcript.parent))
     if manifest.stands_in(transcript.parent):
         manifest.check(transcript.parent)
+    media.check_others(transcript.parent, transcript.name)
     qr_codes = qr_codes or sys.stdout.isatty()
     proved = audited.proved
     for earlier in audited.earlier:
