@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from interlock_core import encrypted_keys
-from tests.keys_ceremony.stage import Stage
+from interlock_core import encrypted_keys, keys
+from tests.keys_ceremony.stage import CHEAP, ONLINE, Stage, passphrase
 
 
 @pytest.fixture
@@ -40,4 +40,27 @@ def held(original: Stage, tmp_path: Path) -> Stage:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Derive passwords without scrypt, where hundreds of ceremonies are held."""
-    monkeypatch.setattr(encrypted_keys, "_password", lambda passphrase, _: passphrase.encode())
+    monkeypatch.setattr(encrypted_keys, "_password", _without_scrypt)
+
+
+def _without_scrypt(passphrase: str, _: object) -> bytes:
+    return passphrase.encode()
+
+
+@pytest.fixture(scope="session")
+def hasty_made(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """A place where a ceremony was held hastily; nobody may change it."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(encrypted_keys, "_password", _without_scrypt)
+        stage = Stage.setup(tmp_path_factory.mktemp("hasty"))
+        shutil.rmtree(stage.home / "online")
+        for name in ONLINE:  # under passwords that are derived as hastily as all others here
+            directory = stage.home / "online"
+            keys.new_key(directory, name, "ed25519", passphrase(name), scrypt_n=CHEAP)
+        return stage.done()
+
+
+@pytest.fixture
+def hasty_original(hasty_made: Stage, tmp_path: Path) -> Stage:
+    """A copy of it, for tests that are ``hasty``."""
+    return Stage(Path(shutil.copytree(hasty_made.home, tmp_path / "hasty")))

@@ -13,11 +13,10 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from interlock_core import keys
 from interlock_core.durable import watching
 from tests.keys_ceremony.chain import NAMES, RISKS, Chain
 from tests.keys_ceremony.gateways import Gateways
-from tests.keys_ceremony.stage import CHEAP, ONLINE, Stage, passphrase
+from tests.keys_ceremony.stage import Stage
 
 ROLES = ("image.root", "image.targets", "director.root")
 people = st.sampled_from(["alice", "bob", "carol", "erik", "fred"])
@@ -148,17 +147,6 @@ def test_random_ceremonies(hasty_original: Stage) -> None:
     machine("runTest").runTest()
     assert Ceremonies.held > 5
     assert Ceremonies.refused > 2
-
-
-@pytest.fixture
-def hasty_original(tmp_path: Path, hasty: None) -> Stage:
-    home = tmp_path / "hasty"
-    home.mkdir()
-    stage = Stage.setup(home)
-    shutil.rmtree(home / "online")
-    for name in ONLINE:  # under passwords that are derived as hastily as all others here
-        keys.new_key(home / "online", name, "ed25519", passphrase(name), scrypt_n=CHEAP)
-    return stage.done()
 
 
 @pytest.mark.usefixtures("hasty")

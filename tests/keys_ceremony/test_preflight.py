@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import Result
 
+from interlock_ceremony.acts import AnyAside, Preflighted
+from interlock_ceremony.journal import Journal
 from interlock_core import wire
+from interlock_core.durable import watching
 from interlock_core.inventory import Gateway, Gateways
 from interlock_core.report import Versions
 from tests.keys_ceremony.chain import RISKS, Chain
 from tests.keys_ceremony.stage import NOW, Stage, told
+from tests.keys_ceremony.test_media import PowerCut
 
 POST_QUANTUM: list[dict[str, Any]] = [
     {
@@ -102,6 +108,57 @@ def test_the_exact_number_goes_on_and_the_transcript_tells(chain: Chain) -> None
     chain.number += 1
     (aside,) = told(chain.verify("--json"))["asides"]
     assert aside["says"].startswith("2 of 2 gateways could not read the next roots")
+
+
+def cut_off_after(chain: Chain, act: str, path: Path) -> None:
+    """Begin the ceremony, and let the power go when its journal has that act."""
+
+    def cut(_: str, at: Path) -> None:
+        journal = chain.stage.home / ".out-2.partial" / "journal"
+        if journal.exists() and f'"act":"{act}"' in journal.read_text():
+            raise PowerCut
+
+    with watching(cut), pytest.raises(PowerCut):
+        run(chain, "--gateways", path, "--despite-stranding", "2")
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("act", ["began", "present"])
+def test_who_is_stranded_is_told_once_wherever_it_was_cut_off(
+    hasty_original: Stage, act: str
+) -> None:
+    chain = Chain(hasty_original)
+    path = listed(chain, gateway("gw-2", **OLD), gateway("gw-3"))
+    cut_off_after(chain, act, path)
+    result = run(chain, "--gateways", path, "--despite-stranding", "2")
+    assert result.exit_code == 0, result.output
+    chain.number += 1
+    entries = json.loads((chain.output() / "transcript.json").read_bytes())["entries"]
+    acts = [entry["act"]["act"] for entry in entries]
+    assert acts.count("preflighted") == 1
+    assert acts.count("resumed") == 1
+
+
+@pytest.mark.parametrize("change", ["dropped", "of another kind", "of more than there are"])
+def test_nobody_hides_whom_the_next_roots_stranded(chain: Chain, change: str) -> None:
+    """Made by a ceremony that did not look."""
+    path = listed(chain, gateway("gw-2", **OLD), gateway("gw-3"))
+
+    def lie(journal: Journal, act: AnyAside) -> None:
+        if isinstance(act, Preflighted) and change == "of another kind":
+            act = msgspec.structs.replace(act, schemes=("ed25519",))
+        elif isinstance(act, Preflighted) and change == "of more than there are":
+            act = msgspec.structs.replace(act, stranded=3)
+        elif isinstance(act, Preflighted):
+            return
+        honest(journal, act)
+
+    honest = Journal.aside
+    with pytest.MonkeyPatch.context() as liar:
+        liar.setattr(Journal, "aside", lie)
+        result = run(chain, "--gateways", path, "--despite-stranding", "2")
+    assert (result.exit_code, told(result)["reason"]) == (20, "wrong_acts"), result.output
+    assert not chain.output(2).exists()
 
 
 def test_nobody_stranded_needs_no_number(chain: Chain) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from interlock_core import keys
+from interlock_core.durable import watching
 from tests.keys_ceremony.chain import Chain
 from tests.keys_ceremony.stage import Stage, told
+from tests.keys_ceremony.test_media import PowerCut
 from tests.support.tokens import PIN, Shelf, shelf_at, use
 
 
@@ -80,23 +83,60 @@ def test_a_token_that_is_not_there_is_named(stage: Stage, shelf: Shelf) -> None:
     assert stage.listing() == before
 
 
-@pytest.mark.usefixtures("shelf")
-def test_an_interrupted_ceremony_makes_no_second_key_in_the_token(stage: Stage) -> None:
-    in_tokens(stage)
-    held = stage.at(prompt=Asked())
-    from interlock_core.durable import watching  # noqa: PLC0415
-    from tests.keys_ceremony.test_media import PowerCut  # noqa: PLC0415
+def cut_off_at(held: Stage, act: str, name: str) -> None:
+    """Begin a ceremony, and let the power go at one write."""
 
-    def cut(act: str, path: Path) -> None:
-        if act == "link" and path.name == "image-online.pub.json":
+    def cut(found: str, path: Path) -> None:
+        if (found, path.name) == (act, name):
             raise PowerCut
 
     with watching(cut), pytest.raises(PowerCut):
         held.run()
+
+
+@pytest.mark.usefixtures("shelf")
+def test_an_interrupted_ceremony_makes_no_second_key_in_the_token(stage: Stage) -> None:
+    in_tokens(stage)
+    held = stage.at(prompt=Asked())
+    cut_off_at(held, "link", "image-online.pub.json")
     partial = stage.home / ".out.partial" / "keys" / "carol-director-root.pub.json"
     made = partial.read_bytes()
     assert held.run().exit_code == 0
     assert (stage.output / "keys" / "carol-director-root.pub.json").read_bytes() == made
+
+
+@pytest.mark.usefixtures("shelf")
+def test_a_key_that_a_given_up_attempt_left_in_the_token_is_not_taken(
+    stage: Stage, shelf: Shelf
+) -> None:
+    """Whoever had the token since may have used it."""
+    in_tokens(stage)
+    held = stage.at(prompt=Asked())
+    cut_off_at(held, "link", "1.root.json")
+    shutil.rmtree(stage.home / ".out.partial")
+    result = held.run("--json")
+    assert (result.exit_code, told(result)["reason"]) == (20, "token_key_exists")
+    assert "carol-director-root already, under the number 1" in result.stderr
+    assert "Destroy it with the token's own tool" in result.stderr
+    assert not stage.output.exists()
+    again = held.run("--json")  # nothing was written down that would make it this one's
+    assert told(again)["reason"] == "token_key_exists"
+    with shelf.inside("carol") as (_, session):
+        for found in list(session.get_objects({})):
+            found.destroy()
+    assert held.run().exit_code == 0
+    assert stage.verify().exit_code == 0
+
+
+@pytest.mark.usefixtures("shelf")
+def test_a_key_that_this_ceremony_began_is_taken_though_its_files_were_lost(stage: Stage) -> None:
+    in_tokens(stage)
+    held = stage.at(prompt=Asked())
+    cut_off_at(held, "link", "carol-director-root.key.json")
+    assert '"act":"token_checked"' in (stage.home / ".out.partial" / "journal").read_text()
+    result = held.run()
+    assert result.exit_code == 0, result.output
+    assert stage.verify().exit_code == 0
 
 
 @pytest.mark.usefixtures("shelf")

@@ -19,6 +19,7 @@ Rules:
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -166,7 +167,13 @@ def new_key(
 
 
 def new_token_key(
-    directory: Path, name: str, scheme: str, uri: str, secrets: SecretsHandler
+    directory: Path,
+    name: str,
+    scheme: str,
+    uri: str,
+    secrets: SecretsHandler,
+    *,
+    begin: Callable[[], None] | None = None,
 ) -> TokenPair:
     """Make a key inside a token, and its handle and public key file (rule 3).
 
@@ -178,6 +185,7 @@ def new_token_key(
         scheme: one of ``token_keys.CURVES``.
         uri: ``hsm:[<number>][?label=<label of the token>]``.
         secrets: asked for the token's PIN, once.
+        begin: as ``token_keys.make_key``.
 
     Raises:
         ConfigurationError: an unknown scheme or URI, or a token that cannot be used or told apart.
@@ -195,7 +203,9 @@ def new_token_key(
     handle = _read_private(private_path) if private_path.exists() else None
     if isinstance(handle, EncryptedKey):
         raise ConflictError(f"{private_path} holds a key of its own: choose another name.")
-    signer, new = token_keys.make_key(where, name, scheme, secrets, must_exist=handle is not None)
+    signer, new = token_keys.make_key(
+        where, name, scheme, secrets, must_exist=handle is not None, begin=begin
+    )
     data = wire.encode(TokenKey(format="interlock token key v1", uri=str(signer.uri)))
     durable.create(private_path, data, mode=0o600)
     durable.create(public_path, public_key_file(name, signer))

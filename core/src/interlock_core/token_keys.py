@@ -6,8 +6,9 @@ Rules:
    copyable where the token knows that word. What the token then says of it is read back, and a key
    that is not so is refused, before anything is trusted to it.
 2. Making a key that is there already under this name and number, fit by rule 1, gives that key: the
-   call before may have been cut off between the token and the files. Any other key stays as it is,
-   and no second key gets its number or its name.
+   call before may have been cut off between the token and the files. Whoever keeps a record of what
+   they begin can ask to be told first, and is then given no key that is there already. Any other
+   key stays as it is, and no second key gets its number or its name.
 3. A PIN is asked for once per signer (``tokens``). A signature that the public key does not verify
    never leaves: another token may stand in the place of the right one.
 
@@ -16,6 +17,7 @@ Signing is securesystemslib's ``HSMSigner``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
@@ -111,7 +113,13 @@ SIGNER_FOR_URI_SCHEME[HSMSigner.SCHEME] = TokenSigner
 
 
 def make_key(
-    uri: TokenUri, name: str, scheme: str, secrets: SecretsHandler, *, must_exist: bool = False
+    uri: TokenUri,
+    name: str,
+    scheme: str,
+    secrets: SecretsHandler,
+    *,
+    must_exist: bool = False,
+    begin: Callable[[], None] | None = None,
 ) -> tuple[TokenSigner, bool]:
     """Make a key inside a token, under a name (rules 1 and 2).
 
@@ -121,6 +129,8 @@ def make_key(
         scheme: one of ``CURVES``.
         secrets: asked for the PIN.
         must_exist: the key was made before, and is only looked for.
+        begin: called once the token is seen to hold no such key, and before one is made; then a
+            key that is there is a conflict.
 
     Returns:
         what signs with it, and whether the key is new.
@@ -140,9 +150,13 @@ def make_key(
             if must_exist:
                 raise _missing(token.uri)
             _check_unused(token, name)
+            if begin is not None:
+                begin()
             private = _generate(token, name, CURVES[scheme])
         elif token.attribute(private, "LABEL") != name:
             raise _taken(token.uri, f"another key under the number {token.uri.number}")
+        elif begin is not None:
+            raise _taken(token.uri, f"{name} already, under the number {token.uri.number}")
         _check(token, private, _GUARDED | _MADE_INSIDE)
         public = _public_half(token)
     if public.scheme != scheme:

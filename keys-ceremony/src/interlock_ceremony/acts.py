@@ -5,8 +5,9 @@ Rules:
 1. An act holds no secret: names, times, public keys and their digests, proofs, and the script.
 2. Each act is made in one place from plan and public keys: by the ceremony as it happens, and by
    an audit anew, which compares.
-3. ``resumed``, ``deviated`` and ``preflighted`` are asides: no plan foresees them. They may
-   stand anywhere after the first entry, and an audit tells of them.
+3. ``resumed``, ``deviated``, ``preflighted`` and ``token_checked`` are asides: they have no place
+   of their own in a plan. They may stand anywhere after the first entry, and an audit looks at what
+   they say.
 """
 
 from __future__ import annotations
@@ -188,12 +189,19 @@ class Preflighted(Act, frozen=True, kw_only=True, tag="preflighted"):
 
     schemes: tuple[Line, ...]
     listed_at: datetime
-    gateways: int
-    stranded: int
+    gateways: Annotated[int, Meta(ge=0)]
+    stranded: Annotated[int, Meta(ge=0)]
 
 
-ASIDES: Final = (Resumed, Deviated, Preflighted)
-"""What no plan foresees (rule 3)."""
+class TokenChecked(Act, frozen=True, kw_only=True, tag="token_checked"):
+    """A token was seen to hold no such key, and was then asked to make it."""
+
+    key: Name
+
+
+AnyAside = Resumed | Deviated | Preflighted | TokenChecked
+ASIDES: Final = (Resumed, Deviated, Preflighted, TokenChecked)
+"""What has no place of its own in a plan (rule 3)."""
 
 AnyAct = (
     Began
@@ -208,9 +216,7 @@ AnyAct = (
     | MetadataSigned
     | FleetNamed
     | Confirmed
-    | Preflighted
-    | Resumed
-    | Deviated
+    | AnyAside
 )
 
 

@@ -25,8 +25,16 @@ from typing import Any
 from securesystemslib.exceptions import UnverifiedSignatureError
 from tuf.api.metadata import Metadata, Root, Targets
 
-from interlock_ceremony import acts, metadata, transcript
-from interlock_ceremony.acts import AnyAct, Confirmed, Deviated, PossessionProven, Resumed
+from interlock_ceremony import acts, metadata, preflight, transcript
+from interlock_ceremony.acts import (
+    AnyAct,
+    Confirmed,
+    Deviated,
+    PossessionProven,
+    Preflighted,
+    Resumed,
+    TokenChecked,
+)
 from interlock_ceremony.evidence import Evidence, extra_file, wrong_acts, wrong_metadata
 from interlock_ceremony.plan import Signing
 from interlock_ceremony.proved import Aside, Audited, Proved, ProvedFile, ProvedKey
@@ -86,6 +94,7 @@ def _prove(evidence: Evidence) -> Proved:
     transcript.check_signatures(told, [(key, evidence.keys[key]) for key in plan.attesters()])
     fleet = evidence.fleet()
     _compare_acts(told, _expected(evidence, fleet))
+    _check_asides(evidence)
     files = tuple(_check_metadata(evidence))
     for act in _proven(told):
         proof = acts.public_key_file(act, evidence.keys[act.key])
@@ -181,9 +190,33 @@ def _compare_acts(told: Transcript, expected: Iterator[AnyAct]) -> None:
                 f"entry {entry.number} must be {_kind(act)}, as script and keys have it"
             )
         last = entry
+
+
+def _check_asides(evidence: Evidence) -> None:
+    """Check what has no place of its own in the plan.
+
+    Whoever makes roots of a new kind looked before who could not read them; a rehearsal's strand
+    nobody.
+    """
+    told, plan = evidence.told, evidence.plan
+    in_tokens = {duty.key for duty in plan.makes if duty.token is not None}
+    imported = {name: evidence.keys[name] for name in plan.imports}
+    schemes = preflight.new_schemes(plan, imported)
+    looked = False
     for entry in told.entries:
-        if isinstance(entry.act, Deviated) and entry.act.by not in _people(told):
-            raise wrong_acts(f"{entry.act.by} speaks in entry {entry.number} and was not there")
+        match entry.act:
+            case Deviated(by=by) if by not in _people(told):
+                raise wrong_acts(f"{by} speaks in entry {entry.number} and was not there")
+            case TokenChecked(key=key) if key not in in_tokens:
+                raise wrong_acts(f"entry {entry.number} is of {key}, which no token makes")
+            case Preflighted() as act:
+                if act.schemes != schemes or act.stranded > act.gateways:
+                    raise wrong_acts(f"entry {entry.number} looked at other roots than these")
+                looked = True
+    if schemes and not looked and not evidence.began.rehearsal:
+        raise wrong_acts(
+            f"no entry tells who could not read roots with keys of a new kind ({', '.join(schemes)})"
+        )
 
 
 def _check_metadata(evidence: Evidence) -> Iterator[ProvedFile]:
@@ -297,7 +330,7 @@ def _asides(told: Transcript) -> Iterator[Aside]:
                 yield Aside(entry.number, entry.at, None, "")
             case Deviated(by=by, says=says):
                 yield Aside(entry.number, entry.at, by, says)
-            case acts.Preflighted() as act:
+            case Preflighted() as act:
                 says = (
                     f"{act.stranded} of {act.gateways} gateways could not read the next roots, "
                     f"which have keys of the kinds {', '.join(act.schemes)}"

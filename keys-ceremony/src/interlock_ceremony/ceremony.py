@@ -130,7 +130,7 @@ def perform(
                 rehearsal=rehearsal,
             )
             work.begin()
-            if preflighted is not None and not journal.was_cut_off:
+            if preflighted is not None and not journal.has(preflighted):
                 journal.aside(preflighted)
             for step in steps(reviewed.plan):
                 guide.show(step)

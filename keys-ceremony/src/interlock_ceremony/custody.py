@@ -10,7 +10,9 @@ Rules:
    such keys of theirs are encrypted under it. Whoever makes one in a token types its PIN. All
    passphrases are known to be usable, all tokens to be there and all older keys to be open before
    the first key is made.
-4. A key that was made is opened again from the disk before it counts: nobody finds out later that
+4. A token must not hold the key that it is to make: one that an attempt left which was given up has
+   been who knows where since. Only what this ceremony's own journal says that it began is taken.
+5. A key that was made is opened again from the disk before it counts: nobody finds out later that
    the passphrase does not fit.
 """
 
@@ -31,7 +33,12 @@ from interlock_ceremony.script import Problem
 from interlock_ceremony.standing import Duty, Standing, known
 from interlock_core import durable, keys, wire
 from interlock_core.credentials import Prompt, new_passphrase, passphrase_handler
-from interlock_core.errors import ConfigurationError, InterlockError, SecretError
+from interlock_core.errors import (
+    ConfigurationError,
+    ConflictError,
+    InterlockError,
+    SecretError,
+)
 from interlock_core.tokens import check_token, read_uri
 
 
@@ -240,7 +247,7 @@ def open_keys(
 def make(
     directory: Path, name: str, scheme: str, passphrase: str, scrypt_n: int
 ) -> Callable[[], MadeKey]:
-    """Make a key pair in ``directory``; what is returned opens it again (rule 4).
+    """Make a key pair in ``directory``; what is returned opens it again (rule 5).
 
     A pair that is there already is not made again. Opening reads the disk and changes nothing, so
     the next key may be made meanwhile.
@@ -263,18 +270,39 @@ def make(
 
 
 def make_in_token(
-    directory: Path, duty: Duty, secrets: Callable[[str], str]
+    directory: Path,
+    duty: Duty,
+    secrets: Callable[[str], str],
+    begin: Callable[[], None] | None,
 ) -> Callable[[], MadeKey]:
-    """As ``make``, inside the token that ``duty`` names, whose PIN ``secrets`` knows.
+    """As ``make``, inside the token that ``duty`` names, whose PIN ``secrets`` knows (rule 4).
+
+    Args:
+        directory: where its files come to be.
+        duty: which key.
+        secrets: knows the PIN.
+        begin: writes down that the key is about to be made; None if that is written already.
 
     Raises:
+        ConflictError: ``token_key_exists``: the token holds it, and nothing is written down.
         InterlockError: as ``keys.new_token_key``.
     """
     assert duty.token is not None
     public = directory / (duty.key + keys.PUBLIC_SUFFIX)
     private = directory / (duty.key + keys.PRIVATE_SUFFIX)
     if not public.exists():
-        keys.new_token_key(directory, duty.key, duty.scheme, duty.token, secrets)
+        try:
+            keys.new_token_key(directory, duty.key, duty.scheme, duty.token, secrets, begin=begin)
+        except ConflictError as e:
+            if e.reason != "token_key_exists":
+                raise
+            raise ConflictError(
+                f"{e} This ceremony did not make it: an attempt that was given up may have. "
+                f"Destroy it with the token's own tool (for instance pkcs11-tool --delete-object), "
+                "and run this again; or give this ceremony up, and name another number in the "
+                "script.",
+                reason=e.reason,
+            ) from e
 
     def opened_again() -> MadeKey:
         _, file = read_public(public)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from interlock_ceremony.acts import ASIDES, AnyAct, Deviated, Preflighted, Resumed
+from interlock_ceremony.acts import ASIDES, AnyAct, AnyAside, Resumed
 from interlock_ceremony.transcript import MAX_TRANSCRIPT, Entry, check_chain, next_entry
 from interlock_core import disk, durable, wire
 from interlock_core.clock import Clock
@@ -70,9 +70,13 @@ class Journal:
         rest = self.entries[self._told :]
         return next((entry for entry in rest if not isinstance(entry.act, ASIDES)), None)
 
-    def aside(self, act: Deviated | Preflighted) -> None:
-        """Write down what no script foresees."""
+    def aside(self, act: AnyAside) -> None:
+        """Write down what has no place of its own in a plan."""
         self._append(act)
+
+    def has(self, act: AnyAct) -> bool:
+        """Whether exactly this is written down."""
+        return any(entry.act == act for entry in self.entries)
 
     def _append(self, act: AnyAct) -> Entry:
         entry = next_entry(self.entries[-1] if self.entries else None, self._clock(), act)

@@ -234,7 +234,9 @@ class Work:
 
     def _made_in_token(self, duty: Duty) -> MadeKey:
         assert self._pin is not None
-        return custody.make_in_token(self._keys_directory(), duty, self._pin)()
+        asked = acts.TokenChecked(key=duty.key)
+        begin = None if self._journal.has(asked) else lambda: self._journal.aside(asked)
+        return custody.make_in_token(self._keys_directory(), duty, self._pin, begin)()
 
     def _keys_directory(self) -> Path:
         directory = self._directory / metadata.KEYS
