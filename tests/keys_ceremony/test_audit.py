@@ -99,7 +99,8 @@ def doubled(forger: Forger) -> None:
 
 
 def another_time(forger: Forger) -> None:
-    forger.entries[7]["at"] = "2026-12-01T09:31:00Z"
+    for entry in forger.entries[7:]:
+        entry["at"] = "2026-12-01T09:31:00Z"
 
 
 CHANGES = [
@@ -232,7 +233,7 @@ def test_an_extra_file_is_an_extra_file_for_whoever_audits_bytes(original: Stage
     transcript = media.read_transcript(original.output / "transcript.json")
     files = media.collect(original.output)
     audit(transcript, files)
-    with pytest.raises(RefusedError, match="targets/1.targets.json") as caught:
+    with pytest.raises(RefusedError, match=r"targets/1\.targets\.json") as caught:
         audit(transcript, files | {"targets/1.targets.json": files["image/1.targets.json"]})
     assert caught.value.reason == "extra_file"
 
@@ -461,6 +462,15 @@ def test_acts_that_do_not_follow_the_script(held: Stage, change: Callable[[Forge
     change(forger)
     forger.write()
     assert reason(held) == "wrong_acts"
+
+
+@pytest.mark.parametrize("number", [1, 7, -1])
+def test_time_does_not_go_back_from_entry_to_entry(held: Stage, number: int) -> None:
+    forger = Forger(held)
+    forger.entries[number]["at"] = "2026-12-01T09:29:59Z"
+    forger.write()
+    assert reason(held) == "clock_back"
+    assert "at 2026-12-01T09:29:59Z, and the one before it at 2026-12-01" in held.verify().stderr
 
 
 def test_an_entry_with_another_number(held: Stage) -> None:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
+from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import DelegatedRole, Delegations
 
-from interlock_core import keys
+from interlock_ceremony import custody, sense
+from interlock_core import encrypted_keys, keys
+from interlock_core.clock import fixed_clock
 from interlock_core.tuf_metadata import verify_new_offline, verify_root
-from tests.keys_ceremony.chain import RISKS, Chain
-from tests.keys_ceremony.stage import NOW, Stage
+from tests.keys_ceremony.chain import NAMES, RISKS, Chain
+from tests.keys_ceremony.stage import CHEAP, NOW, Stage, passphrase, told
 
 Change = Mapping[str, Any]
 
@@ -469,6 +475,93 @@ def test_a_key_that_left_never_comes_back(chain: Chain) -> None:
     chain.done(do="compromised", key="image-online", file=chain.online("image-online"))
     error = chain.refused(do="rotate", key="image-online", file="online/image-online.pub.json")
     assert "the same key as image-online, which was compromised in ceremony 2" in error
+
+
+RENEW = {"do": "renew", "role": "image.root"}
+
+
+def attended(chain: Chain, person: str, key: CryptoSigner) -> Path:
+    """A public key file with which a person can attend, and its private half."""
+    home = chain.stage.home / f"{person}-attends"
+    home.mkdir(exist_ok=True)
+    data = encrypted_keys.encrypted(key, passphrase(person), CHEAP)
+    (home / f"{person}.key.json").write_bytes(data)
+    (home / f"{person}.pub.json").write_bytes(keys.public_key_file(person, key))
+    return home
+
+
+def with_witness(chain: Chain, person: str, home: Path, *changes: Change) -> Result:
+    """Hold a ceremony that a person attends with a key of their own."""
+    here = {one: NAMES[one] for one in ("alice", "bob", "carol", person)}
+    script = chain.script(
+        *(changes or (RENEW,)),
+        persons=here,
+        witnesses=[person],
+        attendance={person: f"{home.name}/{person}.pub.json"},
+    )
+    result = chain.run(script, "--key", home, "--json")
+    if result.exit_code == 0:
+        chain.number += 1
+    return result
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_key_that_attended_comes_again_for_its_person_and_for_nobody_else(
+    hasty_original: Stage,
+) -> None:
+    chain = Chain(hasty_original)
+    key = CryptoSigner.generate_ed25519()
+    for _ in range(2):
+        result = with_witness(chain, "erik", attended(chain, "erik", key))
+        assert result.exit_code == 0, result.output
+    result = with_witness(chain, "fred", attended(chain, "fred", key))
+    assert result.exit_code == 2
+    assert "attendance.fred: this is the same key as a key that erik attended with" in result.stderr
+    online = chain.stage.home / "online-again" / "image-online.pub.json"
+    online.parent.mkdir()
+    online.write_bytes(keys.public_key_file("image-online", key))
+    said = chain.refused(do="rotate", key="image-online", file="online-again/image-online.pub.json")
+    assert "this is the same key as a key that erik attended with" in said
+    made = chain.output(1) / "keys" / "dana-attending.key.json"  # by a ceremony, not brought
+    dana = encrypted_keys.reopen(made, "ed25519", passphrase("dana"))
+    result = with_witness(chain, "gina", attended(chain, "gina", dana))
+    assert "this is the same key as a key that dana attended with" in result.stderr
+    assert chain.verify().exit_code == 0
+
+
+@pytest.mark.usefixtures("hasty")
+def test_an_audit_finds_a_key_that_attended_for_two_people(
+    hasty_original: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made by a ceremony that did not look."""
+    chain = Chain(hasty_original)
+    key = CryptoSigner.generate_ed25519()
+    assert with_witness(chain, "erik", attended(chain, "erik", key)).exit_code == 0
+    monkeypatch.setattr(custody, "known", lambda *_: {})
+    result = with_witness(chain, "fred", attended(chain, "fred", key))
+    assert (result.exit_code, told(result)["reason"]) == (20, "shared_key"), result.output
+    assert "fred and a key that erik attended with are one key" in result.stderr
+    assert not chain.output(3).exists()
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_later_ceremony_is_not_earlier(hasty_original: Stage) -> None:
+    early = hasty_original.at(clock=fixed_clock(NOW - timedelta(seconds=1)))
+    said = Chain(early).refused(RENEW)
+    assert "this machine's clock says 2026-12-01T09:29:59Z, and ceremony 1 ended at 2026-12" in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.usefixtures("hasty")
+def test_an_audit_finds_a_ceremony_that_began_before_the_last_one_ended(
+    hasty_original: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made by a ceremony that did not look."""
+    early = hasty_original.at(clock=fixed_clock(NOW - timedelta(seconds=1)))
+    monkeypatch.setattr(sense, "_clock", lambda *_: [])
+    result = Chain(early).run(Chain(early).script(RENEW), "--json")
+    assert (result.exit_code, told(result)["reason"]) == (20, "clock_back"), result.output
+    assert "ceremony 2 began at 2026-12-01T09:29:59Z" in result.stderr
 
 
 def test_an_act_of_an_earlier_ceremony_cannot_be_swapped(chain: Chain, other: Stage) -> None:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from interlock_ceremony import media
 from interlock_core.durable import watching
 from interlock_core.errors import ConflictError, TransientError
-from tests.keys_ceremony.stage import SCRIPT, Stage, told
+from tests.keys_ceremony.stage import NOW, SCRIPT, Stage, told
 
 SMALL = (
     SCRIPT.replace('["alice", "bob", "carol"]', '["alice", "bob"]')
@@ -203,6 +204,27 @@ def test_a_journal_with_a_torn_line_goes_on_from_the_line_before(small: Stage) -
     assert hold(small) == 0
     said = told(small.verify("--json"))
     assert [aside["by"] for aside in said["asides"]] == [None]
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_clock_that_went_back_is_mended_first(small: Stage) -> None:
+    """Nothing is told under an earlier time; once the clock is right, it goes on."""
+    times = iter([NOW] * 40)
+    back = NOW - timedelta(seconds=1)
+    slipping = small.at(clock=lambda: next(times, back))
+    result = slipping.call("run", small.script, *small.files[:4], "--json")
+    assert (result.exit_code, told(result)["reason"]) == (2, "clock_back"), result.output
+    assert "set the clock by a watch in the room, and run this again" in result.stderr
+    assert not small.output.exists()
+    made = keys_of(partial(small))
+    journal = (partial(small) / "journal").read_bytes()
+    again = small.at(clock=lambda: back).call("run", small.script, *small.files[:4], "--json")
+    assert told(again)["reason"] == "clock_back"
+    assert (partial(small) / "journal").read_bytes() == journal
+    assert hold(small) == 0
+    assert made
+    assert made.items() <= keys_of(small.output).items()
+    assert small.verify().exit_code == 0
 
 
 @pytest.mark.usefixtures("hasty")

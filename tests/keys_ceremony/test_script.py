@@ -104,6 +104,26 @@ WRONG: dict[str, tuple[str, str, str]] = {
         'carol = "Carol Cui"\nerik = "Erik Eis"',
         "line 11, persons.erik: this person has no part",
     ),
+    "a person called like a holder's key": (
+        'dana = "Dana Dorn"',
+        'dana = "Dana Dorn"\nbob-image-root = "Erik Eis"',
+        "line 8, persons.bob-image-root: 'bob-image-root' reads like the name of a key; use",
+    ),
+    "a person called like a key that may come": (
+        'dana = "Dana Dorn"',
+        'dana = "Dana Dorn"\nzoe-director-root-12 = "Erik Eis"',
+        "line 8, persons.zoe-director-root-12: 'zoe-director-root-12' reads like the name of a key",
+    ),
+    "a person called like an attending key": (
+        'dana = "Dana Dorn"',
+        'dana = "Dana Dorn"\ndana-attending = "Erik Eis"',
+        "line 8, persons.dana-attending: 'dana-attending' reads like the name of a key",
+    ),
+    "a person called like an online key": (
+        'dana = "Dana Dorn"',
+        'dana = "Dana Dorn"\nimage-online = "Erik Eis"',
+        "line 8, persons.image-online: 'image-online' reads like the name of a key",
+    ),
     "a short name is no name": (
         'dana = "Dana Dorn"',
         'dana = "Dana Dorn"\n"Erik Eis" = "Erik Eis"',

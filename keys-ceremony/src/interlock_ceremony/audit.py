@@ -215,7 +215,7 @@ def _check_asides(evidence: Evidence) -> None:
                 looked = True
     if schemes and not looked and not evidence.began.rehearsal:
         raise wrong_acts(
-            f"no entry tells who could not read roots with keys of a new kind ({', '.join(schemes)})"
+            f"no entry tells who could not read keys of a new kind ({', '.join(schemes)})"
         )
 
 

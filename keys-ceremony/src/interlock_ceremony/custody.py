@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from securesystemslib.signer import Signer, SSlibKey
@@ -73,13 +73,13 @@ class Wanted:
         name: that the key must have been made for.
         path: of the file.
         field: of the script.
-        online: whether it signs for the server.
+        person: whose it is, to sign the transcript with; None for an online key.
     """
 
     name: str
     path: Path
     field: Field
-    online: bool
+    person: str | None
 
 
 def read_public(path: Path) -> tuple[str, PublicFile]:
@@ -105,9 +105,9 @@ def wanted(plan: Plan, fields: Mapping[str, Field], base: Path) -> list[Wanted]:
         fields: where the script names an online key's file, by the name of the key.
         base: the script's directory.
     """
-    online = [Wanted(name, base / path, fields[name], True) for name, path in plan.imports.items()]
+    online = [Wanted(name, base / path, fields[name], None) for name, path in plan.imports.items()]
     attending = [
-        Wanted(one.key, base / one.path, ("attendance", one.person), False)
+        Wanted(one.key, base / one.path, ("attendance", one.person), one.person)
         for one in plan.attends
         if one.path is not None
     ]
@@ -128,14 +128,15 @@ def public_files(
     """
     found: dict[str, PublicFile] = {}
     problems: list[Problem] = []
-    seen = known(before)
+    seen: dict[str, str] = {}
+    earlier = cache(partial(known, before))
     for one in files:
         try:
             made_for, file = read_public(one.path)
         except InterlockError as e:
             problems.append(Problem(one.field, str(e)))
             continue
-        if says := _unfit(one, made_for, file, seen):
+        if says := _unfit(one, made_for, file, earlier(one.person) | seen):
             problems.append(Problem(one.field, says))
         else:
             seen[fingerprint(file.key)] = one.name
@@ -314,7 +315,7 @@ def make_in_token(
 def _unfit(one: Wanted, made_for: str, file: PublicFile, seen: Mapping[str, str]) -> str | None:
     if made_for != one.name:
         return f"the key was made for the name {made_for!r}; make one for {one.name!r}."
-    if one.online and not may_sign_online(one.name, file.key.scheme):
+    if one.person is None and not may_sign_online(one.name, file.key.scheme):
         return (
             f"a signature of kind {file.key.scheme} does not fit into a timestamp; make a key of "
             "another kind."

@@ -7,18 +7,19 @@ Rules:
    those are is kept: whatever else stands there, nobody vouches for.
 3. A key is what the new root spells under the id that the transcript tells of. A key that signs
    the transcript alone stands in no root, and is what the transcript spells.
-4. No key is there twice, under any id: within a root, across both, and across all ceremonies.
+4. No key is there twice, under any id: within a root, across both, and across all ceremonies. But
+   whoever brought a key to sign a transcript with may bring it again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property, partial
 
 from securesystemslib.signer import SSlibKey
 from tuf.api.metadata import Metadata, Root
 
-from interlock_ceremony import acts, metadata, quorum, script, sense
+from interlock_ceremony import acts, metadata, quorum, script, sense, transcript
 from interlock_ceremony.acts import Began, KeyAttends, KeyImported, KeyMade, MetadataSigned
 from interlock_ceremony.fingerprint import fingerprint
 from interlock_ceremony.forms import Later, Repository, Script
@@ -32,7 +33,7 @@ from interlock_core.ceremony_output import FLEET
 from interlock_core.errors import NotFoundError, RefusedError
 from interlock_core.genesis import DIRECTOR, IMAGE, ONLINE_ROLES, FleetFile, read_fleet
 from interlock_core.keybytes import check_key
-from interlock_core.wire import sha256_hex
+from interlock_core.wire import format_time, sha256_hex
 
 
 class Evidence:
@@ -128,6 +129,7 @@ class Evidence:
             if before is not None
         )
         new = {duty.key for duty in plan.makes} | {one.key for one in plan.attends}
+        attended = {fingerprint(self.keys[one.key]): one.person for one in plan.attends}
         roots: Mapping[Repository, int] = before.roots if before else {}
         targets = next((s for s in plan.signings if s.role == "targets"), None)
         if targets is not None:
@@ -143,9 +145,11 @@ class Evidence:
             roles=plan.roles,
             keys=keys,
             retired=(*(before.retired if before else ()), *retired),
+            attended={**(before.attended if before else {}), **attended},
             names=(before.names if before else frozenset()) | new,
             roots={**roots, **plan.new_roots()},
             targets=newest,
+            ended=self.told.entries[-1].at,
         )
 
     @cached_property
@@ -217,12 +221,15 @@ class Evidence:
     def _keys(self) -> dict[str, SSlibKey]:
         plan = self.plan
         keys = {duty.key: plan.before.keys[duty.key] for duty in plan.opens if plan.before}
-        seen = known(plan.before)
+        seen: dict[str, str] = {}
+        people = {one.key: one.person for one in plan.attends}
+        before = cache(partial(known, plan.before))
         for name, key in self._new_keys():
             public = fingerprint(key)
-            if public in seen:
+            taken = before(people.get(name)) | seen
+            if public in taken:
                 raise RefusedError(
-                    f"{name} and {seen[public]} are one key: whoever has it is two.",
+                    f"{name} and {taken[public]} are one key: whoever has it is two.",
                     reason="shared_key",
                 )
             seen[public] = name
@@ -273,6 +280,11 @@ def _began(told: Transcript, before: Standing | None, number: int, *, rehearsal:
             if began.rehearsal
             else "This transcript is not of a rehearsal.",
             reason="rehearsal",
+        )
+    if before is not None and told.entries[0].at < before.ended:
+        raise transcript.clock_back(
+            f"ceremony {number} began at {format_time(told.entries[0].at)}, and the one before "
+            f"ended at {format_time(before.ended)}"
         )
     if (began.number, began.previous) != (number, before.head if before else None):
         raise RefusedError(

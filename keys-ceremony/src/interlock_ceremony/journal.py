@@ -7,6 +7,7 @@ Rules:
 2. Going on after an interruption, the acts are told again from the first: what stands in the
    journal must be the same, and is not written twice. What differs stops the ceremony.
 3. A ceremony that goes on tells of the interruption.
+4. Nothing is written under a time before that of the last entry: the clock is mended first.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from interlock_ceremony.transcript import MAX_TRANSCRIPT, Entry, check_chain, ne
 from interlock_core import disk, durable, wire
 from interlock_core.clock import Clock
 from interlock_core.disk import translated
-from interlock_core.errors import ConflictError, RefusedError, WireError
+from interlock_core.errors import ConfigurationError, ConflictError, RefusedError, WireError
 
 
 class Journal:
@@ -34,6 +35,7 @@ class Journal:
 
         Raises:
             ConflictError: what stands there is no journal.
+            ConfigurationError: ``clock_back``: the clock went back; nothing was written.
             TransientError: the disk did not do it.
         """
         self._path = path
@@ -49,6 +51,7 @@ class Journal:
 
         Raises:
             ConflictError: something else was written down there.
+            ConfigurationError: ``clock_back``: the clock went back; nothing was written.
             TransientError: the disk did not do it.
         """
         found = self.told_next()
@@ -79,7 +82,16 @@ class Journal:
         return any(entry.act == act for entry in self.entries)
 
     def _append(self, act: AnyAct) -> Entry:
-        entry = next_entry(self.entries[-1] if self.entries else None, self._clock(), act)
+        last, now = self.entries[-1] if self.entries else None, self._clock()
+        if last is not None and now < last.at:
+            raise ConfigurationError(
+                f"This machine's clock says {wire.format_time(now)}, and entry {last.number} was "
+                f"written at {wire.format_time(last.at)}: set the clock by a watch in the room, "
+                "and run this again; it goes on where it stopped. If the entry's time is the wrong "
+                "one, give this ceremony up ('abandon'), and begin again.",
+                reason="clock_back",
+            )
+        entry = next_entry(last, now, act)
         line = wire.encode(entry) + b"\n"
         with translated("write", self._path):
             new = not self._path.exists()

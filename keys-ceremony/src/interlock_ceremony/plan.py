@@ -15,6 +15,7 @@ Rules:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -36,6 +37,10 @@ Part = Literal["administrator", "holder", "witness"]
 
 ATTENDING = "attending"
 """Ends the name of a key that signs the transcript and nothing else."""
+
+_ENDS = "|".join([*(f"{repository}-{role}" for repository, role in PLACES), ATTENDING])
+_KEY = re.compile(rf".+-(?:{_ENDS})(?:-[0-9]+)?")
+"""What ``key_name``, ``ATTENDING`` and ``fresh`` make of a person's name."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +192,11 @@ def metadata_file(repository: str, role: str, version: int) -> str:
 def key_name(person: str, place: Place) -> str:
     """The first name of a holder's key."""
     return f"{person}-{place[0]}-{place[1]}"
+
+
+def reads_like_a_key(name: str) -> bool:
+    """Whether a key has, or may once have, this name, which is not a person's own."""
+    return name in ONLINE_ROLES or _KEY.fullmatch(name) is not None
 
 
 def fresh(name: str, names: Iterable[str], number: int) -> str:

@@ -4,7 +4,8 @@ Rules:
 
 1. An offline role takes two signatures or more: nobody alone makes a root or delegates a product.
 2. No person stands twice, under one short name or two, and no role asks for more signatures than
-   it has holders. A short name means the same person in every ceremony.
+   it has holders. A short name means the same person in every ceremony, and never reads like the
+   name of a key: a key that somebody brings bears their short name.
 3. A key belongs to one person, one repository and one role. The image repository and the
    directors share holders where the script says so, and keys never.
 4. ML-DSA signs for root and targets only: its signatures are too large for the 16,384 bytes that
@@ -123,6 +124,8 @@ def person_problems(script: AnyScript, plan: Plan) -> Iterator[Problem]:
         path = ("persons", person)
         if not is_name(person):
             yield Problem(path, f"this cannot be a short name; {_SPELLING}.")
+        elif plans.reads_like_a_key(person):
+            yield Problem(path, f"{person!r} reads like the name of a key; use another short name.")
         same = _same(name)
         if not same or not name.isprintable() or len(name) > MAX_FULL_NAME:
             yield Problem(

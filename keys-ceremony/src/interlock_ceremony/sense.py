@@ -20,6 +20,7 @@ from interlock_ceremony.recovery import Reserve
 from interlock_ceremony.script import Problem
 from interlock_ceremony.standing import Standing
 from interlock_ceremony.taken import Taken
+from interlock_core.wire import format_time
 
 
 def genesis(script: Script, now: datetime) -> tuple[Plan, list[Problem]]:
@@ -41,6 +42,7 @@ def later(
         *quorum.path_problems(script),
         *_fleet(script, before),
         *quorum.clock_problems(script, now),
+        *_clock(now, before),
         *changes.problems,
     ]
     if not changes.problems:
@@ -62,6 +64,16 @@ def reserves(plan: Plan, taken: Taken | None) -> list[Reserve]:
     """What happens, role by role, if one more key is lost."""
     targets = taken.targets if taken else None
     return recovery.reserves(plan.roles, targets, plan.script.accepted_risks)
+
+
+def _clock(now: datetime, before: Standing) -> list[Problem]:
+    if now >= before.ended:
+        return []
+    says = (
+        f"this machine's clock says {format_time(now)}, and ceremony {before.number} ended at "
+        f"{format_time(before.ended)}; set the clock first."
+    )
+    return [Problem((), says)]
 
 
 def _fleet(script: Later, before: Standing) -> list[Problem]:

@@ -5,12 +5,15 @@ Rules:
 1. It is never written down by itself: scripts, public keys and roots give it, ceremony by
    ceremony, from the genesis on (``audit``).
 2. Every key that ever counted is remembered. One that left never comes back, under any name.
+3. So is every key that only signed a transcript: it may do that again for the same person, and is
+   never anybody else's, nor a key of a role.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Literal
 
 from securesystemslib.signer import SSlibKey
@@ -103,9 +106,11 @@ class Standing:
         roles: the offline roles.
         keys: the public keys of their holders and the online ones, by name.
         retired: the keys that left.
+        attended: who signed a transcript with a key for that alone, by the key's fingerprint.
         names: every name that a key ever had.
         roots: the newest version of either root.
         targets: version and SHA-256 of the newest top-level targets that it knew.
+        ended: when the last entry of its transcript was made.
     """
 
     number: int
@@ -115,9 +120,11 @@ class Standing:
     roles: Mapping[Place, RoleState]
     keys: Mapping[str, SSlibKey]
     retired: tuple[Retired, ...]
+    attended: Mapping[str, str]
     names: frozenset[str]
     roots: Mapping[Repository, int]
     targets: tuple[int, str]
+    ended: datetime
 
 
 def spelled(place: Place) -> str:
@@ -125,11 +132,21 @@ def spelled(place: Place) -> str:
     return f"{place[0]}.{place[1]}"
 
 
-def known(standing: Standing | None) -> dict[str, str]:
-    """What is known of every key that ever counted, by fingerprint, for people to read."""
+def known(standing: Standing | None, attending: str | None = None) -> dict[str, str]:
+    """What is known of every key that ever counted, by fingerprint, for people to read.
+
+    Args:
+        standing: what is in force.
+        attending: a person whose own attending keys are left out: they may come again (rule 3).
+    """
     if standing is None:
         return {}
-    found = {fingerprint(key): name for name, key in standing.keys.items()}
+    found = {
+        public: f"a key that {person} attended with"
+        for public, person in standing.attended.items()
+        if person != attending
+    }
+    found |= {fingerprint(key): name for name, key in standing.keys.items()}
     for gone in standing.retired:
         says = f"{gone.name}, which was {gone.why} in ceremony {gone.ceremony}"
         found[fingerprint(gone.key)] = says

@@ -4,7 +4,7 @@ Rules:
 
 1. A transcript is one canonical JSON document. Its entries are numbered from 1, and each holds the
    SHA-256 of the canonical bytes of the one before; the first holds null. ``head`` is that of the
-   last entry.
+   last entry. Time never goes back from one entry to the next.
 2. Everybody who takes part signs the head, with every key that they make or open in the ceremony,
    under a context of its own, so that no such signature can be taken for one over metadata. An
    entry that is changed, removed, added or moved changes the head.
@@ -27,7 +27,7 @@ from interlock_ceremony.acts import AnyAct, Hex
 from interlock_core import wire
 from interlock_core.errors import RefusedError
 from interlock_core.names import Digest, Name
-from interlock_core.wire import Record
+from interlock_core.wire import Record, format_time
 
 MAX_TRANSCRIPT: Final = 4 * 1024 * 1024
 MAX_ENTRIES: Final = 1024
@@ -87,7 +87,7 @@ def read(data: bytes) -> Transcript:
 
     Raises:
         WireError: it does not have the form of one.
-        RefusedError: ``broken_chain``; the message names the entry.
+        RefusedError: ``broken_chain`` or ``clock_back``; the message names the entry.
     """
     transcript = wire.decode_canonical(data, Transcript, limit=MAX_TRANSCRIPT, what="transcript")
     if transcript.head != check_chain(transcript.entries):
@@ -99,15 +99,21 @@ def check_chain(entries: Iterable[Entry]) -> str | None:
     """Check that entries follow one another; return the digest of the last.
 
     Raises:
-        RefusedError: ``broken_chain``; the message names the entry.
+        RefusedError: ``broken_chain`` or ``clock_back``; the message names the entry.
     """
     previous: str | None = None
+    at: datetime | None = None
     for number, entry in enumerate(entries, 1):
         if entry.number != number:
             raise _broken(f"entry {number} is numbered {entry.number}")
         if entry.previous != previous:
             raise _broken(f"entry {number} does not follow the one before it")
-        previous = digest_of(entry)
+        if at is not None and entry.at < at:
+            raise clock_back(
+                f"entry {number} was made at {format_time(entry.at)}, and the one before it at "
+                f"{format_time(at)}"
+            )
+        previous, at = digest_of(entry), entry.at
     return previous
 
 
@@ -145,6 +151,15 @@ def check_signatures(transcript: Transcript, keys: Iterable[tuple[str, Key]]) ->
 def digest_of(entry: Entry) -> str:
     """What the next entry holds of this one."""
     return wire.sha256_hex(wire.encode(entry))
+
+
+def clock_back(why: str) -> RefusedError:
+    """Time goes back in what ought to be told in its order."""
+    return RefusedError(
+        f"Time goes back here: {why}. Either tells of a time at which nothing happened: ask those "
+        "who were there.",
+        reason="clock_back",
+    )
 
 
 def _payload(head: str) -> bytes:
