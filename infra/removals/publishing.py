@@ -101,6 +101,22 @@ PUBLISHING: Final[tuple[Removal, ...]] = (
         WITHDRAWN,
     ),
     _core(
+        "of one move no more permits than a gateway reads",
+        "released",
+        "_check_permits",
+        "len(paths) > MAX_PERMITS or",
+        "False or",
+        WITHDRAWN,
+    ),
+    _core(
+        "of one move no more bytes of permits than a gateway reads",
+        "released",
+        "_check_permits",
+        "or size > MAX_PERMITS_BYTES",
+        "or False",
+        WITHDRAWN,
+    ),
+    _core(
         "a permit is what its facts say",
         "release",
         "read_permit",
@@ -145,13 +161,28 @@ PUBLISHING: Final[tuple[Removal, ...]] = (
         PERMITS,
     ),
     Removal(
+        "permits: no more are read than of one move",
+        f"{CLIENT}permits.py",
+        "have",
+        "number >= MAX_PERMITS or one.target.length > room",
+        "False",
+        PERMITS,
+    ),
+    Removal(
+        "permits: what cannot be had ends no decision",
+        f"{CLIENT}permits.py",
+        "have",
+        "except (RefusedError, TransientError, WireError) as e:",
+        "except WireError as e:",
+        PERMITS,
+    ),
+    Removal(
         "permits: the content is what was signed",
-        f"{CLIENT}reading.py",
-        "_permits",
-        "data = image.content(target, MAX_PERMIT)",
-        'data = image.fetcher.download_bytes(f"{image.server.url}/image/targets/'
-        '{target.path.rpartition(chr(47))[0]}/{digest}.{target.path.rpartition(chr(47))[2]}", '
-        "MAX_PERMIT)",
+        f"{CLIENT}permits.py",
+        "_fetched",
+        "data = target_bytes(server, BundleFetcher(server, None), IMAGE, one.target, MAX_PERMIT)",
+        'data = server.get(f"/image/targets/{one.target.path.rpartition(chr(47))[0]}/{one.digest}.'
+        '{one.target.path.rpartition(chr(47))[2]}", limit=MAX_PERMIT).body',
         PERMITS,
     ),
     Removal(

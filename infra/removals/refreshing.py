@@ -284,15 +284,15 @@ REFRESHING: tuple[Removal, ...] = (
     _client(
         "trust",
         "refresh: a small target is what was signed",
-        "Repository.content",
-        "            target.verify_length_and_hashes(data)\n",
+        "target_bytes",
+        "        target.verify_length_and_hashes(data)\n",
         "",
         f"{NETWORK}::TestForged::test_arbitrary_targets",
     ),
     _client(
         "trust",
         "refresh: a small target is short, and named by SHA-256",
-        "Repository.content",
+        "target_bytes",
         "sha256 is None or target.length > limit",
         "False",
         f"{ONLINE}::TestImages::test_a_directive_named_by_another_hash",

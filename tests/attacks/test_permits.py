@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from interlock_core.release import Permit
+from interlock_core.release import MAX_PERMITS, MAX_PERMITS_BYTES, Permit
 from interlock_core.wire import encode, sha256_hex
 from tests.attacks.simulator import CANARY, WARDS, Simulator
 from tests.client.world import NOW, PRODUCT, Release, Rollout
@@ -111,13 +111,68 @@ class TestPermits:
 
     @pytest.mark.parametrize("other", [{"devices": ("GW-000001",)}, {"cohorts": (WARDS,)}])
     def test_one_whose_words_are_others(self, sim: Simulator, other: dict[str, Any]) -> None:
-        """Other bytes under the digest that was signed: of another device, or of all."""
+        """Other bytes under the digest that was signed: of another device, or of all.
+
+        They are no permit, and so nothing permits this move: that is the refusal. It names the
+        bytes, and does not end the decision: whoever serves them could end every other, too, and
+        with it keep a stop from being learned.
+        """
         case = recalled(sim)
         wrong = sha256_hex(permit_bytes(case, devices=("GW-000002",)))
         assert permit(sim, case, devices=("GW-000002",)) == wrong
-        path = f"/image/targets/{PRODUCT}/permits/{wrong}.0.json"
-        sim.web.answer(path, permit_bytes(case, **other))
-        sim.refuses("hash_mismatch", online=True)
+        sim.web.answer(served_at(wrong), permit_bytes(case, **other))
+        assert "hash_mismatch" in sim.refuses("below_floor", online=True).detail
+
+    @pytest.mark.parametrize("status", [404, 503, 200])
+    def test_anothers_that_cannot_be_had(self, sim: Simulator, status: int) -> None:
+        """It ends nothing: the move is made by this gateway's own."""
+        case = recalled(sim)
+        others, mine = sim.world.permit_each(
+            case.recall, case.second, case.first, [{"devices": ("GW-000002",)}, {}]
+        )
+        sim.web.answer(served_at(others), b"none", status)
+        outcome = sim.bed.install()
+        assert (outcome.outcome, outcome.more["permit"]) == ("confirmed", mine), outcome
+
+    def test_a_stop_beside_one_that_cannot_be_had(self, sim: Simulator) -> None:
+        """What was signed to stop is learned first (16)."""
+        case = recalled(sim)
+        sim.web.answer(served_at(permit(sim, case)), b"none", 404)
+        stop = sim.world.stop(case.recall)
+        sim.world.show(WARDS, case.recall)
+        sim.says("stopped")
+        assert [one.id for one in sim.bed.memory.stops(PRODUCT)] == [stop.id]
+
+    @pytest.mark.parametrize("status", [404, 503])
+    def test_this_gateways_that_cannot_be_had(self, sim: Simulator, status: int) -> None:
+        """It permits nothing, and is named where it was needed."""
+        case = recalled(sim)
+        mine = permit(sim, case)
+        sim.web.answer(served_at(mine), b"", status)
+        said = sim.refuses("below_floor", online=True)
+        assert f"1 could not be had, {mine[:12]} for one: network" in said.detail
+
+    def test_more_than_a_gateway_reads(self, sim: Simulator) -> None:
+        """No publisher takes so many; those that are left out are named."""
+        case = recalled(sim)
+        others = [{"devices": (f"GX-{number:06}",)} for number in range(MAX_PERMITS)]
+        made = sim.world.permit_each(case.recall, case.second, case.first, [*others, {}])
+        detail = sim.refuses("below_floor", online=True).detail
+        assert f"1 could not be had, {made[-1][:12]} for one: no more than 64 permits" in detail
+
+    def test_longer_ones_than_a_gateway_reads(self, sim: Simulator) -> None:
+        case = recalled(sim)
+        many = tuple(f"GX-{number:061}" for number in range(4096))
+        each = [{"devices": (*many[number:], *many[:number])} for number in range(16)]
+        assert 16 * len(permit_bytes(case, devices=many)) > MAX_PERMITS_BYTES
+        each.append({"devices": ("GW-000001", *many[:4095])})
+        made = sim.world.permit_each(case.recall, case.second, case.first, each)
+        detail = sim.refuses("below_floor", online=True).detail
+        assert f"2 could not be had, {made[-2][:12]} for one: no more than" in detail
+        sim.world.permits = dict(list(sim.world.permits.items())[2:])
+        sim.world.put_product()
+        sim.world.bundle(WARDS)
+        sim.grants()
 
     @pytest.mark.parametrize("kind", ["update", "baseline"])
     def test_one_for_an_order_that_is_no_recall(self, sim: Simulator, kind: str) -> None:
@@ -129,6 +184,14 @@ class TestPermits:
 
 
 class TestHonest:
+    def test_those_that_expired_take_nobodys_place(self, sim: Simulator) -> None:
+        case = recalled(sim)
+        over = [
+            {"devices": (f"GX-{number:06}",), "expires": NOW} for number in range(MAX_PERMITS + 1)
+        ]
+        mine = sim.world.permit_each(case.recall, case.second, case.first, [*over, {}])[-1]
+        assert sim.bed.update().more["permit"] == mine
+
     @pytest.mark.parametrize(
         "whom", [{"devices": ("GW-000001",)}, {"devices": (), "cohorts": (WARDS,)}]
     )
@@ -158,6 +221,10 @@ class TestHonest:
         sim.world.permit(recall, second, first)
         assert sim.bed.install().more["permit"] is None
         assert sim.bed.memory.spent_permits == ()
+
+
+def served_at(digest: str, number: int = 0) -> str:
+    return f"/image/targets/{PRODUCT}/permits/{digest}.{number:04}.json"
 
 
 def permit_bytes(case: Case, **changes: Any) -> bytes:

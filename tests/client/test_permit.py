@@ -77,6 +77,42 @@ def test_of_many_only_those_for_this_move_are_fetched(
     assert fetched(web) == 2
 
 
+def test_what_was_read_is_kept_and_verified_again(bed: Bed, web: Web, recalled: str) -> None:
+    assert bed.check().outcome == "update_available"
+    web.requests.clear()
+    assert bed.check().outcome == "update_available"
+    assert fetched(web) == 0
+    kept = sorted(bed.settings.state.joinpath("permits").iterdir())
+    assert [path.stem == recalled for path in kept].count(True) == 1
+    assert len(kept) == 2
+    for path in kept:
+        path.write_bytes(path.read_bytes().replace(b"GW-00000", b"GW-00001"))
+    assert bed.check().outcome == "update_available"
+    assert fetched(web) == 2
+
+
+def test_what_could_cover_no_move_any_more_is_not_kept(
+    bed: Bed, world: World, recalled: str
+) -> None:
+    assert bed.check().outcome == "update_available"
+    del world.permits[next(iter(world.permits))]
+    world.put_product()
+    for cohort in world.cohorts:
+        world.bundle(cohort)
+    assert bed.check().outcome == "update_available"
+    assert [path.stem for path in bed.settings.state.joinpath("permits").iterdir()] == [recalled]
+
+
+def test_one_that_one_server_has_not_comes_from_the_next(
+    bed: Bed, web: Web, world: World, recalled: str
+) -> None:
+    with Web(world.store) as mirror:
+        bed.change(servers=(web.url, mirror.url))
+        web.answer(f"{PERMITS}{recalled}.0001.json", b"none", 404)
+        assert bed.check().outcome == "update_available"
+        assert (fetched(web), fetched(mirror)) == (2, 1)
+
+
 def test_bytes_that_were_signed_and_are_no_permit_permit_nothing(
     bed: Bed, world: World, recalled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -307,27 +307,36 @@ class World:
 
         Shown to every cohort.
         """
-        fields: dict[str, Any] = {
-            "fleet": FLEET,
-            "product": PRODUCT,
-            "from_sha256": from_.target.sha256,
-            "to_sha256": to.target.sha256,
-            "devices": ("GW-000001",),
-            "cohorts": (),
-            "order": rollout.order.id,
-            "expires": self.clock() + timedelta(days=30),
-        }
-        permit = Permit(**fields | changes)
-        data = encode(permit)
-        path = f"{PRODUCT}/permits/{len(self.permits)}.json"
-        info = TargetFile.from_data(path, data, ["sha256"])
-        info.unrecognized_fields["custom"] = msgspec.to_builtins(facts_of(permit))
-        self.permits[path] = info
-        self.put_target("image", info, data)
+        return self.permit_each(rollout, from_, to, [changes])[0]
+
+    def permit_each(
+        self, rollout: Rollout, from_: Release, to: Release, each: Iterable[dict[str, Any]]
+    ) -> list[str]:
+        """As ``permit``, of several at once."""
+        digests = []
+        for changes in each:
+            fields: dict[str, Any] = {
+                "fleet": FLEET,
+                "product": PRODUCT,
+                "from_sha256": from_.target.sha256,
+                "to_sha256": to.target.sha256,
+                "devices": ("GW-000001",),
+                "cohorts": (),
+                "order": rollout.order.id,
+                "expires": self.clock() + timedelta(days=30),
+            }
+            permit = Permit(**fields | changes)
+            data = encode(permit)
+            path = f"{PRODUCT}/permits/{len(self.permits):04}.json"
+            info = TargetFile.from_data(path, data, ["sha256"])
+            info.unrecognized_fields["custom"] = msgspec.to_builtins(facts_of(permit))
+            self.permits[path] = info
+            self.put_target("image", info, data)
+            digests.append(sha256_hex(data))
         self.put_product()
         for cohort in self.cohorts:
             self.bundle(cohort)
-        return sha256_hex(data)
+        return digests
 
     # Statements
 

@@ -15,6 +15,8 @@ from tuf.api.metadata import TargetFile, Targets
 
 from interlock_core.errors import InterlockError, WireError
 from interlock_core.release import (
+    MAX_PERMITS,
+    MAX_PERMITS_BYTES,
     Evidence,
     Image,
     Permit,
@@ -219,6 +221,39 @@ def test_a_permit_is_listed_and_may_leave_but_never_change(two: Targets) -> None
     assert reason_of(two, before) is None
     changed = permitted(before, permit(order="b" * 64))
     assert reason_of(changed, before) == "target_changed"
+
+
+def of_one_move(targets: Targets, many: int, length: int = 100, **changes: Any) -> Targets:
+    new = following(targets)
+    for number in range(many):
+        path = f"{PRODUCT}/permits/{len(new.targets)}-{number}.json"
+        one = target(path, facts_of(permit(**changes)), encode(permit(devices=(f"GW-{number}",))))
+        one.length = length
+        new.targets[path] = one
+    return new
+
+
+def test_of_one_move_so_many_permits_as_a_gateway_reads(two: Targets) -> None:
+    full = of_one_move(two, MAX_PERMITS)
+    assert reason_of(full, two) is None
+    assert reason_of(of_one_move(full, 1), full) == "too_many_permits"
+    others: list[dict[str, Any]] = [
+        {"order": "b" * 64},
+        {"from_sha256": "3" * 64},
+        {"to_sha256": "3" * 64},
+    ]
+    for other in others:
+        assert reason_of(of_one_move(full, 1, **other), full) is None
+    # What was published before there was a limit keeps nobody from releasing, or from revoking.
+    over = of_one_move(full, 1)
+    assert reason_of(release(over, "3.0", 3), over) is None
+    assert reason_of(full, over) is None
+
+
+def test_of_one_move_so_many_bytes_as_a_gateway_reads(two: Targets) -> None:
+    most = MAX_PERMITS_BYTES // 4
+    assert reason_of(of_one_move(two, 4, most), two) is None
+    assert reason_of(of_one_move(two, 4, most + 1), two) == "too_many_permits"
 
 
 @pytest.mark.parametrize("path", [f"{PRODUCT}/1.1/1.json", "other/permits/1.json"])

@@ -9,7 +9,7 @@ import pytest
 from tuf.api.metadata import Metadata, Targets
 
 from interlock_core.clock import system_clock
-from interlock_core.release import Permit
+from interlock_core.release import MAX_PERMITS, Permit
 from interlock_core.released import permits, sha256_of
 from interlock_core.wire import decode_canonical, format_time
 from interlock_repo.specs import PermitSpec, parse_spec
@@ -167,6 +167,18 @@ def test_the_same_one_twice_and_none_at_all(released: World, tmp_path: Path) -> 
     file.write_text(f'product = "{PRODUCT}"\n')
     none = released.make("permit", tmp_path / "f", file, "--json")
     assert (none.code, none.answer["reason"]) == (20, "nothing_to_do")
+
+
+def test_no_more_for_one_move_than_gateways_read(released: World, tmp_path: Path) -> None:
+    file = spec(released)
+    head, one = file.read_text().split("\n[[permits]]\n")
+    moves = [one.replace("GW-000001", f"GW-{number:06}") for number in range(MAX_PERMITS + 1)]
+    file.write_text("\n[[permits]]\n".join([head, *moves]))
+    refused = released.make("permit", tmp_path / "e", file, "--json")
+    assert (refused.code, refused.answer["reason"]) == (20, "too_many_permits")
+    assert not (tmp_path / "e").exists()
+    file.write_text("\n[[permits]]\n".join([head, *moves[1:]]))
+    made(released, tmp_path / "e", file)
 
 
 def test_without_a_roster_there_is_no_order(delegated: World, tmp_path: Path) -> None:

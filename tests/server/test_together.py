@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from tuf.api.metadata import TargetFile, Targets
+from tuf.api.metadata import Metadata, TargetFile, Targets
 
 from interlock_core import wire
 from interlock_core.api import PublicationRequest
-from interlock_core.release import Permit, facts_of
+from interlock_core.release import MAX_PERMITS, Permit, facts_of
 from interlock_core.released import withdraw
 from interlock_core.tuf_metadata import set_issued
 from interlock_core.withdrawn import set_withdrawn
@@ -222,6 +222,18 @@ def test_a_permit_that_no_gateway_could_use_takes_no_version(
     refused = bench.commit(sha256(text))
     assert (refused.status_code, refused.json["reason"]) == (403, reason)
     assert read_released(bench.store).target(f"{PRODUCT}/permits/1.json") is None
+
+
+def test_more_for_one_move_than_gateways_read(bench: Bench) -> None:
+    text, _ = permitted(bench.fleet)
+    targets = Metadata[Targets].from_bytes(text).signed
+    [one] = [info for path, info in targets.targets.items() if "/permits/" in path]
+    for number in range(MAX_PERMITS):
+        path = f"{PRODUCT}/permits/more-{number}.json"
+        hashes = {"sha256": sha256(path.encode())}
+        targets.targets[path] = TargetFile(9, hashes, path, one.unrecognized_fields)
+    refused = bench.offer(PRODUCT, sign(targets, MANAGERS))
+    assert (refused.status_code, refused.json["reason"]) == (403, "too_many_permits")
 
 
 def test_bytes_that_are_no_permit_are_refused_by_name() -> None:

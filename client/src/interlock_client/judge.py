@@ -8,21 +8,23 @@ Rules:
    anything could be decided.
 3. A signed assignment is obeyed as soon as it is durable: the same command asks the new cohort's
    director and decides again. What was decided for the old cohort counts for nothing then.
-4. Only a decision that was reached is remembered as the last one. A clock that is far ahead makes
+4. Permits are asked for when one is all that is missing, and what was decided without is durable
+   (``permits``). The decision is made again with those that could be had.
+5. Only a decision that was reached is remembered as the last one. A clock that is far ahead makes
    metadata look expired or the roster old, and nothing remains of that once it is right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from interlock_client import interlock, poll, scratch
+from interlock_client import interlock, permits, poll, scratch
 from interlock_client.believe import Believed, believe
 from interlock_client.context import Context, Place, running
 from interlock_client.journal import Journal
@@ -132,10 +134,47 @@ def _judge(context: Context, polled: Polled, phase: Phase, **asked: Any) -> Judg
         _record(context, now, phase, {"outcome": "refused", "reason": e.reason, "detail": str(e)})
         raise
     poll.note_trouble(context.state, None, now)
-    judgement = again(context, believed, believed.facts.memory, phase, **asked)
+    believed, memory = _with_permits(context, believed)
+    judgement = again(context, believed, memory, phase, **asked)
     settled = _settled(context, judgement)
     poll.keep(believed.polled, cohort, settled, context.state)
     return judgement
+
+
+def _with_permits(context: Context, believed: Believed) -> tuple[Believed, Memory]:
+    """With the permits that could be had, if one is all that is missing (rule 4)."""
+    read, memory = believed.facts, believed.facts.memory
+    if not read.permits:
+        return believed, memory
+    now = context.times.decision_time(memory.clock_floor, memory.last)
+    place = context.place(memory)
+    gateway = _gateway(context, memory, place, context.journal())
+    local = _local(context, now, slot_sha256=None, answer=None)
+    floors = _floors(context, memory, place)
+    decision = decide(Phase.DOWNLOAD, read.trusted, gateway, floors, local, now)
+    verdict, wanted = decision.verdict, decision.wanted
+    if wanted is None or not isinstance(verdict, Refusal):
+        return believed, memory
+    if verdict.reason is not Reason.BELOW_FLOOR:
+        return believed, memory
+    memory = context.remember(_learned(context, memory, place, decision, now))
+    could = permits.for_move(
+        read.permits,
+        from_sha256=gateway.running_sha256,
+        to_sha256=wanted.sha256,
+        spent=gateway.spent_permits,
+        now=now,
+    )
+    first = believed.server
+    others = (server for server in context.servers.each if server is not first)
+    had = permits.have(could, (first, *others), context.state)
+    facts_ = replace(
+        read,
+        trusted=replace(read.trusted, permits=had.permits, permits_missing=had.missing),
+        inputs=read.inputs
+        | {"permits": sorted(had.permits), "permits_missing": dict(sorted(had.missing.items()))},
+    )
+    return replace(believed, facts=facts_), memory
 
 
 def again(
@@ -160,15 +199,13 @@ def again(
     Raises:
         TransientError: the disk did not do it.
     """
-    settings = context.settings
     found = slot_sha256() if callable(slot_sha256) else slot_sha256
     now = context.times.decision_time(memory.clock_floor, memory.last)
     place = context.place(memory)
     gateway = _gateway(context, memory, place, context.journal())
-    floor = memory.order_floor(settings.product, place.cohort)
     answer = context.ask_interlock() if ask else None
     local = _local(context, now, slot_sha256=found, answer=answer)
-    floors = _floors(memory, floor, memory.stops(settings.product), place.seq)
+    floors = _floors(context, memory, place)
     decision = decide(phase, believed.facts.trusted, gateway, floors, local, now)
     memory = _learned(context, memory, place, decision, now)
     memory = context.remember(_asked(memory, answer, now))
@@ -257,17 +294,18 @@ def _hold(context: Context) -> str | None:
     return "".join(c if c.isprintable() else "?" for c in text)[:HOLD_SHOWN] or "no reason given"
 
 
-def _floors(
-    memory: Memory, floor: OrderFloor, stops: Iterable[RecordedStop], assignment_seq: int
-) -> Floors:
+def _floors(context: Context, memory: Memory, place: Place) -> Floors:
+    product = context.settings.product
+    floor = memory.order_floor(product, place.cohort)
     return Floors(
         roster_seq=memory.roster_seq,
         order_seq=floor.seq,
         order_id=floor.id,
         stops=tuple(
-            KnownStop(stop.id, stop.order, stop.cohort, stop.site, stop.author) for stop in stops
+            KnownStop(stop.id, stop.order, stop.cohort, stop.site, stop.author)
+            for stop in memory.stops(product)
         ),
-        assignment_seq=assignment_seq,
+        assignment_seq=place.seq,
     )
 
 

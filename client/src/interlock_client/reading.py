@@ -7,9 +7,8 @@ Rules:
 2. Roster and metadata are not older than the floors that stand (``memory``, rule 5).
 3. Of the image repository only the roster's role and this product's are loaded, and facts of an
    image come from its ``custom`` alone.
-4. Permits are fetched when a recall wants something below this gateway's floor, and of them those
-   that could cover the move: under this order, to what it wants, from what is known here, unspent.
-   One whose content is none, or is not what its facts say, is none.
+4. Of permits only what the metadata says of them is read here; their bytes are asked for when a
+   decision misses one (``permits``).
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 
 import msgspec
 from tuf.api.metadata import Role, Root, Snapshot, TargetFile, Targets, Timestamp
 
+from interlock_client import permits
 from interlock_client.config import Settings
 from interlock_client.memory import Entitled, Memory
 from interlock_client.state import StateDir
@@ -34,21 +33,11 @@ from interlock_core.facts import Expiry, TargetInfo, Trusted
 from interlock_core.keybytes import public_key_bytes
 from interlock_core.names import DIRECTIVE_PATH, ROSTER_PATH, ROSTER_ROLE
 from interlock_core.order import Order
-from interlock_core.release import (
-    MAX_PERMIT,
-    Image,
-    Permit,
-    permit_facts,
-    read_image,
-    read_permit,
-)
+from interlock_core.release import Image, read_image
 from interlock_core.roster import MAX_ROSTER, read_roster
-from interlock_core.statement import Opened, open_as
+from interlock_core.statement import open_as
 from interlock_core.tuf_metadata import COHORT, delegated_roles, issued_of
 from interlock_core.wire import sha256_hex
-
-MAX_PERMITS: Final = 64
-"""The most permits that are fetched for one decision."""
 
 _ROSTER: Final = f"image/{ROSTER_ROLE}"
 _ONLINE: Final = frozenset({Timestamp.type, Snapshot.type})
@@ -62,12 +51,14 @@ class Facts:
         trusted: for the decision.
         memory: with floors raised; not yet durable.
         inputs: digests and versions of everything, for the journal.
+        permits: those that are listed under the order in force; their bytes were not asked for.
         new_roster: the roster's bytes, if they are not kept yet.
     """
 
     trusted: Trusted
     memory: Memory
     inputs: dict[str, object]
+    permits: tuple[permits.Listed, ...]
     new_roster: bytes | None
 
 
@@ -99,7 +90,7 @@ def _read(settings: Settings, mine: str, state: StateDir, both: Refreshed, memor
     roster_bytes, is_new = _roster(image, state)
     roster = read_roster(roster_bytes)
     _bound("fleet", roster.fleet, settings.fleet, "The roster")
-    infos, images, permits = _images(image, directive, settings.product, memory)
+    infos, images, listed_permits = _images(image, directive, settings.product)
     versions = _offline_versions(image) | {"director/root": director.root().version}
     entitled = _entitled(image)
     old = memory.below(versions, entitled)
@@ -120,15 +111,15 @@ def _read(settings: Settings, mine: str, state: StateDir, both: Refreshed, memor
             director_delegates=director.targets().delegations is not None,
             image_targets=infos,
             images=images,
-            permits=permits,
         ),
         memory=memory.accepting(versions, [*issued, roster.issued], entitled),
         inputs={
             "directive": directive_sha256,
             "roster": sha256_hex(roster_bytes),
             "metadata": _metadata("image", image) | _metadata("director", director),
-            "permits": sorted(permits),
+            "permits": [],
         },
+        permits=listed_permits,
         new_roster=roster_bytes if is_new else None,
     )
 
@@ -166,19 +157,19 @@ def _kept_roster(state: StateDir, target: TargetFile) -> bytes | None:
 
 
 def _images(
-    image: Repository, directive: Directive, product: str, memory: Memory
-) -> tuple[dict[str, TargetInfo], dict[str, Image], dict[str, Permit]]:
+    image: Repository, directive: Directive, product: str
+) -> tuple[dict[str, TargetInfo], dict[str, Image], tuple[permits.Listed, ...]]:
     """Of the wanted targets those that are listed, their facts, and permits (rules 3 and 4)."""
     entry = directive.products.get(product)
     if entry is None or entry.order is None:
-        return {}, {}, {}
+        return {}, {}, ()
     try:
         order = open_as(entry.order, Order)
     except WireError:
         # The decision says so, after it has learned what else was signed.
-        return {}, {}, {}
+        return {}, {}, ()
     if order.said.product != product:
-        return {}, {}, {}
+        return {}, {}, ()
     wanted = [target.path for target in order.said.targets]
     role = image.delegated(product, wanted[0])
     infos: dict[str, TargetInfo] = {}
@@ -190,35 +181,9 @@ def _images(
             # Without facts it is no image, and the decision says so.
             with suppress(WireError):
                 images[path] = read_image(path, target.custom)
-    below = any(one.release_counter < memory.release_floor for one in images.values())
-    permits: dict[str, Permit] = {}
-    if role is not None and below and order.said.kind == "recall":
-        permits = _permits(image, role, order, memory)
-    return infos, images, permits
-
-
-def _permits(
-    image: Repository, role: Targets, order: Opened[Order], memory: Memory
-) -> dict[str, Permit]:
-    """The permits that could cover what is wanted, by digest (rule 4)."""
-    wanted = {target.sha256 for target in order.said.targets}
-    known = {content.sha256 for content in memory.slots.values()}
-    fitting = {
-        digest: (target, facts)
-        for path, target in sorted(role.targets.items())
-        if (facts := permit_facts(path, target.custom)) is not None
-        and facts.order == order.id
-        and facts.to_sha256 in wanted
-        and facts.from_sha256 in known
-        and (digest := target.hashes.get("sha256")) is not None
-        and digest not in memory.spent_permits
-    }
-    permits: dict[str, Permit] = {}
-    for digest, (target, facts) in islice(fitting.items(), MAX_PERMITS):
-        data = image.content(target, MAX_PERMIT)
-        with suppress(WireError):
-            permits[digest] = read_permit(data, facts)
-    return permits
+    if role is None or order.said.kind != "recall":
+        return infos, images, ()
+    return infos, images, permits.listed(role, order.id)
 
 
 def _info(target: TargetFile) -> TargetInfo:

@@ -70,6 +70,11 @@ class StateDir:
         return self.root / "roster.json"
 
     @property
+    def permits(self) -> Path:
+        """Permits of the move that is wanted, by digest, so that no poll fetches them again."""
+        return self.root / "permits"
+
+    @property
     def trusted(self) -> Path:
         """A link to the directory of trusted TUF metadata in force."""
         return self.root / "trusted"

@@ -124,24 +124,7 @@ class Repository:
             RefusedError: ``hash_mismatch``.
             TransientError: ``network``.
         """
-        sha256 = target.hashes.get("sha256")
-        if sha256 is None or target.length > limit:
-            raise RefusedError(
-                f"{target.path} of {self.prefix} is too long, or names no SHA-256.",
-                reason="untrusted_metadata",
-            )
-        folder, _, name = target.path.rpartition("/")
-        path = "/".join(filter(None, (self.prefix, "targets", folder, f"{sha256}.{name}")))
-        try:
-            data = self.fetcher.download_bytes(f"{self.server.url}/{path}", target.length)
-            target.verify_length_and_hashes(data)
-        except exceptions.LengthOrHashMismatchError as e:
-            raise RefusedError(
-                f"{target.path} of {self.prefix} is not what was signed.", reason="hash_mismatch"
-            ) from e
-        except RefusedError as e:
-            raise RefusedError(str(e), reason="hash_mismatch") from e
-        return data
+        return target_bytes(self.server, self.fetcher, self.prefix, target, limit)
 
     def _signed(self, role: str, type_: type[AnyRole]) -> AnyRole:
         if role not in self.loaded:
@@ -153,6 +136,35 @@ class Repository:
         signed = self.loaded[role][0].signed
         assert isinstance(signed, type_)
         return signed
+
+
+def target_bytes(
+    server: Server, fetcher: BundleFetcher, prefix: str, target: TargetFile, limit: int
+) -> bytes:
+    """The bytes of a small target of the repository ``prefix``, verified.
+
+    Raises:
+        RefusedError: ``hash_mismatch``.
+        TransientError: ``network``.
+    """
+    sha256 = target.hashes.get("sha256")
+    if sha256 is None or target.length > limit:
+        raise RefusedError(
+            f"{target.path} of {prefix} is too long, or names no SHA-256.",
+            reason="untrusted_metadata",
+        )
+    folder, _, name = target.path.rpartition("/")
+    path = "/".join(filter(None, (prefix, "targets", folder, f"{sha256}.{name}")))
+    try:
+        data = fetcher.download_bytes(f"{server.url}/{path}", target.length)
+        target.verify_length_and_hashes(data)
+    except exceptions.LengthOrHashMismatchError as e:
+        raise RefusedError(
+            f"{target.path} of {prefix} is not what was signed.", reason="hash_mismatch"
+        ) from e
+    except RefusedError as e:
+        raise RefusedError(str(e), reason="hash_mismatch") from e
+    return data
 
 
 @dataclass(frozen=True)

@@ -103,8 +103,16 @@ def permit_needed(
     return permit or Refusal(
         Reason.BELOW_FLOOR,
         f"counter {counter} is below the floor, {gateway.release_floor}, and no permit covers this "
-        "move here, under this order, now",
+        f"move here, under this order, now{_missing(trusted)}",
     )
+
+
+def _missing(trusted: Trusted) -> str:
+    """Of the permits that could not be had the first, for people."""
+    if not trusted.permits_missing:
+        return ""
+    digest, why = next(iter(trusted.permits_missing.items()))
+    return f"; {len(trusted.permits_missing)} could not be had, {digest[:12]} for one: {why}"
 
 
 def _permit(

@@ -125,6 +125,8 @@ class Trusted:
         image_targets: of the wanted targets, those that the image repository has.
         images: their facts, from the image repository's ``custom`` alone.
         permits: permits of the product's role, by the digest of the permit target.
+        permits_missing: those that are listed for the very move and could not be had, by digest,
+            and why: they permit nothing, and are named where one was needed.
     """
 
     expiries: Sequence[Expiry]
@@ -136,6 +138,7 @@ class Trusted:
     image_targets: Mapping[str, TargetInfo]
     images: Mapping[str, Image]
     permits: Mapping[str, Permit] = field(default_factory=dict)
+    permits_missing: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

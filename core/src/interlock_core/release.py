@@ -9,6 +9,8 @@ Rules:
 5. A permit covers one move (from, to), for named devices or cohorts, under one order, until it
    expires; it is needed only below the floor and does not lower the floor (19). Its facts repeat
    what tells a gateway whether to fetch it.
+6. Of one move under one order a gateway reads so many permits and so many bytes of them, and no
+   publisher signs or takes more (``released``).
 """
 
 from __future__ import annotations
@@ -36,6 +38,10 @@ from interlock_core.wire import Record, convert, decode_canonical, encode
 MAX_CUSTOM: Final = 64 * 1024
 MAX_PERMIT: Final = 1024 * 1024
 """The longest permit that a gateway reads, in bytes: all the devices that one may name fit."""
+MAX_PERMITS: Final = 64
+"""The most permits of one move (order, from, to) that a gateway reads (rule 6)."""
+MAX_PERMITS_BYTES: Final = 4 * 1024 * 1024
+"""The most bytes of them together (rule 6)."""
 PERMITS: Final = "permits"
 """What stands for the version in the path of a permit; no release has it."""
 Counter = Annotated[int, Meta(ge=0, le=2**53 - 1)]

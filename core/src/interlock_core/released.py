@@ -14,6 +14,8 @@ anything. ``tuf_metadata`` sees to signatures, version, expiry and delegation. R
    disappears, but for two: a permit may be left out, which revokes it; and the images of a release
    leave together when the field ``withdrawn`` takes it back (``withdrawn``).
 5. What was taken back stays so: no line of that field changes or disappears.
+6. A permit is added only while those of its move under its order are no more, and no longer
+   together, than a gateway reads (``release``, rule 6). Whoever publishes leaves out what expired.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ from interlock_core.errors import RefusedError, WireError
 from interlock_core.names import DIGEST_PATTERN, split_path
 from interlock_core.release import (
     MAX_CUSTOM,
+    MAX_PERMITS,
+    MAX_PERMITS_BYTES,
     PERMITS,
     Evidence,
     Image,
@@ -149,7 +153,7 @@ def check_release(new: Targets, before: Targets | None) -> None:
     Raises:
         RefusedError: ``bad_hashes``, ``bad_facts``, ``no_sbom``, ``missing_reference``,
             ``version_reused``, ``counter_not_raised``, ``target_changed``, ``target_removed``,
-            ``bad_withdrawal`` or ``unknown_version``.
+            ``bad_withdrawal``, ``unknown_version`` or ``too_many_permits``.
         WireError: ``bad_path``.
     """
     old = before.targets if before else {}
@@ -178,6 +182,28 @@ def check_release(new: Targets, before: Targets | None) -> None:
                 reason="counter_not_raised",
             )
         _check_references(path, image, new.targets, facts)
+    _check_permits(new.targets, old, facts)
+
+
+def _check_permits(
+    targets: Mapping[str, TargetFile], old: Mapping[str, TargetFile], facts: Mapping[str, Facts]
+) -> None:
+    """Rule 6."""
+    moves: dict[tuple[str, str, str], list[str]] = {}
+    for path, one in facts.items():
+        if isinstance(one, PermitFacts):
+            moves.setdefault((one.order, one.from_sha256, one.to_sha256), []).append(path)
+    for (order, _, _), paths in moves.items():
+        added = [path for path in paths if path not in old]
+        size = sum(targets[path].length for path in paths)
+        if added and (len(paths) > MAX_PERMITS or size > MAX_PERMITS_BYTES):
+            raise RefusedError(
+                f"With {added[0]} there would be {len(paths)} permits of {size} bytes for one move "
+                f"under the order {order[:12]}, and gateways read {MAX_PERMITS} of one move, of "
+                f"{MAX_PERMITS_BYTES} bytes together: name more devices, or a cohort, in one "
+                "permit, or revoke others first.",
+                reason="too_many_permits",
+            )
 
 
 def _check_withdrawn(
