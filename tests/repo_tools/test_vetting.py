@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema.validators import Draft7Validator
 from tuf.api.metadata import Targets
 
 from interlock_core import wire
 from interlock_core.errors import RefusedError
 from interlock_core.toml_lines import line_of, place_of
 from interlock_repo import sbom
+from interlock_repo.references import COMMON, FORMAT, MAX_ASKED, MAX_LENGTH
 from interlock_repo.sbom import sbom_format
 from tests.repo_tools.test_event import edited
 from tests.repo_tools.test_stage import SPDX
@@ -116,8 +118,10 @@ class TestSbom:
 
     def test_commands_that_check_none_do_not_load_the_libraries(self) -> None:
         code = (
-            "import sys; from interlock_repo.cli import main; "
-            "assert not {'cyclonedx', 'spdx_tools', 'jsonschema'} & set(sys.modules)"
+            "import sys; from importlib import import_module; "
+            "from interlock_repo.cli import MODULES; [import_module(m) for m in MODULES.values()]; "
+            "assert 'interlock_repo.cli.sign' in sys.modules; "
+            "assert not {'cyclonedx', 'spdx_tools', 'jsonschema', 'lark'} & set(sys.modules)"
         )
         subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -140,6 +144,68 @@ class TestSbom:
         for said in (tool("review", staged), delegated.sign(staged, "rosa")):
             assert (said.code, "[bad_sbom]" in said.err) == (20, True), said.err
         assert not list((staged / "signatures").iterdir())
+
+
+def linking(*urls: str) -> dict[str, Any]:
+    references = [{"type": "website", "url": url} for url in urls]
+    return CYCLONEDX | {"components": [components(1)[0] | {"externalReferences": references}]}
+
+
+class TestReferences:
+    """The schema's library takes a millisecond for each character of a URL."""
+
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """What the library's grammar is asked about."""
+        checkers, said = Draft7Validator.FORMAT_CHECKER.checkers, list[str]()
+        grammar, raises = checkers[FORMAT]
+
+        def ask(value: object) -> bool:
+            said.append(str(value))
+            return bool(grammar(value))
+
+        monkeypatch.setitem(checkers, FORMAT, (ask, raises))
+        return said
+
+    def test_of_common_ones_it_is_not_asked(self, asked: list[str]) -> None:
+        many = (f"https://user@example.org:8443/a/{n}?b=%C3%BC&c#d" for n in range(1000))
+        assert checked(linking(*many, "doc/a.txt", "urn:uuid:0", "mailto:a@b.de"))
+        assert asked == []
+
+    def test_of_others_once(self, asked: list[str]) -> None:
+        tree = linking("https://example.org/ü", "#ü")
+        tree["components"] = [
+            one | {"name": f"part-{n}", "bom-ref": f"part-{n}"}
+            for n in range(150)
+            for one in tree["components"]
+        ]
+        assert checked(tree)
+        assert sorted(asked) == ["#ü", "https://example.org/ü"]
+
+    @pytest.mark.parametrize("bad", ["https://example.org/a b", "a:b:%zz", "http://[::1"])
+    def test_one_that_is_none_is_named(self, bad: str) -> None:
+        assert "components[0].externalReferences[1].url" in refusal(linking("https://a.org", bad))
+
+    @pytest.mark.parametrize(
+        "urls",
+        [
+            ["https://example.org/" + "a" * MAX_LENGTH],
+            [f"ü{n}" + "ü" * 1000 for n in range(MAX_ASKED // 1000 + 1)],
+        ],
+        ids=["length", "total"],
+    )
+    def test_those_that_would_take_too_long(
+        self, urls: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        checkers = Draft7Validator.FORMAT_CHECKER.checkers
+        monkeypatch.setitem(checkers, FORMAT, (lambda _: True, ValueError))
+        assert "characters" in refusal(linking(*urls))
+
+    @settings(max_examples=40, deadline=None)
+    @given(st.from_regex(COMMON, fullmatch=True).filter(lambda url: len(url) < 40))
+    def test_the_pattern_accepts_what_the_grammar_accepts(self, url: str) -> None:
+        grammar, _ = Draft7Validator.FORMAT_CHECKER.checkers[FORMAT]
+        assert grammar(url)
 
 
 @pytest.fixture

@@ -8,6 +8,9 @@ Rules:
 3. Suppliers write it, so it is bounded before a library sees it: bytes, depth, values, and whatever
    a library compares each with each. Nothing that a library raises escapes.
 4. The libraries are loaded when the first file is checked, and by no command that checks none.
+5. Of references (URLs) the schema's library asks a grammar that takes about a millisecond for each
+   character. So each is asked about once; what ``interlock_repo.references`` sees to be one is not
+   asked about; and of the rest so many characters are checked, and no more.
 """
 
 from __future__ import annotations
@@ -125,15 +128,20 @@ def _check_cyclonedx(tree: dict[str, Any], version: str, what: str) -> None:
     from cyclonedx.schema import SchemaVersion  # noqa: PLC0415  # rule 4
     from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415  # rule 4
 
+    from interlock_repo.references import TooLongError, bounded  # noqa: PLC0415  # rule 4
+
     validator = JsonStrictValidator(SchemaVersion.from_version(version))
-    for start, part in _parts(tree):
-        try:
-            error = validator.validate_str(json.dumps(part))
-        except Exception as e:  # whatever the library cannot bear is no SBOM
-            raise _bad(what, f"{type(e).__name__}: {e}") from e
-        if error is not None:
-            found = error.data
-            raise _bad(what, f"{_path(found.absolute_path, start)}: {found.message}")
+    with bounded():
+        for start, part in _parts(tree):
+            try:
+                error = validator.validate_str(json.dumps(part))
+            except TooLongError as e:
+                raise _bad(what, str(e)) from e
+            except Exception as e:  # whatever the library cannot bear is no SBOM
+                raise _bad(what, f"{type(e).__name__}: {e}") from e
+            if error is not None:
+                found = error.data
+                raise _bad(what, f"{_path(found.absolute_path, start)}: {found.message}")
 
 
 def _check_lists(tree: dict[str, Any], what: str) -> None:
