@@ -31,6 +31,7 @@ from interlock_core.order import (
     Stop,
     Target,
 )
+from interlock_core.recall_papers import Disposition, Given, Notice, Recalled
 from interlock_core.report import (
     Attempt,
     CheckResult,
@@ -362,6 +363,49 @@ def report(
         ),
     }
     return signed(Report(**made | fields), key)
+
+
+def notice(
+    of: Opened[Order], *versions: str, by: str = "olga", key: str | None = None, **fields: Any
+) -> Opened[Notice]:
+    """The order ``of`` takes these versions back."""
+    made: dict[str, Any] = {
+        "fleet": FLEET,
+        "author": by,
+        "at": of.said.at,
+        "reason": "alarms sound late",
+        "order": of.id,
+        "product": of.said.product,
+        "images": tuple(
+            Recalled(path=one.path, sha256=one.sha256) for one in map(target, versions)
+        ),
+    }
+    return signed(Notice(**made | fields), key)
+
+
+def disposition(
+    of: Opened[Order],
+    device: Any,
+    what: Given = "unreachable",
+    *,
+    by: str = "olga",
+    key: str | None = None,
+    at: datetime = DAY0,
+    **fields: Any,
+) -> Opened[Disposition]:
+    """What became of a device (something with ``enrolment`` and ``device``) under a recall."""
+    made: dict[str, Any] = {
+        "fleet": FLEET,
+        "author": by,
+        "at": at,
+        "reason": "the ward is closed",
+        "order": of.id,
+        "enrolment": device.enrolment,
+        "device": device.device,
+        "disposition": what,
+        "since": at,
+    }
+    return signed(Disposition(**made | fields), key)
 
 
 def session(challenge: str, *, by: str = "olga", **fields: Any) -> Opened[Session]:
