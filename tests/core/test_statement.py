@@ -15,6 +15,7 @@ from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from interlock_core.errors import WireError
 from interlock_core.order import ROLLOUT_STATEMENTS, Go, Order, Stage, Stop
+from interlock_core.recall_papers import RECALL_STATEMENTS
 from interlock_core.report import FLEET_STATEMENTS
 from interlock_core.statement import (
     MAX_ENVELOPE,
@@ -46,7 +47,7 @@ from tests.support.papers import (
 )
 from tests.support.people import CANARY, DAY0, FLEET, public_key, signer
 
-EVERY_TYPE = (*ROLLOUT_STATEMENTS, *FLEET_STATEMENTS, Session)
+EVERY_TYPE = (*ROLLOUT_STATEMENTS, *RECALL_STATEMENTS, *FLEET_STATEMENTS, Session)
 ORDER = order()
 OPENING = opening(ORDER)
 ENROLLED = enrolment()

@@ -19,6 +19,7 @@ from interlock_core.errors import WireError
 from interlock_core.exclusion import Exclusion
 from interlock_core.genesis import read_fleet
 from interlock_core.order import ROLLOUT_STATEMENTS
+from interlock_core.recall_papers import RECALL_STATEMENTS
 from interlock_core.release import Evidence, Permit, read_image
 from interlock_core.report import FLEET_STATEMENTS
 from interlock_core.roster import read_roster
@@ -33,7 +34,7 @@ from tests.support.decisions import NEW
 from tests.vectors.make import HERE, vectors
 from tests.vectors.refused import SIGNATURE, SMALL_LIMIT
 
-EVERY_TYPE = (*ROLLOUT_STATEMENTS, *FLEET_STATEMENTS, Exclusion, Session)
+EVERY_TYPE = (*ROLLOUT_STATEMENTS, *RECALL_STATEMENTS, *FLEET_STATEMENTS, Exclusion, Session)
 
 
 def load(name: str) -> Any:

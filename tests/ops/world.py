@@ -29,6 +29,7 @@ from interlock_core.api import (
     Challenge,
     CohortView,
     Problem,
+    RecallPage,
     Rollout,
     RolloutPage,
     RolloutSummary,
@@ -37,6 +38,7 @@ from interlock_core.api import (
 from interlock_core.chain import Papers, accepted_at, cleared, read_chain, stop_counts
 from interlock_core.clock import system_clock
 from interlock_core.order import ROLLOUT_STATEMENTS, Authorisation, Go, Order, Stop
+from interlock_core.recall_papers import RECALL_STATEMENTS
 from interlock_core.report import Claim
 from interlock_core.roster import Grant, Judge, Roster
 from interlock_core.statement import (
@@ -327,9 +329,11 @@ class StandIn:
         if method == "GET" and not path.startswith("/v1/rollouts"):
             return self._fleet(path, parse_qs(url.query))
         known = {order.id: order for order in self.of(Order)}
-        order = known.get(path.removeprefix("/v1/rollouts/"))
+        order = known.get(path.removeprefix("/v1/rollouts/").removesuffix("/recall"))
         if order is None:
             return 404, problem(404, "not_found", "There is no such rollout.")
+        if path.endswith("/recall"):
+            return 200, self._beside(order, parse_qs(url.query))
         rollout = self.rollout(order)
         return 200, self.alter(rollout) if self.alter else rollout
 
@@ -369,12 +373,22 @@ class StandIn:
         if self.room == 0:
             return 503, problem(503, "busy", "Another publisher is at work.")
         self.room -= 1
-        paper = open_statement(read_envelope(body), (*ROLLOUT_STATEMENTS, Claim))
+        paper = open_statement(
+            read_envelope(body), (*ROLLOUT_STATEMENTS, *RECALL_STATEMENTS, Claim)
+        )
         new = all(paper.id != known.id for known in self.papers)
         if new:
             self.papers.append(paper)
         kind = type(paper.said).__name__.lower()
         return 201 if new else 200, Accepted(id=self.receipt or paper.id, type=kind)
+
+    def _beside(self, order: Opened[Order], query: dict[str, list[str]]) -> RecallPage:
+        page = int(query.get("page", ["1"])[0])
+        beside = [p for p in self.papers if isinstance(p.said, RECALL_STATEMENTS)]
+        rest = [p.envelope for p in beside if p.said.order == order.id][(page - 1) * self.page :]
+        return RecallPage(
+            items=tuple(rest[: self.page]), next=page + 1 if len(rest) > self.page else None
+        )
 
     def _list(self, query: dict[str, list[str]]) -> RolloutPage:
         [product] = query.get("product", [""])

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -42,6 +43,7 @@ from interlock_core.report import (
     Running,
     Versions,
 )
+from interlock_core.seen import Seen
 from interlock_core.statement import Envelope, Opened, Said, Session, open_as, sign
 from interlock_core.wire import sha256_hex
 from tests.support.people import CANARY, DAY0, FLEET, ST_ANNA, ST_BERT, public_key, signer
@@ -383,9 +385,17 @@ def notice(
     return signed(Notice(**made | fields), key)
 
 
+@dataclass(frozen=True)
+class Named:
+    """A device by its id and the id of its enrolment."""
+
+    device: str
+    enrolment: str
+
+
 def disposition(
     of: Opened[Order],
-    device: Any,
+    device: Named | Seen,
     what: Given = "unreachable",
     *,
     by: str = "olga",
@@ -393,7 +403,7 @@ def disposition(
     at: datetime = DAY0,
     **fields: Any,
 ) -> Opened[Disposition]:
-    """What became of a device (something with ``enrolment`` and ``device``) under a recall."""
+    """What became of a device under a recall."""
     made: dict[str, Any] = {
         "fleet": FLEET,
         "author": by,

@@ -9,7 +9,7 @@ import pytest
 from tests.server.world import NOW, V1, Bench, Fleet
 from tests.support.papers import claim
 from tests.sweep.commands import Place, hasty
-from tests.sweep.endpoints import ENDPOINTS, ENROLLED, OPEN, ORDER, ask, good
+from tests.sweep.endpoints import ENDPOINTS, ENROLLED, OPEN, ORDER, RECALL, ask, good
 from tests.sweep.zones import ZONES
 
 
@@ -47,7 +47,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     bench.delegate()
     bench.publish_roster()
     bench.release(1, V1)
-    bench.say_all(ORDER, claim(), claim(OPEN))
+    bench.say_all(ORDER, RECALL, claim(), claim(OPEN))
     bench.let_in(ENROLLED)
     for name in ENDPOINTS:
         if name.startswith("POST"):

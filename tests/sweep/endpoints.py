@@ -22,11 +22,14 @@ from tests.server.later import first
 from tests.server.world import HOLDERS, MANAGERS, PRODUCT, V1, V2, Bench, sha256, sign
 from tests.support.papers import (
     SECRET,
+    Named,
     assignment,
     authorise,
     claim,
     countersign,
+    disposition,
     enrolment,
+    notice,
     opening,
     order,
     report,
@@ -38,6 +41,7 @@ from tests.sweep.tree import Eye
 OPEN: Final = f"open-{SECRET}"
 """The secret of a claim that nobody uses."""
 ORDER: Final = order(targets=(V1.target(),))
+RECALL: Final = order(seq=3, kind="recall", targets=(V1.target(),))
 ENROLLED: Final = enrolment("GW-IN")
 ASKS: Final = enrolment("GW-ASKS")
 STATEMENTS: Final = {
@@ -48,6 +52,8 @@ STATEMENTS: Final = {
     "claim": claim(f"another-{SECRET}"),
     "assignment": assignment(ENROLLED.id, device="GW-IN"),
     "countersignature": countersign(ENROLLED),
+    "recall": notice(RECALL, "2.0.0"),
+    "disposition": disposition(RECALL, Named("GW-IN", ENROLLED.id)),
 }
 
 JSON: Final = {"Content-Type": "application/json"}
@@ -131,6 +137,9 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     ),
     "GET /v1/rollouts": Endpoint(token=True, query=("page", "product")),
     "GET /v1/rollouts/<id_>": Endpoint(path=lambda _: {"id_": ORDER.id}, token=True),
+    "GET /v1/rollouts/<id_>/recall": Endpoint(
+        path=lambda _: {"id_": RECALL.id}, token=True, query=("page",)
+    ),
     "GET /v1/info": Endpoint(),
     "GET /v1/devices": Endpoint(token=True, query=("page", "cohort", "site", "state")),
     "GET /v1/devices/<device>": Endpoint(path=lambda _: {"device": "GW-IN"}, token=True),

@@ -38,6 +38,7 @@ from interlock_core.genesis import read_fleet
 from interlock_core.inventory import read_gateways
 from interlock_core.names import check_name, check_product, split_path
 from interlock_core.order import ROLLOUT_STATEMENTS
+from interlock_core.recall_papers import RECALL_STATEMENTS
 from interlock_core.release import Evidence, Permit, facts_of, read_image, read_permit
 from interlock_core.report import FLEET_STATEMENTS
 from interlock_core.roster import read_roster
@@ -65,7 +66,13 @@ from tests.repo_tools.world import CYCLONEDX
 from tests.server.world import SERVER_TOML, sign
 from tests.support.people import DAY0, FLEET, signer
 
-EVERY_STATEMENT: Final = (*ROLLOUT_STATEMENTS, *FLEET_STATEMENTS, Exclusion, Session)
+EVERY_STATEMENT: Final = (
+    *ROLLOUT_STATEMENTS,
+    *RECALL_STATEMENTS,
+    *FLEET_STATEMENTS,
+    Exclusion,
+    Session,
+)
 Errors = tuple[type[InterlockError], ...]
 
 

@@ -25,6 +25,7 @@ from tests.support.papers import (
     PRODUCT,
     STAGES,
     VERSION,
+    Named,
     assignment,
     authorise,
     claim,
@@ -32,10 +33,12 @@ from tests.support.papers import (
     days,
     digest,
     directive,
+    disposition,
     enrolment,
     entry,
     exclusion,
     hours,
+    notice,
     opening,
     order,
     renewal,
@@ -81,11 +84,13 @@ ENROLMENT: Final = enrolment()
 EXCLUSION: Final = exclusion(ORDER, device="GW-0001", at=DAY0 + hours(29))
 FIRST_REPORT: Final = report(ENROLMENT)
 
+RECALL: Final = order(
+    by="omar", seq=8, kind="recall", targets=(OLD,), stages=(stage(CANARY),), abort=()
+)
+
 STATEMENTS: Final[Mapping[str, Opened[Any]]] = {
     "order": ORDER,
-    "order, a recall with nothing optional": order(
-        by="omar", seq=8, kind="recall", targets=(OLD,), stages=(stage(CANARY),), abort=()
-    ),
+    "order, a recall with nothing optional": RECALL,
     "authorisation, approved": authorise(ORDER, at=DAY0 + hours(0.5)),
     "authorisation, consented": consent(ORDER, at=DAY0 + hours(0.75)),
     "authorisation, of a go": authorise(OPENING, at=DAY0 + hours(1.5)),
@@ -120,6 +125,14 @@ STATEMENTS: Final[Mapping[str, Opened[Any]]] = {
     "exclusion, of a device": EXCLUSION,
     "exclusion, of a reason": exclusion(ORDER, failure="bad_health"),
     "authorisation, of an exclusion": authorise(EXCLUSION, at=DAY0 + hours(30)),
+    "recall": notice(RECALL, VERSION, at=DAY0 + hours(12)),
+    "disposition": disposition(
+        RECALL,
+        Named("GW-0001", ENROLMENT.id),
+        "returned",
+        at=DAY0 + days(2),
+        since=DAY0 + days(1),
+    ),
 }
 
 DIRECTIVE: Final = wire.encode(

@@ -274,6 +274,15 @@ PAYLOAD: Final[tuple[tuple[str, str, str, Change], ...]] = (
     ("report, the first", "a first report with one before", "first", said("previous", 64 * "0")),
     ("report, after an update", "a second with none before", "first", said("previous", None)),
     ("report, the first", "a field for a patient", "unknown field", said("patient", "M. Muster")),
+    (
+        "recall",
+        "an image twice",
+        "one image twice",
+        lambda tree: tree["predicate"].update(images=2 * tree["predicate"]["images"]),
+    ),
+    ("recall", "nothing taken back", "length >= 1", said("images", [])),
+    ("disposition", "an unknown word", "Invalid enum", said("disposition", "lost")),
+    ("disposition", "a fact of tomorrow", "`since`", said("since", "2027-03-04T08:00:00Z")),
     ("session", "a challenge of 15 characters", "length >= 16", said("challenge", 15 * "a")),
 )
 

@@ -310,6 +310,17 @@ class ActionPage(Record, frozen=True, kw_only=True):
     next: int | None
 
 
+class RecallPage(Record, frozen=True, kw_only=True):
+    """A page of what was signed about a recall beside its order, in the order of acceptance.
+
+    Attributes:
+        items: notices and dispositions.
+    """
+
+    items: Annotated[tuple[Envelope, ...], Meta(max_length=PAGE)]
+    next: int | None
+
+
 class EnrolmentRequest(Record, frozen=True, kw_only=True):
     """A device asks to be let in: the claim's secret, and what its own key signed."""
 

@@ -13,7 +13,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -21,12 +21,16 @@ from sqlalchemy.orm import Session
 
 from interlock_core.chain import stop_counts
 from interlock_core.errors import RefusedError
+from interlock_core.fleet import COUNTERSIGNERS
 from interlock_core.order import Authorisation, Go, Order, Stop
+from interlock_core.recall_papers import Disposition, Notice, notice_counts
 from interlock_core.roster import MONITOR, OPERATOR, Judge
 from interlock_core.statement import Opened, Said
 from interlock_core.wire import format_time
+from interlock_server.db.fleet_tables import EnrolmentRow
 from interlock_server.image import Released
 from interlock_server.onfile import MAX_AHEAD, find
+from interlock_server.standing import enrolment_row
 
 _OPENERS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("open", "manual"): (OPERATOR,),
@@ -85,6 +89,10 @@ def check_statement(opened: Opened[Any], ground: Ground) -> str:
             return _check_go(opened, ground)
         case Stop():
             return _check_stop(opened, ground)
+        case Notice():
+            return _check_notice(opened, ground)
+        case Disposition():
+            return _check_disposition(opened, ground)
     raise AssertionError("admission judges everything else")
 
 
@@ -244,3 +252,56 @@ def _check_stop(opened: Opened[Stop], ground: Ground) -> str:
             reason="role_not_held",
         )
     return stop.order
+
+
+def _check_notice(opened: Opened[Notice], ground: Ground) -> str:
+    notice = opened.said
+    order = ground.order(notice.order)
+    _entitled(opened, ground.judge, (OPERATOR,), order.said.cohorts())
+    judge = replace(ground.judge, now=max(ground.judge.now, notice.at))
+    if not notice_counts(judge, opened, order):
+        raise RefusedError(
+            f"The order {notice.order[:12]} does not lead away from what this takes back: it is a "
+            f"{order.said.kind} of {order.said.product}. Name a recall of that product which does "
+            "not want those images.",
+            reason="order_mismatch",
+        )
+    return notice.order
+
+
+def _check_disposition(opened: Opened[Disposition], ground: Ground) -> str:
+    said = opened.said
+    order = ground.order(said.order)
+    if order.said.kind != "recall":
+        raise RefusedError(
+            f"The order {said.order[:12]} is no recall: a gateway needs no disposition under it.",
+            reason="order_mismatch",
+        )
+    row = enrolment_of(ground.session, said.enrolment, said.device)
+    if ground.judge.author_is(opened, COUNTERSIGNERS, row.cohort, row.site) is None:
+        raise not_held(said.author, row.cohort, row.site)
+    return said.order
+
+
+def enrolment_of(session: Session, id_: str, device: str) -> EnrolmentRow:
+    """The enrolment that a statement names, which is that of the device that it names.
+
+    Raises:
+        RefusedError: ``unknown_enrolment`` or ``device_mismatch``.
+    """
+    row = enrolment_row(session, id_)
+    if row is None:
+        raise RefusedError(f"No enrolment {id_[:12]} is on file here.", reason="unknown_enrolment")
+    if row.device != device:
+        raise RefusedError(
+            f"That enrolment is of device {row.device}, not {device}.", reason="device_mismatch"
+        )
+    return row
+
+
+def not_held(person: str, cohort: str, site: str) -> RefusedError:
+    """Who is neither an operator over a cohort nor an engineer of a site over it."""
+    return RefusedError(
+        f"{person} is no operator over {cohort}, and no engineer of {site} over it.",
+        reason="role_not_held",
+    )

@@ -28,7 +28,7 @@ from interlock_core.report import Claim, Enrolment
 from interlock_core.roster import COUNTING_MEANINGS, OPERATOR, Judge
 from interlock_core.statement import Opened
 from interlock_core.wire import format_time
-from interlock_server.acceptance import Ground, check_author, check_not_own
+from interlock_server.acceptance import Ground, check_author, check_not_own, enrolment_of, not_held
 from interlock_server.db.fleet_tables import AssignmentRow, ClaimRow, EnrolmentRow, WordRow
 from interlock_server.onfile import open_enrolment, open_kept
 from interlock_server.standing import enrolment_row
@@ -93,7 +93,7 @@ def _check_unexpired(said: Claim | Assignment, judge: Judge) -> None:
 def _check_claim(opened: Opened[Claim], ground: Ground) -> None:
     said = opened.said
     if ground.judge.author_is(opened, COUNTERSIGNERS, said.cohort, said.site) is None:
-        raise _not_held(said.author, said.cohort, said.site)
+        raise not_held(said.author, said.cohort, said.site)
     if find_of_the_fleet(ground.session, opened) is not None:
         return
     _check_unexpired(said, ground.judge)
@@ -124,16 +124,7 @@ def _check_assignment(opened: Opened[Assignment], ground: Ground) -> None:
                 "operator over both cohorts.",
                 reason="role_not_held",
             )
-    row = enrolment_row(ground.session, said.enrolment)
-    if row is None:
-        raise RefusedError(
-            f"No enrolment {said.enrolment[:12]} is on file here.", reason="unknown_enrolment"
-        )
-    if row.device != said.device:
-        raise RefusedError(
-            f"That enrolment is of device {row.device}, not {said.device}.",
-            reason="device_mismatch",
-        )
+    row = enrolment_of(ground.session, said.enrolment, said.device)
     if find_of_the_fleet(ground.session, opened) is not None:
         return
     _check_counts(row)
@@ -191,7 +182,7 @@ def _check_word(opened: Opened[Authorisation], ground: Ground) -> None:
             opened, (word.role,), said.cohort, said.site
         )
         if not held:
-            raise _not_held(word.author, said.cohort, said.site)
+            raise not_held(word.author, said.cohort, said.site)
         if word.meaning in COUNTING_MEANINGS and find_of_the_fleet(ground.session, opened) is None:
             _check_replaced(ground, subject, word.author)
         return
@@ -229,10 +220,3 @@ def find_subject(session: Session, word: Authorisation) -> Opened[Any] | None:
     wanted = select(AssignmentRow.envelope).where(AssignmentRow.id == word.id)
     envelope = session.scalar(wanted)
     return None if envelope is None else open_kept(envelope)
-
-
-def _not_held(person: str, cohort: str, site: str) -> RefusedError:
-    return RefusedError(
-        f"{person} is no operator over {cohort}, and no engineer of {site} over it.",
-        reason="role_not_held",
-    )

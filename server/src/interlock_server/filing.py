@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from interlock_core import wire
 from interlock_core.errors import ConflictError
 from interlock_core.order import Assignment, Authorisation, Order
+from interlock_core.recall_papers import RECALL_STATEMENTS
 from interlock_core.report import Claim
 from interlock_core.roster import Judge
 from interlock_core.statement import Opened
@@ -45,6 +46,8 @@ def known(session: Session, opened: Opened[Any]) -> Opened[Any] | None:
 
 def concerned(session: Session, opened: Opened[Any], order_id: str | None) -> set[str]:
     """The cohorts whose directives may change with a statement."""
+    if isinstance(opened.said, RECALL_STATEMENTS):
+        return set()
     if order_id is not None:
         order = opened if isinstance(opened.said, Order) else find(session, order_id)
         assert order is not None

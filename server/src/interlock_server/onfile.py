@@ -19,8 +19,10 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from interlock_core.api import PAGE
 from interlock_core.chain import Papers
 from interlock_core.order import Assignment, Authorisation, Go, Order, Stop
+from interlock_core.recall_papers import RECALL_STATEMENTS
 from interlock_core.report import Claim, Enrolment
 from interlock_core.statement import (
     Envelope,
@@ -33,11 +35,14 @@ from interlock_core.statement import (
 )
 from interlock_server.db.tables import StatementRow
 
-POSTED: Final = (Order, Authorisation, Go, Stop, Claim, Assignment)
+POSTED: Final = (Order, Authorisation, Go, Stop, Claim, Assignment, *RECALL_STATEMENTS)
 """What may be posted as a statement."""
 
-KEPT: Final = (*POSTED, Enrolment)
+KEPT: Final = (Order, Authorisation, Go, Stop, Claim, Assignment, Enrolment)
 """What a directive follows from, and what is looked at for it."""
+
+_BESIDE: Final = tuple(type_.PREDICATE for type_ in RECALL_STATEMENTS)
+"""What stands beside an order, and no directive follows from."""
 
 MAX_AHEAD: Final = timedelta(minutes=2)
 """How far ahead of ours the clock of somebody who signs may be."""
@@ -192,8 +197,9 @@ def collect(opened: Iterable[Opened[Any]]) -> OnFile:
 
 
 def read_on_file(session: Session, orders: Sequence[str] | None = None) -> OnFile:
-    """Every statement that was accepted, or those that concern the orders of these ids."""
-    wanted = select(StatementRow.envelope).order_by(StatementRow.number)
+    """What directives follow from: all, or what concerns the orders of these ids."""
+    wanted = select(StatementRow.envelope).where(StatementRow.type.not_in(_BESIDE))
+    wanted = wanted.order_by(StatementRow.number)
     if orders is not None:
         wanted = wanted.where(StatementRow.order_id.in_(orders))
     return collect(open_kept(envelope) for envelope in session.scalars(wanted))
@@ -203,3 +209,12 @@ def find(session: Session, id_: str) -> Opened[Any] | None:
     """One statement about a rollout by its id, or None."""
     envelope = session.scalar(select(StatementRow.envelope).where(StatementRow.id == id_))
     return None if envelope is None else open_kept(envelope)
+
+
+def beside(session: Session, order_id: str, page: int) -> list[bytes]:
+    """A page of the envelopes that stand beside an order, and one more if there are more."""
+    wanted = select(StatementRow.envelope).where(
+        StatementRow.order_id == order_id, StatementRow.type.in_(_BESIDE)
+    )
+    wanted = wanted.order_by(StatementRow.number).offset((page - 1) * PAGE).limit(PAGE + 1)
+    return list(session.scalars(wanted))

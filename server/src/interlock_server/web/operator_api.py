@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from flask import Blueprint, request
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
-from interlock_core.api import PAGE, Info, RolloutPage
+from interlock_core.api import PAGE, Info, RecallPage, RolloutPage
 from interlock_core.errors import NotFoundError, RefusedError
 from interlock_core.names import check_name
 from interlock_core.order import Order
 from interlock_core.roster import Judge
-from interlock_core.statement import MAX_ENVELOPE
+from interlock_core.statement import MAX_ENVELOPE, Opened, read_envelope
 from interlock_server import __version__
 from interlock_server.db.tables import StatementRow
 from interlock_server.image import read_released
-from interlock_server.onfile import find, read_on_file
+from interlock_server.onfile import beside, find, read_on_file
 from interlock_server.rollouts import Views
 from interlock_server.web.bodies import answer, is_digest, page_number, read_json
 from interlock_server.web.tokens import bearer
@@ -63,15 +64,20 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/rollouts/<id_>")
     def get_rollout(id_: str) -> Response:
         bearer(services.sessions)
-        if not is_digest(id_):
-            raise NotFoundError("That is no id of an order.", reason="unknown_order")
         with back.database.reading() as session:
-            order = find(session, id_)
+            order = _order(session, id_)
             on_file = read_on_file(session)
             served = back.publisher.cohorts(session)
-        if order is None or not isinstance(order.said, Order):
-            raise NotFoundError(f"There is no order {id_[:12]} here.", reason="unknown_order")
         return answer(Views(judge(), on_file, served).rollout(order))
+
+    @routes.get("/rollouts/<id_>/recall")
+    def get_recall(id_: str) -> Response:
+        bearer(services.sessions)
+        page = page_number()
+        with back.database.reading() as session:
+            envelopes = beside(session, _order(session, id_).id, page)
+        items = tuple(read_envelope(envelope) for envelope in envelopes[:PAGE])
+        return answer(RecallPage(items=items, next=page + 1 if len(envelopes) > PAGE else None))
 
     @routes.get("/info")
     def info() -> Response:
@@ -83,3 +89,12 @@ def blueprint(services: Services) -> Blueprint:
         )
 
     return routes
+
+
+def _order(session: Session, id_: str) -> Opened[Order]:
+    if not is_digest(id_):
+        raise NotFoundError("That is no id of an order.", reason="unknown_order")
+    order = find(session, id_)
+    if order is None or not isinstance(order.said, Order):
+        raise NotFoundError(f"There is no order {id_[:12]} here.", reason="unknown_order")
+    return order

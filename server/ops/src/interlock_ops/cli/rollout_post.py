@@ -10,6 +10,7 @@ import click
 from interlock_core import durable
 from interlock_core.errors import WireError
 from interlock_core.order import ROLLOUT_STATEMENTS
+from interlock_core.recall_papers import RECALL_STATEMENTS
 from interlock_core.report import Claim
 from interlock_core.statement import (
     MAX_ENVELOPE,
@@ -25,7 +26,7 @@ EXAMPLES: Final = (
     "interlock-ops rollout post stop.json",
     "interlock-ops post secrets/GW-0001.claim.json",
 )
-POSTED: Final = (*ROLLOUT_STATEMENTS, Claim)
+POSTED: Final = (*ROLLOUT_STATEMENTS, *RECALL_STATEMENTS, Claim)
 """What people sign."""
 
 
