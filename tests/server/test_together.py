@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from copy import deepcopy
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +15,22 @@ from tuf.api.metadata import Metadata, TargetFile, Targets
 
 from interlock_core import wire
 from interlock_core.api import PublicationRequest
+from interlock_core.errors import RefusedError
 from interlock_core.release import MAX_PERMITS, Permit, facts_of
 from interlock_core.released import withdraw
 from interlock_core.tuf_metadata import set_issued
+from interlock_core.tuf_stored import StoredRepository
 from interlock_core.withdrawn import set_withdrawn
 from interlock_server.image import read_released
 from interlock_server.online_keys import Signers
 from interlock_server.releases import check_permit
+from tests.server.later import Ceremony, send
 from tests.server.test_publications import kept
 from tests.server.world import (
     MANAGERS,
     NOW,
     PRODUCT,
+    ROOT,
     ROSTER_HOLDERS,
     TARGETS,
     V1,
@@ -107,12 +114,38 @@ def test_several_roles_without_delegations_are_no_publication(bench: Bench) -> N
     assert "targets" in refused.json["detail"]
 
 
-def test_a_cut_at_any_write_leaves_a_whole_repository(
-    fleet: Fleet, signers: Signers, tmp_path: Path
+def a_roster(bench: Bench) -> None:
+    """Another role is published by others, who know nothing of it."""
+    bench.publish_roster(wire.encode(bench.fleet.roster(seq=2)), version=2)
+
+
+def a_refresh(bench: Bench) -> None:
+    bench.back.publisher.refresh(force=True)
+
+
+def a_ceremony(bench: Bench) -> None:
+    answer = send(bench, Ceremony(image=[sign(bench.fleet.root("image", 2), ROOT)]))
+    assert answer.status_code == 201, answer.text
+
+
+@pytest.mark.parametrize(
+    "after",
+    [None, a_roster, a_refresh, a_ceremony],
+    ids=lambda after: getattr(after, "__name__", "itself"),
+)
+def test_a_cut_at_any_write_leaves_a_whole_repository_and_nobody_waiting(
+    fleet: Fleet,
+    signers: Signers,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    after: Callable[[Bench], None] | None,
 ) -> None:
+    """Whoever comes next, to publish something else or by the timer, finishes what was begun."""
+    # Power goes between two writes of the Store, and each of those is whole.
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    request, shown = handed_over(fleet), set()
     for number in range(60):
         bench = Bench(fleet.copy(tmp_path / f"cut-{number}"), signers)
-        request = handed_over(bench.fleet)
         bench.restart(CutStore(bench.store, number))
         whole = True
         try:
@@ -122,12 +155,46 @@ def test_a_cut_at_any_write_leaves_a_whole_repository(
         reader = Reader(bench.fleet, tmp_path / f"reader-{number}")
         assert reader.read(bench.store, "image", V1.path, NOW) == V1.content
         bench.restart()
+        stored = StoredRepository(bench.store, "image")
+        begun = stored.newest(PRODUCT) == 2
+        if after is not None:
+            after(bench)
+            # All of it, or nothing of it.
+            versions = (stored.published_version(PRODUCT), stored.published_version("targets"))
+            assert versions == ((2, 3) if begun else (1, 2))
+            shown.add(versions)
+            state = bench.client.get(f"/v1/publications/{sha256(wire.encode(request))}").json[
+                "state"
+            ]
+            assert state == ("published" if begun else "waiting")
+            assert reader.read(bench.store, "image", V1.path, NOW) == V1.content
         assert bench.commit(offer(bench, request).json["id"]).json["state"] == "published"
         assert reader.read(bench.store, "image", V1.path, NOW) == V1.content
         bench.back.database.close()
         if whole:
             break
     assert number > 6
+    assert after is None or shown == {(1, 2), (2, 3)}
+
+
+def test_what_cannot_be_finished_any_more_is_said_and_keeps_nothing_from_expiring(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its signatures ran out meanwhile: what is published is signed again all the same."""
+    request = handed_over(bench.fleet)
+    bench.restart(CutStore(bench.store, 1))
+    with pytest.raises(PowerCut):
+        bench.commit(offer(bench, request).json["id"])
+    bench.restart()
+    assert StoredRepository(bench.store, "image").newest(PRODUCT) == 2
+    bench.clock.now = NOW + timedelta(days=91)
+    before = StoredRepository(bench.store, "image").published_version("timestamp") or 0
+    with pytest.raises(RefusedError):
+        bench.back.publisher.refresh()
+    stored = StoredRepository(bench.store, "image")
+    assert (stored.published_version("timestamp") or 0) > before
+    assert stored.published_version("targets") == 2
+    assert "was cut off and stays so" in caplog.text
 
 
 # Withdrawals

@@ -106,6 +106,7 @@ class Ceremonies:
                 if verified.is_in_force:
                     return self._in_force(session, changed=False)
             with self._database.writing() as session:
+                self._publisher.finish(session)
                 self._put(session, self._verify(session, request).rotation)
                 return self._in_force(session, changed=True)
 

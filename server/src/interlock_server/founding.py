@@ -97,6 +97,7 @@ def found(
             store.put_new(
                 metadata_key(IMAGE, ceremony.targets_version, Targets.type), ceremony.targets
             )
+        publisher.finish(session)
         publisher.image().publish()
         everybody = publisher.cohorts(session)
         roots = publisher.director_roots(known) or ceremony.director_roots

@@ -42,7 +42,12 @@ from tuf.api.metadata import Root, Snapshot, TargetFile, Targets
 from interlock_core import wire
 from interlock_core.bundle import MAX_BUNDLE, Bundle, Roots
 from interlock_core.clock import Clock
-from interlock_core.errors import ConfigurationError, InterlockError, NotFoundError
+from interlock_core.errors import (
+    ConfigurationError,
+    InterlockError,
+    NotFoundError,
+    RefusedError,
+)
 from interlock_core.genesis import DIRECTOR, IMAGE, ONLINE_ROLES
 from interlock_core.names import DIRECTIVE_PATH
 from interlock_core.roster import Judge
@@ -59,6 +64,7 @@ from interlock_server.online_keys import Signers, missing_keys
 from interlock_server.overlay import Overlay
 from interlock_server.standing import rejudge
 from interlock_server.trial import try_out
+from interlock_server.unfinished import cut_off, mark_published
 
 ALWAYS: Final = timedelta(days=36_500)
 """A margin that every head is within."""
@@ -266,6 +272,26 @@ class Publisher:
         staged.write()
         return bool(published)
 
+    def finish(self, session: Session) -> None:
+        """Publish what a failure cut off (``unfinished``), before anything else is.
+
+        What gateways would refuse by now is logged, and stays as it is.
+
+        Args:
+            session: one that holds the turn.
+
+        Raises:
+            TransientError: the store failed.
+            WireError: what is stored is damaged.
+        """
+        for row, parts in cut_off(session, self._store):
+            try:
+                self.publish_image(parts.texts)
+            except RefusedError as e:
+                _log.error("%s %s was cut off and stays so: %s", row.role, row.version, e)
+            else:
+                mark_published(session, row, parts)
+
     def publish_directors(self, session: Session) -> None:
         """Publish every director and bundle by what the image repository says now.
 
@@ -309,6 +335,7 @@ class Publisher:
                 # Both, in this order: what expires is signed again as it stands, and only then may
                 # more be shown, such as releases that somebody with the keys had taken back.
                 refreshed = image.refresh(margin, alone=True)
+                self.finish(session)
                 if self.publish_image() or refreshed:
                     written.append(IMAGE)
             finally:

@@ -8,16 +8,17 @@ Rules:
    is verified again under the turn: something may have been published in between. Real clients
    look at the whole before any metadata is put (``trial``).
 3. New delegations and what the new holders of a role signed under them are one publication. Under
-   either alone gateways would lose the role, so heads move once, to both.
+   either alone gateways would lose the role, so heads move once, to both. If that is cut off,
+   whoever publishes next finishes it (``unfinished``).
 4. Every step is idempotent. After a kill at any point readers see the old repository whole, and the
    same calls again finish.
 """
 
 from __future__ import annotations
 
-from typing import IO, Final
+from typing import IO
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 from tuf.api.metadata import TargetFile
 
@@ -58,9 +59,7 @@ from interlock_server.releases import (
     check_roster_targets,
 )
 from interlock_server.sent import newest
-
-WAITING: Final = "waiting"
-PUBLISHED: Final = "published"
+from interlock_server.unfinished import PUBLISHED, WAITING, is_stored, mark_published
 
 
 class Publications:
@@ -161,7 +160,7 @@ class Publications:
                 reason="wrong_length",
             )
         # Two releases may hold the same bytes, and each path needs them.
-        if row.state == PUBLISHED or all(self._is_stored(*one) for one in named.items()):
+        if row.state == PUBLISHED or all(is_stored(self._store, *one) for one in named.items()):
             return
         self._pending.put(id_, sha256, body, length)
 
@@ -248,6 +247,7 @@ class Publications:
         for path, info in parts.files():
             self._put_target(row.id, path, info)
         with self._database.writing() as session:
+            self._publisher.finish(session)
             self._verify(row.role, row.metadata_text)
             self._check_contents(session, parts)
             try:
@@ -268,10 +268,10 @@ class Publications:
                     f"{told(e)} Commit it again, or run 'interlock-server refresh'.",
                     reason="not_published",
                 ) from e
-            return _mark(session, row, parts)
+            return mark_published(session, row, parts)
 
     def _put_target(self, id_: str, path: str, info: TargetFile) -> None:
-        if self._is_stored(path, info):
+        if is_stored(self._store, path, info):
             return
         sha256 = info.hashes["sha256"]
         waiting = self._pending.path(id_, sha256)
@@ -322,15 +322,9 @@ class Publications:
         return [
             MissingTarget(path=path, length=info.length, sha256=info.hashes["sha256"])
             for path, info in parts.files()
-            if not self._is_stored(path, info)
+            if not is_stored(self._store, path, info)
             and not self._pending.has(id_, info.hashes["sha256"], info.length)
         ]
-
-    def _is_stored(self, path: str, info: TargetFile) -> bool:
-        try:
-            return self._store.size(target_key(path, info.hashes["sha256"])) == info.length
-        except NotFoundError:
-            return False
 
 
 def _named(parts: Parts, sha256: str) -> dict[str, TargetFile]:
@@ -341,20 +335,3 @@ def _named(parts: Parts, sha256: str) -> dict[str, TargetFile]:
             reason="unknown_target",
         )
     return named
-
-
-def _mark(session: Session, row: PublicationRow, parts: Parts) -> list[str]:
-    session.execute(
-        update(PublicationRow).where(PublicationRow.id == row.id).values(state=PUBLISHED)
-    )
-    # Other metadata of these versions can never be published any more.
-    over = [row.id]
-    for role, version in parts.versions.items():
-        lost = (
-            PublicationRow.role == role,
-            PublicationRow.version <= version,
-            PublicationRow.state == WAITING,
-        )
-        over += session.scalars(select(PublicationRow.id).where(*lost))
-        session.execute(delete(PublicationRow).where(*lost))
-    return over
