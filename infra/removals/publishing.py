@@ -217,4 +217,37 @@ PUBLISHING: Final[tuple[Removal, ...]] = (
         "if False:",
         ("tests/server/test_trial.py::TestClients::test_a_timestamp_whose_number_does_not_rise",),
     ),
+    Removal(
+        "publish: a director is tried before its heads flip",
+        f"{SERVER}heads.py",
+        "Publisher._direct",
+        "if tried and changed:",
+        "if False:",
+        (
+            "tests/server/test_trial.py::TestDirectors"
+            "::test_a_publication_that_changes_a_director_tries_it_first",
+        ),
+    ),
+    Removal(
+        "publish: a ceremony is tried at every cohort's director",
+        f"{SERVER}rotation.py",
+        "rotate",
+        "if roots.texts:",
+        "if roots.texts and cohort == cohorts[0]:",
+        (
+            "tests/server/test_trial.py::TestDirectors"
+            "::test_a_rotation_tries_the_director_of_every_cohort",
+        ),
+    ),
+    Removal(
+        "publish: a key that was ever in one repository stays out of the other",
+        f"{SERVER}ceremonies.py",
+        "Ceremonies._verify",
+        "_roots((*held, *director.texts))",
+        "_roots((*held[-1:], *director.texts))",
+        (
+            "tests/server/test_ceremonies.py::TestHolders"
+            "::test_a_key_that_left_one_repository_long_ago_never_comes_to_the_other",
+        ),
+    ),
 )
