@@ -224,8 +224,10 @@ PUBLISHING: Final[tuple[Removal, ...]] = (
         "if tried and changed:",
         "if False:",
         (
-            "tests/server/test_trial.py::TestDirectors"
-            "::test_a_publication_that_changes_a_director_tries_it_first",
+            (
+                "tests/server/test_trial.py::TestDirectors"
+                "::test_a_publication_that_changes_a_director_tries_it_first"
+            ),
         ),
     ),
     Removal(
@@ -235,8 +237,10 @@ PUBLISHING: Final[tuple[Removal, ...]] = (
         "if roots.texts:",
         "if roots.texts and cohort == cohorts[0]:",
         (
-            "tests/server/test_trial.py::TestDirectors"
-            "::test_a_rotation_tries_the_director_of_every_cohort",
+            (
+                "tests/server/test_trial.py::TestDirectors"
+                "::test_a_rotation_tries_the_director_of_every_cohort"
+            ),
         ),
     ),
     Removal(
@@ -246,8 +250,10 @@ PUBLISHING: Final[tuple[Removal, ...]] = (
         "_roots((*held, *director.texts))",
         "_roots((*held[-1:], *director.texts))",
         (
-            "tests/server/test_ceremonies.py::TestHolders"
-            "::test_a_key_that_left_one_repository_long_ago_never_comes_to_the_other",
+            (
+                "tests/server/test_ceremonies.py::TestHolders"
+                "::test_a_key_that_left_one_repository_long_ago_never_comes_to_the_other"
+            ),
         ),
     ),
 )
