@@ -85,6 +85,25 @@ def lie(place: Place, device: str, change: Callable[[Device], Device]) -> None:
 # What it does, and why
 
 
+def test_the_permit_of_an_attempt(place: Place) -> None:
+    paper, wanted = let_in(place), order()
+    place.server.post(wanted, *started(wanted))
+    says(place, paper, attempt=deferred(wanted), at=DAY0 + hours(1))
+    assert show(place)["report"]["attempt"] == {
+        "order": wanted.id,
+        "target": SHA256,
+        "outcome": "deferred",
+        "reason": "interlock_not_clear",
+        "permit": None,
+    }
+    assert "permit" not in place.run("device", "show", "GW-0001").stdout
+    by_permit = msgspec.structs.replace(deferred(wanted), permit="ab" * 32)
+    says(place, paper, attempt=by_permit, at=DAY0 + hours(1))
+    assert show(place)["report"]["attempt"]["permit"] == "ab" * 32
+    shown = place.run("device", "show", "GW-0001").stdout
+    assert f"permit {'ab' * 32}, under order {wanted.id} (deferred)" in " ".join(shown.split())
+
+
 def test_a_device_that_defers(place: Place) -> None:
     paper, wanted = let_in(place), order()
     place.server.post(wanted, *started(wanted))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from tuf.api.metadata import Metadata, Targets
 
 from interlock_core.clock import system_clock
+from interlock_core.errors import RefusedError
 from interlock_core.release import MAX_PERMITS, Permit
 from interlock_core.released import permits, sha256_of
 from interlock_core.wire import decode_canonical, format_time
+from interlock_repo.permits import MAX_MADE, add_permits
 from interlock_repo.specs import PermitSpec, parse_spec
 from tests.repo_tools.test_withdraw import metadata, tool_on
 from tests.repo_tools.world import PRODUCT, Said, World, tool
@@ -179,6 +181,36 @@ def test_no_more_for_one_move_than_gateways_read(released: World, tmp_path: Path
     assert not (tmp_path / "e").exists()
     file.write_text("\n[[permits]]\n".join([head, *moves[1:]]))
     made(released, tmp_path / "e", file)
+
+
+def test_an_event_of_many_moves_is_signed_like_any_other(released: World, tmp_path: Path) -> None:
+    file = spec(released)
+    head, one = file.read_text().split("\n[[permits]]\n")
+    moves = [one.replace(ORDER, f"{number:064x}") for number in range(MAX_PERMITS + 6)]
+    file.write_text("\n[[permits]]\n".join([head, *moves]))
+    made(released, tmp_path / "e", file)
+    sign_and_publish(released, tmp_path / "e")
+    assert len(permits(in_force(released))) == len(moves)
+
+
+@pytest.mark.parametrize(("count", "devices"), [(MAX_MADE + 1, 1), (16, 4096)])
+def test_one_event_makes_so_many_as_signatures_carry(count: int, devices: int) -> None:
+    each = [
+        Permit(
+            fleet="test-fleet",
+            product=PRODUCT,
+            from_sha256="1" * 64,
+            to_sha256="2" * 64,
+            devices=tuple(f"GX-{device:061}" for device in range(devices)),
+            cohorts=(),
+            order=f"{number:064x}",
+            expires=datetime(2030, 1, 1, tzinfo=UTC),
+        )
+        for number in range(count)
+    ]
+    with pytest.raises(RefusedError) as refused:
+        add_permits(Targets(), each)
+    assert refused.value.reason == "too_many_permits"
 
 
 def test_without_a_roster_there_is_no_order(delegated: World, tmp_path: Path) -> None:

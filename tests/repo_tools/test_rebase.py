@@ -12,6 +12,7 @@ from tuf.api.metadata import Metadata, Targets
 
 from interlock_core import wire
 from interlock_core.clock import system_clock
+from interlock_core.released import permits
 from interlock_core.tuf_metadata import serialise
 from interlock_repo.event import event_files
 from tests.repo_tools.test_event import edited, files
@@ -33,6 +34,18 @@ def rebase(world: World, old: Path, new: Path, *words: str) -> Said:
         "rebase", old, "--event", new, "--repository", world.store.root, "--root",
         world.root_file, *words,
     )  # fmt: skip
+
+
+def exchanged(event: Path, changes: dict[str, object]) -> None:
+    """Change the specification in an event, and whatever says that it is the one."""
+    for folder in ("signatures", "signed"):
+        shutil.rmtree(event / folder, ignore_errors=True)
+    spec = json.loads((event / "spec.json").read_bytes())
+    spec["spec"] |= changes
+    (event / "spec.json").write_bytes(wire.encode(spec))
+    file = json.loads((event / "event.json").read_bytes())
+    file["spec_sha256"] = wire.sha256_hex((event / "spec.json").read_bytes())
+    (event / "event.json").write_bytes(wire.encode(file))
 
 
 @pytest.fixture
@@ -119,14 +132,7 @@ class TestRebase:
         self, stale: Path, delegated: World, tmp_path: Path
     ) -> None:
         """Nobody signs it, so it must give what people were shown."""
-        for folder in ("signatures", "signed"):
-            shutil.rmtree(stale / folder)
-        spec = json.loads((stale / "spec.json").read_bytes())
-        spec["spec"]["raises_floor_to"] = 2
-        (stale / "spec.json").write_bytes(wire.encode(spec))
-        event = json.loads((stale / "event.json").read_bytes())
-        event["spec_sha256"] = wire.sha256_hex((stale / "spec.json").read_bytes())
-        (stale / "event.json").write_bytes(wire.encode(event))
+        exchanged(stale, {"raises_floor_to": 2})
         assert tool("review", stale).code == 0
         said = rebase(delegated, stale, tmp_path / "new", "--json")
         assert (said.code, said.answer["reason"]) == (20, "event_damaged")
@@ -354,6 +360,30 @@ class TestAmending:
         self.moved_on(released)
         said = rebase(released, tmp_path / "old", tmp_path / "new", "--json")
         assert (said.code, said.answer["kind"], said.answer["version"]) == (0, "renewal", 5)
+
+    def test_what_a_permit_event_revokes_is_what_people_were_shown(
+        self, released: World, tmp_path: Path
+    ) -> None:
+        spec = released.place / "permit.toml"
+        head = f'product = "{PRODUCT}"\n'
+        move = (
+            '[[permits]]\nfrom = "1.2.0"\nto = "1.0.0"\norder = "{}"\n'
+            'cohorts = ["wards"]\nexpires = 2035-01-01T00:00:00Z\n'
+        )
+        spec.write_text(head + move.format("ab" * 32) + move.format("cd" * 32))
+        released.in_force("permit", spec, MANAGERS)
+        text = released.store.get(f"image/metadata/4.{PRODUCT}.json")
+        one, other = sorted(permits(Metadata[Targets].from_bytes(text).signed))
+        spec.write_text(f'{head}revoke = ["{one}"]\n')
+        self.made(released, tmp_path / "old", "permit", spec)
+        self.moved_on(released)
+        assert rebase(released, tmp_path / "old", tmp_path / "new").code == 0
+        for revoke in ([other], [one, other]):
+            exchanged(tmp_path / "old", {"revoke": revoke})
+            said = rebase(released, tmp_path / "old", tmp_path / "third", "--json")
+            assert (said.code, said.answer["reason"]) == (20, "event_damaged")
+            assert other in said.err
+            assert not (tmp_path / "third").exists()
 
     def test_a_permit(self, released: World, tmp_path: Path) -> None:
         spec = released.place / "permit.toml"

@@ -26,6 +26,7 @@ from interlock_core.names import ROSTER_PATH, TargetPath
 from interlock_core.roster import MAX_ROSTER, Roster, read_roster
 from interlock_core.tuf_metadata import MAX_LENGTH, parse_metadata, serialise
 from interlock_repo.event import MAX_EVENT, Event, EventFile, Kind
+from interlock_repo.permits import MAX_MADE
 from interlock_repo.review import Facts, Line, Section, compared, facts_of, told
 from interlock_repo.signatures import SignatureFile
 
@@ -50,7 +51,7 @@ class AsSigned(wire.Record, frozen=True, kw_only=True):
     type: Literal["urn:interlock:signed:v1"] = "urn:interlock:signed:v1"
     event: Annotated[str, Meta(max_length=MAX_EVENT)]
     metadata: Text
-    shown: Annotated[dict[TargetPath, Text], Meta(max_length=64)]
+    shown: Annotated[dict[TargetPath, Text], Meta(max_length=MAX_MADE)]
 
 
 class EventChangedError(RefusedError):

@@ -10,6 +10,7 @@ Rules:
 3. Its fleet is that of the roster in force; it is for named devices or cohorts, under one order,
    until it expires.
 4. Its name is made of its digest. The same one twice is refused; one that is left out is revoked.
+5. One event makes so many, and so many bytes of them, as people are shown and signatures carry.
 """
 
 from __future__ import annotations
@@ -24,9 +25,12 @@ from tuf.api.metadata import TargetFile, Targets
 
 from interlock_core import released, wire
 from interlock_core.errors import RefusedError
-from interlock_core.release import PERMITS, Permit, facts_of
+from interlock_core.release import MAX_PERMITS_BYTES, PERMITS, Permit, facts_of
 from interlock_core.withdrawn import withdrawals
 from interlock_repo.specs import MoveSpec
+
+MAX_MADE: Final = 256
+"""The most permits of one event, of ``MAX_PERMITS_BYTES`` together (rule 5)."""
 
 _NAME_LENGTH: Final = 16
 
@@ -130,10 +134,10 @@ def permits_for(
 
 
 def add_permits(targets: Targets, permits: Iterable[Permit]) -> dict[str, bytes]:
-    """List permits in a product's metadata; return their bytes by path (rule 4).
+    """List permits in a product's metadata; return their bytes by path (rules 4 and 5).
 
     Raises:
-        RefusedError: ``name_twice``: a permit that is listed already.
+        RefusedError: ``name_twice``: a permit that is listed already; ``too_many_permits``.
     """
     contents: dict[str, bytes] = {}
     for permit in permits:
@@ -148,6 +152,12 @@ def add_permits(targets: Targets, permits: Iterable[Permit]) -> dict[str, bytes]
         custom = msgspec.to_builtins(facts_of(permit))
         targets.targets[path] = TargetFile(len(data), {"sha256": digest}, path, {"custom": custom})
         contents[path] = data
+    if len(contents) > MAX_MADE or sum(map(len, contents.values())) > MAX_PERMITS_BYTES:
+        raise RefusedError(
+            f"These are {len(contents)} permits, and one event makes at most {MAX_MADE}, of "
+            f"{MAX_PERMITS_BYTES} bytes together: make several events, one after the other.",
+            reason="too_many_permits",
+        )
     return contents
 
 

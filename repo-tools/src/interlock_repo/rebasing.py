@@ -4,7 +4,8 @@ Rules:
 
 1. The specification in the event must give the metadata that people were shown: made again on the
    event's own base, it does, to the byte. Otherwise nothing is made from it. Of permits, which name
-   the fleet of a roster that is not in that base, the content itself must come out the same.
+   the fleet of a roster that is not in that base, the content itself must come out the same, and
+   what is revoked must be what was left out, but for those that had expired.
 2. What was wanted is drafted on the newest base by the same code as the first time, so whatever
    would be refused when staging is refused here.
 3. An intent that sets a thing whole no longer applies where somebody else changed that thing
@@ -27,6 +28,7 @@ from tuf.api.metadata import Targets
 
 from interlock_core.errors import ConflictError, RefusedError
 from interlock_core.names import ROSTER_ROLE
+from interlock_core.released import permits
 from interlock_core.roster import Roster, read_roster
 from interlock_core.tuf_metadata import delegated_roles, issued_of, parse_metadata
 from interlock_core.wire import encode, sha256_hex
@@ -36,7 +38,7 @@ from interlock_repo.event import BASE_ROSTER, TARGETS, Draft, Event, Kind, event
 from interlock_repo.intent import read_spec
 from interlock_repo.repository import Repository
 from interlock_repo.review import Section
-from interlock_repo.specs import DelegationsIntent
+from interlock_repo.specs import DelegationsIntent, PermitSpec
 
 
 @dataclass(frozen=True)
@@ -139,14 +141,24 @@ def _check_intent(event: Event, folder: Path) -> None:
 
 def _check_permits(event: Event, draft: Draft) -> None:
     """Rule 1, of permits."""
-    if event.file.kind == "permit" and State.of(event).shown != dict(draft.targets):
+    if event.file.kind != "permit":
+        return
+    if State.of(event).shown != dict(draft.targets):
         raise _other_intent(event)
+    issued = issued_of(event.metadata.signed)
+    before = permits(event.previous) if event.previous is not None else {}
+    left = before.keys() - event.metadata.signed.targets.keys()
+    over = {path for path in left if issued is not None and before[path].expires <= issued}
+    said = set(read_spec(event.intent, PermitSpec).revoke)
+    if not left - over <= said <= left:
+        odd = sorted((left - over) ^ said)
+        raise _other_intent(event, f"what it revokes differs ({', '.join(odd)})")
 
 
-def _other_intent(event: Event) -> RefusedError:
+def _other_intent(event: Event, how: str = "it gives other bytes") -> RefusedError:
     return RefusedError(
-        f"{event.directory / 'spec.json'} is not what the metadata of this event was made from: "
-        "stage it anew from the specification that people wrote.",
+        f"{event.directory / 'spec.json'} is not what the metadata of this event was made from, "
+        f"{how}: stage it anew from the specification that people wrote.",
         reason="event_damaged",
     )
 

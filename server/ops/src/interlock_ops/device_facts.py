@@ -19,7 +19,10 @@ FIELDS: Final = {
     "countersigned": "by, role, at; null while nobody entitled has",
     "cohort, site, product": "where it is now; the cohort is that of its newest report",
     "running": "slot, sha256, version; null where unknown",
-    "report": "id, number, at, age_seconds, decided, trouble, interlock, health; null before one",
+    "report": (
+        "id, number, at, age_seconds, attempt (order, target, outcome, reason, permit), decided, "
+        "trouble, interlock, health; null before one"
+    ),
     "order": "id, seq, kind of the order in force for it; null where there is none",
     "why": "outcome, reason, detail, since, age_seconds, failing (checks)",
     "assignments": "id, author, from, to, seq, expires, lacking, done",
@@ -91,12 +94,23 @@ def device_facts(
 
 def _report(report: Opened[Report], now: datetime) -> dict[str, Any]:
     said = report.said
-    decided, trouble = said.decided, said.trouble
+    attempt, decided, trouble = said.attempt, said.decided, said.trouble
     return {
         "id": report.id,
         "number": said.number,
         "at": show_time(said.at),
         "age_seconds": age(now, said.at),
+        "attempt": (
+            {
+                "order": attempt.order,
+                "target": attempt.target,
+                "outcome": attempt.outcome,
+                "reason": attempt.reason,
+                "permit": attempt.permit or None,
+            }
+            if attempt is not None
+            else None
+        ),
         "decided": (
             {
                 "at": show_time(decided.at),

@@ -78,6 +78,9 @@ def _said(report: Report, now: datetime) -> list[RenderableType]:
             else "it does not know: nothing was confirmed here yet",
         ),
     ]
+    if report.attempt is not None and report.attempt.permit:
+        by = f"{report.attempt.permit}, under order {report.attempt.order}"
+        shown.append(fact("permit", f"{by} ({report.attempt.outcome.replace('_', ' ')})"))
     if decided is not None:
         shown.append(
             fact("decided", f"{decided.reason} at {show_time(decided.at)}: {decided.detail}")
