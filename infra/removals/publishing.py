@@ -153,6 +153,22 @@ PUBLISHING: Final[tuple[Removal, ...]] = (
         "if False:",
     ),
     Removal(
+        "delegations: a key that left a role does not come back",
+        f"{REPO}delegations.py",
+        "check_none_returns",
+        "if public in _held(targets, name):",
+        "if False:",
+        ("tests/repo_tools/test_delegate.py",),
+    ),
+    Removal(
+        "rebase: what is revoked is what people were shown",
+        f"{REPO}rebasing.py",
+        "_check_permits",
+        "if not left - over <= said <= left:",
+        "if False:",
+        ("tests/repo_tools/test_rebase.py",),
+    ),
+    Removal(
         "permits: one is spent with the confirmation",
         f"{CLIENT}memory.py",
         "Memory.confirming",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,10 @@ from tests.repo_tools.world import (
     PRODUCT,
     RELEASE_MANAGERS,
     ROSTER_HOLDERS,
+    Said,
     World,
     role,
+    tool,
 )
 
 
@@ -152,6 +155,38 @@ def test_holders_may_not_change_under_a_release_that_they_did_not_sign(
     assert (made.code, made.answer["reason"]) == (20, "orphaned_role")
     spec = delegated.delegations(role(f"products.{PRODUCT}", 2, "rosa", "raul", "sven"))
     assert delegated.make("delegate", tmp_path / "e", spec).code == 0
+
+
+@pytest.mark.parametrize("source", ["store", "ceremony"])
+def test_a_key_that_left_a_role_does_not_come_back(
+    delegated: World, tmp_path: Path, source: str
+) -> None:
+    """A gateway that was switched off meanwhile cannot know that it was gone."""
+    without, back = (
+        role(f"products.{PRODUCT}", 2, *names) for names in (("raul", "rita"), ("raul", "rosa"))
+    )
+    delegated.delegate(without)
+    delegated.delegate(role(f"products.{PRODUCT}", 2, "raul", "rita", "sven"))
+    where = delegated.store.root if source == "store" else tmp_path / "output"
+    if source == "ceremony":
+        shutil.copytree(delegated.store.root / "image" / "metadata", where / "image")
+
+    def made(text: str, event: str) -> Said:
+        return tool(
+            "delegate", "--event", tmp_path / event, "--repository", where,
+            "--root", delegated.root_file, delegated.delegations(text), "--json",
+        )  # fmt: skip
+
+    refused = made(back, "e")
+    assert (refused.code, refused.answer["reason"]) == (20, "retired_key"), refused.err
+    assert "rosa's key held ward-gateway in the delegations 2" in refused.err
+    assert not (tmp_path / "e").exists()
+    # Elsewhere it may begin, and with a new key its holder may return.
+    assert made(role("products.other", 1, "rosa"), "other").code == 0
+    delegated.public("rosa").unlink()
+    delegated.private("rosa").unlink()
+    keys.new_key(delegated.keys, "rosa", "ed25519", PASSPHRASE, scrypt_n=keys.MIN_SCRYPT_N)
+    assert made(back, "again").code == 0
 
 
 def test_a_key_holds_two_products_where_that_is_said(delegated: World, tmp_path: Path) -> None:

@@ -14,6 +14,9 @@ Rules:
    is nobody else's, and who makes two products takes a key for each. Where people want it
    otherwise, one of the two roles says so (``shares_keys``, signed and shown). Gateways do not ask:
    roles are apart by their paths and thresholds, whatever keys they list.
+7. A key that left a role never comes back into it: a holder who returns has a new one. Gateways
+   hold versions back by the keys that they knew (ADR 0007), and one that was switched off meanwhile
+   does not know that a key was gone. Ceremonies keep the same rule for theirs.
 """
 
 from __future__ import annotations
@@ -102,6 +105,42 @@ def check_delegations(targets: Targets) -> None:
         if interlock is not None and role is not interlock:
             _check_apart(interlock, role)
     _check_one_product(targets, [role for role in roles if role is not interlock])
+
+
+def check_none_returns(
+    current: Targets, changes: Mapping[str, Holders], older: Iterable[Targets]
+) -> None:
+    """Check that no new holder's key held the same role before, and left it (rule 7).
+
+    Args:
+        current: the top-level targets in force.
+        changes: the roles that shall be set.
+        older: the versions before it.
+
+    Raises:
+        RefusedError: ``retired_key``.
+    """
+    held = {name: _held(current, name) for name in changes}
+    coming = {
+        (name, public_key_bytes(named.key)): named.name
+        for name, holders in changes.items()
+        for named in holders.keys
+        if held[name] and public_key_bytes(named.key) not in held[name]
+    }
+    for targets in older if coming else ():
+        for (name, public), person in coming.items():
+            if public in _held(targets, name):
+                raise RefusedError(
+                    f"{person}'s key held {name} in the delegations {targets.version} and left it: "
+                    "a key that left never comes back. Have a new one made ('interlock-repo key "
+                    f"new {person}').",
+                    reason="retired_key",
+                )
+
+
+def _held(targets: Targets, name: str) -> set[bytes]:
+    role = delegated_roles(targets).get(name)
+    return {public_key_bytes(targets.get_key(k)) for k in role.keyids} if role else set()
 
 
 def check_not_orphaned(targets: Targets, name: str, metadata: Metadata[Targets]) -> None:

@@ -127,7 +127,8 @@ def draft_delegations(
         days: until expiry.
 
     Raises:
-        RefusedError, WireError: as ``delegations.next_targets``; or ``orphaned_role``.
+        RefusedError, WireError: as ``delegations.next_targets``; or ``orphaned_role`` or
+            ``retired_key``.
         NotFoundError, TransientError: a key file is missing or cannot be read.
     """
     current = _targets(repository.targets, "targets")
@@ -137,6 +138,8 @@ def draft_delegations(
         name: delegations.Holders(role.threshold, _keys(role.holders, folder), role.shares_keys)
         for name, role in spec.roles.items()
     }
+    older = (_targets(data, "older targets") for data in repository.older_targets())
+    delegations.check_none_returns(current, changes, older)
     metadata = delegations.next_targets(
         current, changes, now=now, expires=now + timedelta(days=days)
     )

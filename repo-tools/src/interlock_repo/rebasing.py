@@ -99,6 +99,10 @@ class _OwnBase:
         """An event carries none."""
         return {}
 
+    def older_targets(self) -> Iterator[bytes]:
+        """An event carries none; the repository that it is rebased on has them."""
+        return iter(())
+
     def role(self, name: str) -> bytes | None:
         """The version that the event follows; of other roles it carries none."""
         previous = self._event.file.previous_name

@@ -43,6 +43,8 @@ from interlock_repo.fetch import BASE, DirectoryFetcher, ServerFetcher
 
 _METADATA: Final = f"{BASE}image/metadata/"
 _TARGETS: Final = f"{BASE}image/targets/"
+MAX_OLDER: Final = 1024
+"""How many versions of top-level targets are looked back at."""
 _VERSIONED: Final = re.compile(r"([1-9][0-9]{0,14})\.([a-z]+)\.json\Z")
 
 
@@ -60,6 +62,14 @@ class Repository(Protocol):
     @property
     def heads(self) -> Mapping[str, bytes]:
         """Bytes of snapshot and timestamp by role; empty where there are none."""
+
+    def older_targets(self) -> Iterator[bytes]:
+        """Bytes of the versions of top-level targets before, the newest first, as far as it has
+        them without a gap. They are not verified: they may forbid something, and allow nothing.
+
+        Raises:
+            TransientError: one cannot be read.
+        """
 
     def role(self, name: str) -> bytes | None:
         """Metadata in force of a delegated role, or None before there is any.
@@ -157,6 +167,16 @@ class _Verified:
             return self._kept(Targets.type)
         return self._expired(self._root, Targets.type)
 
+    def older_targets(self) -> Iterator[bytes]:
+        for version in _before(self._delegator.version):
+            try:
+                with _believing(self._where):
+                    yield self._fetcher.download_bytes(
+                        f"{_METADATA}{version}.{Targets.type}.json", MAX_LENGTH[Targets.type]
+                    )
+            except NotFoundError:
+                return
+
     def role(self, name: str) -> bytes | None:
         if (
             name not in delegated_roles(self._delegator)
@@ -222,6 +242,7 @@ class _Ceremony:
                 f"{directory} has neither metadata/ (a repository) nor targets metadata (a "
                 "ceremony's output): name the directory above image/."
             )
+        self._directory, self._newest = directory, newest
         self.targets = _read(directory / f"{newest}.targets.json", Targets.type)
         metadata = parse_metadata(self.targets, Targets, what=f"{newest}.targets.json")
         refuse_rehearsal(metadata.signed)
@@ -231,11 +252,23 @@ class _Ceremony:
     def heads(self) -> Mapping[str, bytes]:
         return {}
 
+    def older_targets(self) -> Iterator[bytes]:
+        for version in _before(self._newest):
+            path = self._directory / f"{version}.targets.json"
+            if not path.exists():
+                return
+            yield _read(path, Targets.type)
+
     def role(self, name: str) -> bytes | None:  # noqa: ARG002  # nobody signed it in a ceremony
         return None
 
     def roster(self, metadata: Targets) -> bytes:
         raise NotFoundError(f"A ceremony makes no roster (asked for interlock {metadata.version}).")
+
+
+def _before(version: int) -> range:
+    """The versions before one, the newest first; no more than could be looked at."""
+    return range(version - 1, max(0, version - 1 - MAX_OLDER), -1)
 
 
 def _version(path: Path) -> int:
