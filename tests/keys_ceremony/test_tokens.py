@@ -140,6 +140,23 @@ def test_a_key_that_this_ceremony_began_is_taken_though_its_files_were_lost(stag
 
 
 @pytest.mark.usefixtures("shelf")
+@pytest.mark.parametrize("at", ["carol-director-root.key.json", "1.targets.json"])
+def test_whoever_gives_a_ceremony_up_is_told_of_the_keys_in_tokens(stage: Stage, at: str) -> None:
+    """Of one too that the token was asked for, and whose handle nobody wrote."""
+    in_tokens(stage)
+    held = stage.at(prompt=Asked())
+    cut_off_at(held, "link", at)
+    result = held.call(
+        *("abandon", held.script, "--by", "dana", "--reason", "Carol fell ill", "--json"),
+        *("--absent", "carol", *held.files),
+    )
+    assert result.exit_code == 0, result.output
+    token = {"key": "carol-director-root", "token": "hsm:1?label=carol"}
+    assert told(result)["destroy_in_tokens"] == [token]
+    assert "keys/carol-director-root.key.json" not in told(result)["destroy_files"]
+
+
+@pytest.mark.usefixtures("shelf")
 def test_a_rehearsal_leaves_nothing_in_a_token(stage: Stage, shelf: Shelf) -> None:
     in_tokens(stage)
     result = stage.call("rehearse", stage.script)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -11,9 +12,11 @@ from interlock_ceremony.script import MAX_SCRIPT
 from interlock_ceremony.transcript import MAX_TRANSCRIPT
 from interlock_core import wire
 from interlock_core.ceremony_output import MAX_MANIFEST
+from interlock_core.durable import watching
 from interlock_core.inventory import MAX_INVENTORY, Gateways
 from interlock_core.keys import MAX_KEY_FILE
 from tests.keys_ceremony.stage import NOW, Stage
+from tests.keys_ceremony.test_media import PowerCut
 from tests.sweep.commands import (
     BAD,
     GIVEN,
@@ -70,12 +73,19 @@ LATER: Final = (
 )
 
 
+def _power_cut(act: str, path: Path) -> None:
+    if (act, path.name) == ("link", "1.targets.json"):
+        raise PowerCut
+
+
 def place(beside: Path) -> Place:
-    """A place where a ceremony was held (``held``), and one where it can be (``next``)."""
+    """Where a ceremony was held (``held``), can be (``next``), and was interrupted (``cut``)."""
     home = beside / "home"
-    for name in ("held", "next"):
+    for name in ("held", "next", "cut"):
         (home / name).mkdir(parents=True)
     Stage.setup(home / "held").done()
+    with watching(_power_cut), suppress(PowerCut):
+        Stage.setup(home / "cut").run()
     (home / "held" / "renew.toml").write_text(RENEWAL)
     (home / "held" / "hybrid.toml").write_text(HYBRID)
     (home / "held" / "gateways.json").write_bytes(wire.encode(NOBODY))
@@ -104,6 +114,22 @@ RUN: Final = (
         for holder in ("alice", "bob", "carol", "dana")
         for word in ("--passphrase-file", f"{holder}={{home}}/next/{holder}.txt")
     ),
+)
+
+
+ABANDON: Final = (
+    "{home}/cut/genesis.toml",
+    "--reason",
+    "the machine had a network",
+    "--key",
+    "{home}/held/out/keys",
+    *(
+        word
+        for holder in ("alice", "bob", "carol", "dana")
+        for word in ("--passphrase-file", f"{holder}={{home}}/cut/{holder}.txt")
+    ),
+    "--by",
+    "dana",
 )
 
 
@@ -265,6 +291,34 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
                     ("{home}/held/renew.toml", "--key", "{home}/next"),
                     prepare=moved_keys,
                 ),
+            ),
+        ),
+    ),
+    "abandon": (
+        Entry(
+            ABANDON,
+            makes=("cut/.out.partial*", "cut/out.abandoned-1*"),
+            inputs=(
+                Input("cut/genesis.toml", Kind.TOML, WRITTEN, MAX_SCRIPT),
+                Input(
+                    "cut/.out.partial/journal",
+                    Kind.JSON,
+                    {"absent": USAGE, "content": REFUSED, "access": TRANSIENT},
+                    MAX_TRANSCRIPT,
+                    says=("journal", "partial"),
+                ),
+                Input(
+                    "cut/.out.partial/keys/alice-image-root.key.json",
+                    Kind.JSON,
+                    {**GIVEN, "access": BAD},
+                    MAX_KEY_FILE,
+                ),
+                replace(SECRET_FILE, path="cut/bob.txt"),
+            ),
+            slips=(
+                Slip("a stranger", USAGE, ("mallory",), (*ABANDON[:-1], "mallory")),
+                Slip("no reason", USAGE, ("--reason",), (ABANDON[0], *ABANDON[3:])),
+                Slip("nothing was begun", USAGE, ("next",), (RUN[0], *ABANDON[1:])),
             ),
         ),
     ),

@@ -6,7 +6,8 @@ Rules:
    newest; one ``image/<m>.targets.json``. A file that is missing, twice or out of line is named.
 2. If there is a ``manifest.json``, each of these files is the one that it names, and none is
    missing: a copy that was cut or swapped is found before anything else is said about it.
-3. ``read_ceremony`` verifies all that they say: both chains of roots from the first, whose digests
+3. What stands beside ``abandoned.json`` is of no ceremony, whatever signatures it carries.
+4. ``read_ceremony`` verifies all that they say: both chains of roots from the first, whose digests
    ``fleet.json`` names, to the newest; the targets metadata by the newest image root; and that no
    key is in two places. Whether it is one's own fleet's is for the caller to see.
 """
@@ -36,6 +37,8 @@ from interlock_core.tuf_metadata import MAX_LENGTH, parse_metadata, verify_targe
 FLEET: Final = "fleet.json"
 TRANSCRIPT: Final = "transcript.json"
 MANIFEST: Final = "manifest.json"
+ABANDONED: Final = "abandoned.json"
+"""Stands in what a ceremony left that was given up, beside whatever it had signed by then."""
 MAX_FLEET: Final = 4096
 MAX_MANIFEST: Final = 1024 * 1024
 MAX_FILES: Final = 4096
@@ -59,7 +62,7 @@ class Manifest(wire.Record, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Ceremony:
-    """The published part of a ceremony's output, verified (rule 3).
+    """The published part of a ceremony's output, verified (rule 4).
 
     Attributes:
         image_roots: every root of the image repository, from the first to the newest.
@@ -83,17 +86,22 @@ def is_output(directory: Path) -> bool:
 
 
 def read_ceremony(directory: Path, now: datetime) -> Ceremony:
-    """Read the output of the first ceremony or of a later one, and verify it (rules 1 to 3).
+    """Read the output of the first ceremony or of a later one, and verify it (rules 1 to 4).
 
     Args:
         directory: the ceremony's ``output``.
         now: to judge expiry by.
 
     Raises:
-        RefusedError: ``wrong_media``, ``version_gap``, ``wrong_digest``, ``shared_key``,
-            ``rehearsal``, or as ``root_chain`` and ``tuf_metadata`` name it.
+        RefusedError: ``abandoned``, ``wrong_media``, ``version_gap``, ``wrong_digest``,
+            ``shared_key``, ``rehearsal``, or as ``root_chain`` and ``tuf_metadata`` name it.
         NotFoundError, WireError, TransientError: a file is missing, malformed, unreadable.
     """
+    if os.path.lexists(directory / ABANDONED):
+        raise RefusedError(
+            f"{directory} is what a ceremony left that was given up: nothing of it is published.",
+            reason="abandoned",
+        )
     reader = _Reader(directory)
     fleet = read_fleet(reader.read(FLEET, MAX_FLEET, FLEET))
     roots = {IMAGE: reader.roots(IMAGE), DIRECTOR: reader.roots(DIRECTOR)}

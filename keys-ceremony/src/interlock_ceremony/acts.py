@@ -194,9 +194,24 @@ class Preflighted(Act, frozen=True, kw_only=True, tag="preflighted"):
 
 
 class TokenChecked(Act, frozen=True, kw_only=True, tag="token_checked"):
-    """A token was seen to hold no such key, and was then asked to make it."""
+    """A token was seen to hold no such key, and was then asked to make it; ``token`` is its URI."""
 
     key: Name
+    token: Line
+
+
+class Abandoned(Act, frozen=True, kw_only=True, tag="abandoned"):
+    """The ceremony was given up, and must never be finished (``abandonment``).
+
+    Attributes:
+        by: who said so.
+        says: why.
+        absent: whose keys took part, and who does not sign this.
+    """
+
+    by: Name
+    says: Line
+    absent: tuple[Name, ...]
 
 
 AnyAside = Resumed | Deviated | Preflighted | TokenChecked
@@ -217,6 +232,7 @@ AnyAct = (
     | FleetNamed
     | Confirmed
     | AnyAside
+    | Abandoned
 )
 
 

@@ -25,7 +25,7 @@ from typing import Any
 from securesystemslib.exceptions import UnverifiedSignatureError
 from tuf.api.metadata import Metadata, Root, Targets
 
-from interlock_ceremony import acts, metadata, preflight, transcript
+from interlock_ceremony import abandonment, acts, metadata, preflight, transcript
 from interlock_ceremony.acts import (
     AnyAct,
     Confirmed,
@@ -60,11 +60,13 @@ def audit(data: bytes, files: Mapping[str, bytes], *, rehearsal: bool = False) -
     Raises:
         RefusedError: ``broken_chain``, ``bad_signature``, ``bad_script``, ``wrong_acts``,
             ``wrong_metadata``, ``wrong_key_file``, ``extra_file``, ``shared_key``, ``bad_key``,
-            ``rehearsal``, or as ``tuf_metadata.verify_root`` and ``taken.take``.
+            ``rehearsal``, ``abandoned``, or as ``tuf_metadata.verify_root`` and ``taken.take``.
         NotFoundError: a file is missing.
         WireError: malformed, ``bad_key`` or ``bad_proof``.
     """
     newest = transcript.read(data)
+    if abandonment.of(newest.entries) is not None:
+        raise abandonment.refusal(newest, files)
     began = newest.entries[0].act
     last = began.number if isinstance(began, acts.Began) else 1
     standing: Standing | None = None
@@ -199,7 +201,7 @@ def _check_asides(evidence: Evidence) -> None:
     nobody.
     """
     told, plan = evidence.told, evidence.plan
-    in_tokens = {duty.key for duty in plan.makes if duty.token is not None}
+    in_tokens = {duty.key: duty.token for duty in plan.makes if duty.token is not None}
     imported = {name: evidence.keys[name] for name in plan.imports}
     schemes = preflight.new_schemes(plan, imported)
     looked = False
@@ -207,8 +209,8 @@ def _check_asides(evidence: Evidence) -> None:
         match entry.act:
             case Deviated(by=by) if by not in _people(told):
                 raise wrong_acts(f"{by} speaks in entry {entry.number} and was not there")
-            case TokenChecked(key=key) if key not in in_tokens:
-                raise wrong_acts(f"entry {entry.number} is of {key}, which no token makes")
+            case TokenChecked(key=key, token=token) if in_tokens.get(key) != token:
+                raise wrong_acts(f"entry {entry.number} is of {key} in another token")
             case Preflighted() as act:
                 if act.schemes != schemes or act.stranded > act.gateways:
                     raise wrong_acts(f"entry {entry.number} looked at other roots than these")

@@ -22,11 +22,11 @@ from pathlib import Path
 
 from securesystemslib.signer import Signer
 
-from interlock_ceremony import manifest, media
+from interlock_ceremony import abandonment, manifest, media
 from interlock_ceremony.acts import Preflighted
 from interlock_ceremony.audit import audit
 from interlock_ceremony.guide import Ask, Guide, Say
-from interlock_ceremony.journal import Journal
+from interlock_ceremony.journal import Journal, read_entries
 from interlock_ceremony.metadata import KEYS
 from interlock_ceremony.proved import Audited
 from interlock_ceremony.review import Reviewed
@@ -104,13 +104,19 @@ def perform(
 
     Raises:
         ConflictError: something appeared at the output meanwhile, or the ceremony under way there
-            is another one; nothing was written.
+            is another one, or was given up (``abandoned``); nothing was written.
         TransientError: the disk did not do it; run it again.
         RefusedError, WireError: what was made does not pass the audit (rule 3): the machine or
             the software is at fault; there is no output.
     """
     with media.under_way(reviewed.output) as directory:
         durable.sweep(directory, before=math.inf)  # nobody else writes here
+        if abandonment.of(read_entries(directory / JOURNAL)) is not None:
+            raise ConflictError(
+                f"The ceremony in {directory} was given up, and nobody finishes it: run 'abandon' "
+                "again, which puts it aside, and begin anew.",
+                reason="abandoned",
+            )
         if not (directory / TRANSCRIPT).exists():
             journal = Journal(directory / JOURNAL, room.clock)
             if journal.was_cut_off:

@@ -224,6 +224,26 @@ def open_keys(
     """
     holders = {duty.key: duty.holder for duty in plan.opens}
     holders |= {one.key: one.person for one in plan.attends if one.path is not None}
+    return open_all(holders, public, brought, files, prompt)
+
+
+def open_all(
+    holders: Mapping[str, str],
+    public: Mapping[str, SSlibKey],
+    brought: Sequence[Path],
+    files: Mapping[str, Path],
+    prompt: Prompt | None,
+) -> dict[str, Signer]:
+    """Open private keys.
+
+    Args:
+        holders: whose they are, by the name of the key.
+        public: the keys that they must be, by name.
+        brought, files, prompt: as ``open_keys``.
+
+    Raises:
+        InterlockError: as ``open_keys``.
+    """
     paths = {name: _find(name, brought) for name in holders}
     missing = [name for name, path in paths.items() if path is None]
     if missing:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from interlock_ceremony.acts import ASIDES, AnyAct, AnyAside, Resumed
+from interlock_ceremony.acts import ASIDES, Abandoned, AnyAct, AnyAside, Resumed
 from interlock_ceremony.transcript import MAX_TRANSCRIPT, Entry, check_chain, next_entry
 from interlock_core import disk, durable, wire
 from interlock_core.clock import Clock
@@ -40,7 +40,7 @@ class Journal:
         """
         self._path = path
         self._clock = clock
-        self.entries = self._read()
+        self.entries = read_entries(path)
         self._told = 0
         self.was_cut_off = bool(self.entries)
         if self.was_cut_off:
@@ -77,6 +77,10 @@ class Journal:
         """Write down what has no place of its own in a plan."""
         self._append(act)
 
+    def abandon(self, act: Abandoned) -> None:
+        """Write down that the ceremony is given up: nothing goes on from here."""
+        self._append(act)
+
     def has(self, act: AnyAct) -> bool:
         """Whether exactly this is written down."""
         return any(entry.act == act for entry in self.entries)
@@ -107,25 +111,32 @@ class Journal:
         self.entries.append(entry)
         return entry
 
-    def _read(self) -> list[Entry]:
-        if not self._path.exists():
-            return []
-        data = durable.read(self._path, limit=MAX_TRANSCRIPT, what="journal of a ceremony")
-        lines = data.split(b"\n")
-        if torn := lines.pop():
-            with translated("write", self._path):
-                disk.step("write", self._path)
-                os.truncate(self._path, len(data) - len(torn))
-        try:
-            entries = [
-                wire.decode_canonical(line, Entry, limit=MAX_TRANSCRIPT, what="journal")
-                for line in lines
-            ]
-            check_chain(entries)
-        except (WireError, RefusedError) as e:
-            raise ConflictError(
-                f"{self._path} was changed: no ceremony can go on from it. Keep that directory as "
-                "evidence under another name, and begin again with other keys.",
-                reason="broken_chain",
-            ) from e
-        return entries
+
+def read_entries(path: Path) -> list[Entry]:
+    """The entries of the journal at ``path``, without a line that was torn (rule 1).
+
+    Raises:
+        ConflictError: what stands there is no journal.
+        TransientError: the disk did not do it.
+    """
+    if not path.exists():
+        return []
+    data = durable.read(path, limit=MAX_TRANSCRIPT, what="journal of a ceremony")
+    lines = data.split(b"\n")
+    if torn := lines.pop():
+        with translated("write", path):
+            disk.step("write", path)
+            os.truncate(path, len(data) - len(torn))
+    try:
+        entries = [
+            wire.decode_canonical(line, Entry, limit=MAX_TRANSCRIPT, what="journal")
+            for line in lines
+        ]
+        check_chain(entries)
+    except (WireError, RefusedError) as e:
+        raise ConflictError(
+            f"{path} was changed: no ceremony can go on from it. Keep that directory as evidence "
+            "under another name, and begin again with other keys.",
+            reason="broken_chain",
+        ) from e
+    return entries

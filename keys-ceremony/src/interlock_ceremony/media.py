@@ -6,8 +6,8 @@ Rules:
    and gets its name by one rename. Whatever cuts a ceremony off, afterwards there is no output or
    all of it, never a part.
 2. The output is create-only: what stands there, but an empty directory, is never touched.
-3. What an interrupted ceremony left is gone on with. A lock keeps two ceremonies out of one
-   directory.
+3. What an interrupted ceremony left is gone on with, or set aside whole under a name of its own. A
+   lock keeps two ceremonies out of one directory.
 4. A file that no audit reads has no place beside a transcript, but the manifest, and private keys
    beside their public ones.
 """
@@ -20,6 +20,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -96,6 +97,21 @@ def finish(partial: Path, output: Path) -> None:
         disk.sync_directory(output.parent)
 
 
+def set_aside(partial: Path, output: Path) -> Path:
+    """Keep what was begun for ``output`` as evidence, under a name that is new; return that.
+
+    Raises:
+        TransientError: the disk did not do it.
+    """
+    names = (output.with_name(f"{output.name}.abandoned-{number}") for number in count(1))
+    aside = next(name for name in names if not os.path.lexists(name))
+    with translated("write", aside):
+        disk.step("rename", aside)
+        partial.rename(aside)
+        disk.sync_directory(aside.parent)
+    return aside
+
+
 def partial_of(output: Path) -> Path:
     """Where a ceremony under way stands."""
     return output.with_name(f".{output.name}.partial")
@@ -118,8 +134,9 @@ def collect(directory: Path) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     with translated("read", directory):
         for folder, name, limit in _PARTS:
-            found = (path for path in (directory / folder).glob("*") if name.fullmatch(path.name))
-            for path in sorted(found):
+            for path in sorted((directory / folder).glob("*")):
+                if not name.fullmatch(path.name) or path.is_dir():
+                    continue
                 file = path.name if folder == "." else f"{folder}/{path.name}"
                 files[file] = durable.read(path, limit=limit, what=file)
     return files

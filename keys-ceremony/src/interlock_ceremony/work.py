@@ -234,7 +234,7 @@ class Work:
 
     def _made_in_token(self, duty: Duty) -> MadeKey:
         assert self._pin is not None
-        asked = acts.TokenChecked(key=duty.key)
+        asked = acts.TokenChecked(key=duty.key, token=duty.token or "")
         begin = None if self._journal.has(asked) else lambda: self._journal.aside(asked)
         return custody.make_in_token(self._keys_directory(), duty, self._pin, begin)()
 

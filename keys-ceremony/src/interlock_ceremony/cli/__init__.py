@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from interlock_ceremony import __version__
+from interlock_ceremony.cli.abandon import abandon
 from interlock_ceremony.cli.check import check
 from interlock_ceremony.cli.checklist import checklist
 from interlock_ceremony.cli.common import Program
@@ -26,6 +27,7 @@ Examples:
   interlock-ceremony sample --later > rotation.toml
   interlock-ceremony run rotation.toml --key /media/alice --key /media/bob
   interlock-ceremony verify ceremony/transcript.json
+  interlock-ceremony abandon genesis.toml --by dana --reason "the machine had a network"
 """
 
 
@@ -45,5 +47,5 @@ def main() -> None:
     """
 
 
-for _command in (sample, key, rehearse, checklist, preflight, run, check, verify):
+for _command in (sample, key, rehearse, checklist, preflight, run, abandon, check, verify):
     main.add_command(_command)
