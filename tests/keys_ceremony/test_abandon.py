@@ -177,6 +177,15 @@ def test_a_reason_is_a_sentence(small: Stage, says: str) -> None:
     assert "--reason must be a sentence" in result.stderr
 
 
+def test_a_journal_that_was_changed_is_evidence_of_something_else(small: Stage) -> None:
+    cut_off(small, "link", "1.root.json")
+    journal = partial(small) / "journal"
+    journal.write_text(journal.read_text().replace("Bob Bach", "Eve Eder"))
+    result = abandon(small)
+    assert (result.exit_code, told(result)["reason"]) == (20, "broken_chain")
+    assert partial(small).exists()
+
+
 def test_nothing_is_under_way(small: Stage) -> None:
     before = small.listing()
     result = abandon(small)

@@ -301,13 +301,6 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
             inputs=(
                 Input("cut/genesis.toml", Kind.TOML, WRITTEN, MAX_SCRIPT),
                 Input(
-                    "cut/.out.partial/journal",
-                    Kind.JSON,
-                    {"absent": USAGE, "content": REFUSED, "access": TRANSIENT},
-                    MAX_TRANSCRIPT,
-                    says=("journal", "partial"),
-                ),
-                Input(
                     "cut/.out.partial/keys/alice-image-root.key.json",
                     Kind.JSON,
                     {**GIVEN, "access": BAD},
