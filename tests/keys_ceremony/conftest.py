@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from interlock_core import encrypted_keys, keys
+from interlock_core import keys
 from tests.keys_ceremony.stage import CHEAP, ONLINE, Stage, passphrase
+from tests.support import haste
 
 
 @pytest.fixture
@@ -38,20 +40,16 @@ def held(original: Stage, tmp_path: Path) -> Stage:
 
 
 @pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Derive passwords without scrypt, where hundreds of ceremonies are held."""
-    monkeypatch.setattr(encrypted_keys, "_password", _without_scrypt)
-
-
-def _without_scrypt(passphrase: str, _: object) -> bytes:
-    return passphrase.encode()
+def hasty() -> Iterator[None]:
+    """Ceremonies by the hundred, without scrypt and flushes."""
+    with haste.hasty():
+        yield
 
 
 @pytest.fixture(scope="session")
 def hasty_made(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     """A place where a ceremony was held hastily; nobody may change it."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(encrypted_keys, "_password", _without_scrypt)
+    with haste.hasty():
         stage = Stage.setup(tmp_path_factory.mktemp("hasty"))
         shutil.rmtree(stage.home / "online")
         for name in ONLINE:  # under passwords that are derived as hastily as all others here

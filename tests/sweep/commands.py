@@ -22,7 +22,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -31,7 +31,6 @@ from unittest import mock
 
 import click
 
-from interlock_core import encrypted_keys
 from tests.sweep.damage import DENIED, Kind, damaged, damages_of
 from tests.sweep.prepare import Step, nothing
 from tests.sweep.tree import Kept, Snapshot, bound_by_permissions, changes, remove
@@ -193,20 +192,6 @@ def prepared(
     return Place(
         home, kept, beside / f"{home.name}-aside", {"home": str(home), **values}, given, close
     )
-
-
-def _not_flushed(_: int) -> None:
-    """No power goes here."""
-
-
-@contextmanager
-def hasty() -> Iterator[None]:
-    """Passwords without scrypt, and nothing flushed."""
-    with (
-        mock.patch.object(encrypted_keys, "_password", lambda passphrase, _: passphrase.encode()),
-        mock.patch.object(os, "fsync", _not_flushed),
-    ):
-        yield
 
 
 @dataclass(frozen=True)

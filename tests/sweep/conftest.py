@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.server.world import NOW, V1, Bench, Fleet
+from tests.support.haste import hasty
 from tests.support.papers import claim
-from tests.sweep.commands import Place, hasty
+from tests.sweep.commands import Place
 from tests.sweep.endpoints import ENDPOINTS, ENROLLED, OPEN, ORDER, RECALL, ask, good
 from tests.sweep.zones import ZONES
 

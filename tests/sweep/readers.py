@@ -191,7 +191,7 @@ def _private(path: Path) -> Any:
 
 @cache
 def _key_file() -> bytes:
-    # The password is made without scrypt here (``commands.hasty``).
+    # The password is made without scrypt here (``haste``).
     return encrypted_keys.encrypted(signer("olga"), "x", keys.MIN_SCRYPT_N)
 
 
