@@ -216,6 +216,7 @@ class StandIn:
         receipt: the id in every receipt: a lie.
         room: so many statements are taken before it is busy; below 0 any number.
         fleet: what it knows of devices.
+        hides: types of what stands beside a recall that it does not show.
     """
 
     roster: Roster
@@ -232,6 +233,7 @@ class StandIn:
     page: int = 2
     room: int = -1
     fleet: FleetStandIn = field(default_factory=FleetStandIn)
+    hides: tuple[type[Any], ...] = ()
 
     def of(self, type_: type[Any]) -> list[Opened[Any]]:
         """The statements of one type."""
@@ -384,7 +386,11 @@ class StandIn:
 
     def _beside(self, order: Opened[Order], query: dict[str, list[str]]) -> RecallPage:
         page = int(query.get("page", ["1"])[0])
-        beside = [p for p in self.papers if isinstance(p.said, RECALL_STATEMENTS)]
+        beside = [
+            paper
+            for paper in self.papers
+            if isinstance(paper.said, RECALL_STATEMENTS) and not isinstance(paper.said, self.hides)
+        ]
         rest = [p.envelope for p in beside if p.said.order == order.id][(page - 1) * self.page :]
         return RecallPage(
             items=tuple(rest[: self.page]), next=page + 1 if len(rest) > self.page else None

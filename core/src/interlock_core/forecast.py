@@ -34,9 +34,8 @@ from interlock_core.placement import point
 from interlock_core.release import Image
 from interlock_core.roster import Roster
 from interlock_core.seen import Facts, Seen, facts_of
-from interlock_core.statement import PAYLOAD_TYPE, Envelope, Opened
+from interlock_core.statement import unsigned
 from interlock_core.steps import Start, climb
-from interlock_core.wire import sha256_hex
 
 SMALL_COHORT: Final = 30
 """Up to so many gateways of a cohort, those whom a share means are named (4)."""
@@ -115,7 +114,7 @@ class _Terms:
     """The order and the releases, with what is found out once for each kind of gateway."""
 
     def __init__(self, order: Order, catalogue: Catalogue, roster: Roster) -> None:
-        self.order = _draft(order)
+        self.order = unsigned(order)
         self.catalogue = catalogue
         self.roster = roster
         listed = [catalogue.at_path(target.path) for target in order.targets]
@@ -150,12 +149,6 @@ class _Terms:
     ) -> Refusal | None:
         found = permit_needed(self.order, target, image, gateway, self.trusted, now)
         return found if isinstance(found, Refusal) else None
-
-
-def _draft(order: Order) -> Opened[Order]:
-    """An order that nobody signed yet, as ``decide_target`` takes it: no permit can name it."""
-    nobody = Envelope(payload="", payload_type=PAYLOAD_TYPE, signatures=())
-    return Opened(said=order, id=sha256_hex(b""), payload=b"", envelope=nobody)
 
 
 def _trusted(order: Order, targets: Iterable[Listed], roster: Roster) -> Trusted:

@@ -159,6 +159,15 @@ class Opened(Generic[S_co]):
         return None
 
 
+def unsigned(said: S) -> Opened[S]:
+    """A statement that nobody signed yet, with the id that it will have. It counts for nothing."""
+    payload = _payload(said)
+    envelope = Envelope(
+        payload=base64.b64encode(payload).decode(), payload_type=PAYLOAD_TYPE, signatures=()
+    )
+    return Opened(said=said, id=sha256_hex(payload), payload=payload, envelope=envelope)
+
+
 def _base64(text: str, what: str) -> bytes:
     try:
         raw = base64.b64decode(text, validate=True)

@@ -26,6 +26,7 @@ from interlock_core.api import (
     ClaimPage,
     DevicePage,
     PlacePage,
+    RecallPage,
     Rollout,
     RolloutPage,
     RolloutSummary,
@@ -45,7 +46,7 @@ from interlock_ops.settings import Settings
 
 MAX_PAGES: Final = 1000
 
-P = TypeVar("P", ClaimPage, DevicePage, PlacePage, RolloutPage)
+P = TypeVar("P", ClaimPage, DevicePage, PlacePage, RecallPage, RolloutPage)
 
 
 class Session:

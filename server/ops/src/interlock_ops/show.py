@@ -20,6 +20,7 @@ from rich.text import Text
 
 from interlock_core.api import RolloutSummary
 from interlock_core.order import Assignment, Authorisation, Go, Order, Stop
+from interlock_core.recall_papers import Disposition, Notice
 from interlock_core.release import Image
 from interlock_core.report import Claim
 from interlock_core.statement import Said
@@ -83,6 +84,15 @@ def statement(
             shown = _claim(said)
         case Assignment():
             shown = _assignment(said)
+        case Notice():
+            shown = _notice(said, order)
+        case Disposition():
+            shown = [
+                heading(f"Disposition by {said.author}: {said.device} is {said.disposition}"),
+                fact("since", show_time(said.since)),
+                fact("recall", said.order),
+                fact("enrolment", said.enrolment),
+            ]
         case _:
             shown = [heading(type(said).__name__)]
     if id_ is not None:
@@ -181,6 +191,13 @@ def _stop(stop: Stop, order: Order | None) -> list[RenderableType]:
         fact("of order", _named(stop.order, order)),
         fact("does", "no gateway begins or goes on until a resume by the cohort's rule ends it"),
     ]
+
+
+def _notice(notice: Notice, order: Order | None) -> list[RenderableType]:
+    shown: list[RenderableType] = [heading(f"Recall of {notice.product} by {notice.author}")]
+    for image in notice.images:
+        shown += [fact("takes back", image.path), fact("", f"sha256 {image.sha256}")]
+    return [*shown, fact("by order", _named(notice.order, order))]
 
 
 def _claim(claim: Claim) -> list[RenderableType]:

@@ -18,13 +18,17 @@ from interlock_ops.cli.device_export import device_export
 from interlock_ops.cli.device_list import device_list
 from interlock_ops.cli.device_show import device_show
 from interlock_ops.cli.edge import Main
+from interlock_ops.cli.groups import Defaulting
 from interlock_ops.cli.key_new import key_new
 from interlock_ops.cli.key_show import key_show
+from interlock_ops.cli.recall_record import recall_record
+from interlock_ops.cli.recall_status import recall_status
 from interlock_ops.cli.rollout_advance import rollout_advance
 from interlock_ops.cli.rollout_authorise import rollout_authorise
 from interlock_ops.cli.rollout_pause import rollout_pause
 from interlock_ops.cli.rollout_post import rollout_post
 from interlock_ops.cli.rollout_propose import rollout_propose
+from interlock_ops.cli.rollout_recall import recall_begin
 from interlock_ops.cli.rollout_renew import rollout_renew
 from interlock_ops.cli.rollout_resume import rollout_resume
 from interlock_ops.cli.rollout_start import rollout_start
@@ -44,6 +48,11 @@ SECTIONS: Final = {
         'interlock-ops rollout authorise --go GO_ID --role approver --reason "agreed"  (others)',
         "interlock-ops rollout status ORDER_ID",
         'interlock-ops rollout pause ORDER_ID --reason "ward 3 reports alarms"',
+    ),
+    "A release that must come back": (
+        'interlock-ops rollout recall gateway/2.0.0 --reason "alarms sound late"',
+        "interlock-ops rollout recall status ORDER_ID",
+        "interlock-ops rollout recall record ORDER_ID GW-0003 --as returned --reason depot",
     ),
     "A gateway, from delivery to its cohort": (
         "interlock-ops device claim --product gateway --site st-anna --cohort wards \\",
@@ -91,6 +100,11 @@ def rollout() -> None:
     """Propose, authorise, start, advance, renew, pause, resume and follow rollouts."""
 
 
+@rollout.group(cls=Defaulting, default="begin")
+def recall() -> None:
+    """Take a release back (PRODUCT/VERSION), and see to it until every gateway is accounted for."""
+
+
 @main.group()
 def device() -> None:
     """Let gateways in, list them, say why each does what it does, and move them."""
@@ -131,6 +145,8 @@ for _command in (
     device_export,
 ):
     device.add_command(_command)
+for _command in (recall_begin, recall_status, recall_record):
+    recall.add_command(_command)
 cohort.add_command(cohort_list)
 cohort.add_command(cohort_show)
 site.add_command(site_list)

@@ -67,13 +67,15 @@ class Answer:
         reason: a stable name.
         shown: for people.
         facts: for machines, beside outcome and reason.
-        outcome: ``done``, ``nothing_to_do`` or ``dry_run``.
+        outcome: ``done``, ``nothing_to_do`` or ``dry_run``; that of ``exit`` where it is not 0.
+        exit: of a question that was answered, and whose answer is not "done".
     """
 
     reason: str
     shown: Sequence[RenderableType] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     outcome: str = "done"
+    exit: Exit = Exit.DONE
 
 
 class Voice:
@@ -103,7 +105,8 @@ class Voice:
     def tell(self, answer: Answer) -> None:
         """Give the answer."""
         if self.as_json:
-            self._say({"outcome": answer.outcome, "reason": answer.reason, **answer.facts})
+            outcome = OUTCOMES[answer.exit] if answer.exit else answer.outcome
+            self._say({"outcome": outcome, "reason": answer.reason, **answer.facts})
         else:
             _print(answer.shown, err=False)
 
@@ -220,7 +223,7 @@ class Operation(click.Command):
             voice.fail(OUTCOMES[e.exit_code], e.reason, str(e))
             ctx.exit(e.exit_code)
         voice.tell(answer)
-        ctx.exit(Exit.DONE)
+        ctx.exit(answer.exit)
 
 
 def _variable() -> str:

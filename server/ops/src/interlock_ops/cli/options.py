@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any, cast
 
 import click
 import msgspec
 
-from interlock_core.errors import WireError
+from interlock_core.errors import ConfigurationError, WireError
 from interlock_core.names import DIGEST_PATTERN, DeviceId, HardwareId, check_product, is_name
 from interlock_ops.show import plain
-from interlock_ops.units import parse_duration
+from interlock_ops.units import parse_duration, parse_time
 
 
 def statement_id(text: str) -> str:
@@ -54,6 +55,21 @@ def device_id(text: str) -> str:
 def hardware_id(text: str) -> str:
     """A hardware id, for an option."""
     return _formed(text, HardwareId, "a hardware id: use A-Z, a-z, 0-9 and '._-'")
+
+
+def past_time(text: str, now: datetime, option: str) -> datetime:
+    """A time that is not after now, for an option.
+
+    Raises:
+        ConfigurationError: it is none, or lies ahead.
+    """
+    try:
+        time = parse_time(text)
+    except ValueError as e:
+        raise ConfigurationError(f"{option}: {e}.", reason="usage") from e
+    if time > now:
+        raise ConfigurationError(f"{option}: that lies ahead.", reason="usage")
+    return time
 
 
 def _formed(text: str, form: Any, what: str) -> str:
