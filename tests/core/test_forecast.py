@@ -117,6 +117,16 @@ def test_a_barrier_without_a_step_is_a_dead_end() -> None:
     assert found.stages[0].size == SIZE
 
 
+def test_what_is_not_known_bars_nobody() -> None:
+    releases = catalogue(listed(1), listed(3, min_counter_installed=2))
+    found = told([seen("GW-1"), seen("GW-2", 7)], an_order(3, stages=ALL), releases)
+    assert {reason: one.named for reason, one in found.stages[0].missed.items()} == {
+        "no_report": ["GW-1"],
+        "unknown_image": ["GW-2"],
+    }
+    assert found.dead_ends == {}
+
+
 def test_a_gateway_that_runs_a_step_goes_on() -> None:
     releases = catalogue(listed(1), listed(2), listed(3, min_counter_installed=2))
     found = told([seen("GW-1", 2)], an_order(3, 2, stages=ALL), releases)

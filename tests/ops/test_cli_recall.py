@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import shutil
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from interlock_core import wire
 from interlock_core.order import Order, Stop, Target
 from interlock_core.recall_papers import Disposition, Notice
 from interlock_core.report import Attempt, Decided, Enrolment, Outcome, Report, Running
@@ -21,6 +19,9 @@ from interlock_core.statement import Opened
 from interlock_ops.settings import CONFIG_VARIABLE
 from tests.ops.world import (
     IMAGE,
+    OLD,
+    OLD_PATH,
+    OLD_SHA,
     OPS_ROSTER,
     PATH,
     PRODUCT,
@@ -30,8 +31,7 @@ from tests.ops.world import (
     Served,
     StandIn,
     Ticking,
-    build,
-    facts,
+    build_with_older,
 )
 from tests.support.papers import (
     Named,
@@ -46,25 +46,13 @@ from tests.support.papers import (
 )
 from tests.support.people import CANARY, ST_ANNA
 
-OLD = b"the bytes of a firmware image, version 1.0.0"
-OLD_PATH = f"{PRODUCT}/1.0.0/image.img"
-OLD_SHA = hashlib.sha256(OLD).hexdigest()
 VERSIONS = {SHA256: "2.0.0", OLD_SHA: "1.0.0"}
 
 
 @pytest.fixture(scope="module")
 def releases(tmp_path_factory: pytest.TempPathFactory) -> Original:
     """An image repository with 1.0.0 and 2.0.0."""
-    made = build(tmp_path_factory.mktemp("recall"))
-    made.writer.publish(
-        2,
-        {
-            PATH: (IMAGE, facts()),
-            OLD_PATH: (OLD, facts("1.0.0", 1)),
-            "interlock/roster.json": (wire.encode(OPS_ROSTER), None),
-        },
-    )
-    return made
+    return build_with_older(tmp_path_factory.mktemp("recall"))
 
 
 @pytest.fixture

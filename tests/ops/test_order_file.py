@@ -44,7 +44,7 @@ gate = "auto"
 
 [[abort]]
 failure_type = "all"
-threshold_percent = 0.25
+threshold_percentage = 0.25
 min_executed = 8
 
 [window]
@@ -145,7 +145,7 @@ def test_the_sample_is_an_order() -> None:
         ("2027-04-01T00:00:00Z", '"soon"', "`expires`: 'soon' is not a time"),
         ("deadline_seconds = 3600", "", "`deadline` is missing"),
         ("deadline_seconds = 3600", "deadline_seconds = 5", "deadline_seconds"),
-        ("0.25", "0", "`abort[0].threshold_percent`"),
+        ("0.25", "0", "`abort[0].threshold_percentage`"),
         ('"22:00"', '"24:00"', "window.opens"),
         ('"22:00"', '"05:00"', "never open"),
         ("[window]", "[windows]", "unknown field `windows`"),
@@ -201,3 +201,16 @@ def test_any_value_anywhere_is_read_or_refused_by_name(line: str, value: str) ->
         order(FULL.replace(line, f"{name} = {value}"))
     except ConfigurationError as e:
         assert e.reason == "bad_order"  # noqa: PT017  # some values fit
+
+
+def test_abort_settings_in_either_spelling_and_once() -> None:
+    """``threshold_percentage`` is AWS's term; the older spelling is read as well."""
+    older = FULL.replace("threshold_percentage", "threshold_percent")
+    assert read(older) == read(FULL)
+    both = FULL.replace(
+        "threshold_percentage = 0.25", "threshold_percentage = 0.25\nthreshold_percent = 0.25"
+    )
+    none = FULL.replace("threshold_percentage = 0.25\n", "")
+    for wrong in (both, none):
+        with pytest.raises(ConfigurationError, match="threshold_percentage"):
+            read(wrong)

@@ -78,6 +78,9 @@ PRODUCT: Final = "gateway"
 IMAGE: Final = b"the bytes of a firmware image, version 2.0.0"
 PATH: Final = f"{PRODUCT}/2.0.0/image.img"
 SHA256: Final = hashlib.sha256(IMAGE).hexdigest()
+OLD: Final = b"the bytes of a firmware image, version 1.0.0"
+OLD_PATH: Final = f"{PRODUCT}/1.0.0/image.img"
+OLD_SHA: Final = hashlib.sha256(OLD).hexdigest()
 
 ORDER: Final = f"""
 product = "{PRODUCT}"
@@ -543,6 +546,20 @@ def build(directory: Path, roster: Roster = OPS_ROSTER) -> Original:
     for name in ("olga", "omar", "ada", "hanna", "ellen", "mallory"):
         write_key(home, name)
     return Original(directory / "store", home, writer)
+
+
+def build_with_older(directory: Path) -> Original:
+    """The same, with a release 1.0.0 besides."""
+    made = build(directory)
+    made.writer.publish(
+        2,
+        {
+            PATH: (IMAGE, facts()),
+            OLD_PATH: (OLD, facts("1.0.0", 1)),
+            "interlock/roster.json": (wire.encode(OPS_ROSTER), None),
+        },
+    )
+    return made
 
 
 def write_key(home: Path, name: str) -> None:

@@ -9,15 +9,29 @@ from pathlib import Path
 from typing import Any, Final
 
 from interlock_core import wire
+from interlock_core.inventory import MAX_INVENTORY
 from interlock_core.keys import MAX_KEY_FILE
 from interlock_core.order import Target
+from interlock_core.recall_papers import Recalled
 from interlock_core.statement import MAX_ENVELOPE
 from interlock_ops.cli import main
 from interlock_ops.cli.edge import Edge
 from interlock_ops.order_file import MAX_ORDER_FILE
 from interlock_ops.settings import MAX_CONFIG
 from tests.ops import world
-from tests.ops.world import IMAGE, OPS_ROSTER, PATH, SHA256, Served, StandIn, Ticking, build
+from tests.ops.world import (
+    IMAGE,
+    OLD,
+    OLD_PATH,
+    OLD_SHA,
+    OPS_ROSTER,
+    PATH,
+    SHA256,
+    Served,
+    StandIn,
+    Ticking,
+    build_with_older,
+)
 from tests.support import papers
 from tests.support.papers import authorise, opening, started, stop
 from tests.sweep.commands import (
@@ -53,7 +67,7 @@ WANTED: Final = Target(path=PATH, length=len(IMAGE), sha256=SHA256)
 
 def place(beside: Path) -> Place:
     """An operator's workstation, a server with rollouts in every state, metadata that was seen."""
-    original = build(beside / "original", OPS_ROSTER)
+    original = build_with_older(beside / "original")
     home = beside / "home"
     shutil.copytree(original.home, home)
     clock = Ticking()
@@ -69,6 +83,9 @@ def place(beside: Path) -> Place:
         for order in (ready, running, paused, opened)
         for by, role in (("ada", "approver"), ("hanna", "hospital"))
     ]
+    older = Target(path=OLD_PATH, length=len(OLD), sha256=OLD_SHA)
+    back = papers.order(targets=(older,), seq=9, kind="recall")
+    server.post(back, papers.notice(back, images=(Recalled(path=PATH, sha256=SHA256),)))
     server.post(new, ready, running, paused, opened, *consents, go, authorise(go), waiting)
     server.post(*started(paused), stop(paused))
     clock.now += timedelta(days=2)
@@ -94,9 +111,12 @@ def place(beside: Path) -> Place:
         "ready": ready.id,
         "running": running.id,
         "paused": paused.id,
+        "recall": back.id,
         "go": waiting.id,
         "secure": served.url.replace("http:", "https:"),
     }
+    inventory = made.json("device", "export", home / "before.json")
+    assert inventory["reason"] == "exported"
     edge = Edge(clock, at_terminal=lambda: False)
     ready_made = prepared(home, values, edge, served.close)
     seen = run(PROGRAM, ["rollout", "status", "--config", str(config)], ready_made)
@@ -287,6 +307,19 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
                     ("--seq",),
                     ("{home}/order.toml", "--seq", "0", *ACT),
                 ),
+                Slip(
+                    "a step that is none",
+                    REFUSED,
+                    ("lists no image",),
+                    ("{home}/order.toml", "--via", "../../x", *ACT),
+                    leaves=STATE,
+                ),
+                Slip(
+                    "an order to supersede that is none",
+                    USAGE,
+                    ("is not an id",),
+                    ("{home}/order.toml", "--supersedes", "../../x", *ACT),
+                ),
             ),
         ),
     ),
@@ -341,6 +374,100 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
         act(
             "{running}",
             slips=(*ids(), *names("{running}", "--cohort"), *names("{running}", "--site")),
+        ),
+    ),
+    "rollout recall begin": (
+        Entry(
+            ("gateway/2.0.0", "--to", "1.0.0", *ACT),
+            makes=("out*.json", "stop-out*.json", *STATE),
+            inputs=(CONFIG, KEY),
+            slips=(
+                # The stops are signed first, and are of use by themselves.
+                replace(ACTING[0], leaves=("stop-out*.json", *STATE)),
+                *(
+                    Slip(
+                        f"the release {wrong!r}",
+                        USAGE,
+                        ("PRODUCT/VERSION", "released", "UTF-8"),
+                        (wrong, *ACT),
+                        leaves=STATE,
+                    )
+                    for wrong in ("../../x", "gateway", "gateway/", "gateway/9.9.9", "", "\udcff")
+                ),
+                *names("gateway/2.0.0", "--first"),
+                *(
+                    Slip(
+                        f"{option} {wrong!r}",
+                        USAGE,
+                        (option,),
+                        ("gateway/2.0.0", option, wrong, *ACT),
+                    )
+                    for option in ("--soak", "--lasts", "--deadline")
+                    for wrong in ("soon", "", "9" * 400 + "d", "-1h", "\udcff")
+                ),
+            ),
+        ),
+    ),
+    "rollout recall status": (
+        Entry(
+            ("{recall}", *BASE, "--csv", "{home}/list.csv", "--inventory", "{home}/before.json"),
+            makes=(*STATE, "list.csv"),
+            inputs=(CONFIG, Input("before.json", Kind.JSON, WRITTEN, MAX_INVENTORY)),
+            good=10,
+            slips=(
+                *(
+                    Slip(slip.name, slip.codes, slip.says, (slip.words or ("",))[:1] + BASE)
+                    for slip in ids()
+                ),
+                Slip(
+                    "an order that is no such recall",
+                    REFUSED,
+                    ("recall",),
+                    ("{running}", *BASE),
+                    leaves=STATE,
+                ),
+                Slip(
+                    "something stands at the list",
+                    REFUSED,
+                    ("list.csv",),
+                    ("{recall}", *BASE, "--csv", "{home}/list.csv"),
+                    written("list.csv", "something else\n"),
+                    leaves=STATE,
+                ),
+            ),
+        ),
+    ),
+    "rollout recall record": (
+        act(
+            "{recall}",
+            "{belongs}",
+            "--as",
+            "returned",
+            slips=(
+                *(
+                    Slip(
+                        slip.name,
+                        slip.codes,
+                        slip.says,
+                        (*(slip.words or ("",))[:1], "GW-0002", "--as", "returned", *ACT),
+                    )
+                    for slip in ids()
+                ),
+                *devices("{recall}", "--as", "returned"),
+                Slip(
+                    "a word that is none",
+                    USAGE,
+                    ("--as",),
+                    ("{recall}", "{belongs}", "--as", "lost", *ACT),
+                ),
+                Slip(
+                    "a time that is none",
+                    USAGE,
+                    ("--since",),
+                    ("{recall}", "{belongs}", "--as", "returned", "--since", "soon", *ACT),
+                    leaves=STATE,
+                ),
+            ),
         ),
     ),
     "rollout resume": (act("{paused}", slips=(*ids(), *ids("{paused}", "--clears"))),),

@@ -9,9 +9,9 @@ Rules:
    that a barrier takes by steps stands in the last of their stages, and fetches all of them.
 2. What already runs the wanted image has nothing to do. What no stage has inside is outside.
 3. A gateway is counted as out of reach, and named, where its own facts rule the order out
-   (hardware, barrier, market, floor), where nothing that it says counts, where its hospital holds
-   updates, or where it has been silent for longer than the order's deadline. It stands in its
-   stage all the same: silence counts as a failure.
+   (hardware, barrier, market, floor), where nothing that it says counts or nobody knows what runs,
+   where its hospital holds updates, or where it has been silent for longer than the order's
+   deadline. It stands in its stage all the same: silence counts as a failure.
 4. Where a share of a cohort means few gateways, they are named: a percentage is a probability.
 5. The bytes are those of whole images. What resumes, and what a cache answers, is not in them.
 """
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -39,6 +39,8 @@ from interlock_core.steps import Start, climb
 
 SMALL_COHORT: Final = 30
 """Up to so many gateways of a cohort, those whom a share means are named (4)."""
+UNBARRED: Final = 2**53 - 1
+"""A counter that meets every barrier."""
 NAMED: Final = 100
 """At most so many gateways are named for one reason; all are counted."""
 
@@ -108,6 +110,7 @@ class _Way:
     targets: tuple[Listed, ...]
     refusal: Refusal | None
     dead_end: bool
+    known: bool
 
 
 class _Terms:
@@ -134,15 +137,22 @@ class _Terms:
 
     def _find(self, facts: Facts, now: datetime) -> _Way:
         gateway = facts.gateway
+        if facts.runs is None:
+            # What runs there is not known, so no barrier and no floor is known to hold it back.
+            gateway = replace(
+                gateway, highest_confirmed_counter=UNBARRED, running_counter=0, release_floor=0
+            )
         first = self.order.said.targets[0]
         chosen = choose(self.order.said, gateway, self.trusted)
         if isinstance(chosen, Refusal):
-            return _Way(first, (), chosen, dead_end=chosen.reason == Reason.BARRIER_NOT_MET)
+            barred = chosen.reason == Reason.BARRIER_NOT_MET
+            return _Way(first, (), chosen, dead_end=barred, known=facts.runs is not None)
         target, image = chosen
         refusal = self._permit(gateway, target, image, now)
         counter = gateway.highest_confirmed_counter
         targets = climb(self.targets, gateway.hardware, counter)
-        return _Way(target, targets or (), refusal, dead_end=targets is None)
+        known = facts.runs is not None
+        return _Way(target, targets or (), refusal, dead_end=targets is None, known=known)
 
     def _permit(
         self, gateway: Gateway, target: Target, image: Image, now: datetime
@@ -243,8 +253,10 @@ def _missed(seen: Seen, way: _Way, order: Order, now: datetime) -> str | None:
         return str(Reason.BARRIER_NOT_MET)
     if seen.excluded is not None:
         return seen.excluded
-    if seen.heard_at is None:
+    if seen.heard_at is None or seen.running is None:
         return "no_report"
+    if not way.known:
+        return "unknown_image"
     if seen.held is not None:
         return "held"
     return "silent" if now - seen.heard_at > timedelta(seconds=order.deadline_seconds) else None

@@ -54,8 +54,11 @@ class _Stage(_Line, frozen=True, kw_only=True):
 
 
 class _Abort(_Line, frozen=True, kw_only=True):
+    """In AWS IoT's terms; ``threshold_percent`` is an older spelling of the same."""
+
     failure_type: Literal["failed", "rolled_back", "timed_out", "all"]
-    threshold_percent: Any
+    threshold_percentage: Any = None
+    threshold_percent: Any = None
     min_executed: _Count
 
 
@@ -110,6 +113,13 @@ class OrderPlan:
     wanted: tuple[Wanted, ...]
     fields: dict[str, Any]
 
+    @property
+    def cohorts(self) -> tuple[str, ...]:
+        """Every cohort that the stages name, sorted."""
+        return tuple(
+            sorted({cohort for stage in self.fields["stages"] for cohort in stage["cohorts"]})
+        )
+
 
 def read_order_file(data: bytes, now: datetime, *, name: str = "the order file") -> OrderPlan:
     """Read and validate an order file (rules 2 and 3).
@@ -146,6 +156,7 @@ def make_order(
     at: datetime,
     reason: str,
     seq: int,
+    supersedes: str | None = None,
 ) -> Order:
     """The order, in the one form that is signed.
 
@@ -157,6 +168,7 @@ def make_order(
         at: when.
         reason: why.
         seq: the order's number.
+        supersedes: the order whose place it is meant to take, or None.
 
     Raises:
         WireError: it would not be accepted; the message names the field.
@@ -176,6 +188,8 @@ def make_order(
         "seq": seq,
         "checkpoint": None,
     }
+    if supersedes is not None:
+        tree["supersedes"] = supersedes
     return wire.decode(wire.encode(tree), Order, limit=MAX_ENVELOPE, what="order")
 
 
@@ -241,10 +255,15 @@ def _stage(number: int, stage: _Stage) -> dict[str, Any]:
 
 
 def _abort(number: int, abort: _Abort) -> dict[str, Any]:
-    where = f"abort[{number}].threshold_percent"
+    share = abort.threshold_percentage
+    if (share is None) == (abort.threshold_percent is None):
+        raise ValueError(f"`abort[{number}]` needs `threshold_percentage`, once")
+    if share is None:
+        share = abort.threshold_percent
+    where = f"abort[{number}].threshold_percentage"
     return {
         "failure_type": abort.failure_type,
-        "threshold_basis_points": _named(where, units.parse_percent, abort.threshold_percent),
+        "threshold_basis_points": _named(where, units.parse_percent, share),
         "min_executed": abort.min_executed,
     }
 

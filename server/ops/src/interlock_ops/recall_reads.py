@@ -95,10 +95,11 @@ def gateways(
     warn: Callable[[str], None],
     progress: Callable[[int], None] = lambda _: None,
     inventory: Gateways | None = None,
+    cohort: str | None = None,
 ) -> Iterator[Seen]:
     """The gateways of a product, as their papers show them (rules 1 and 2)."""
     shown: set[str] = set()
-    for view in devices(session, progress=progress):
+    for view in devices(session, cohort=cohort, progress=progress):
         seen = seen_of(view)
         if seen is None:
             warn(f"{view.device}: {view.faults[0].detail}. It is counted nowhere.")

@@ -61,6 +61,16 @@ def show_percent(basis_points: int) -> str:
     return f"{text.rstrip('0').rstrip('.')} %"
 
 
+def show_size(size: int) -> str:
+    """``1.5 MB``: bytes in powers of 1,000, with at most one decimal."""
+    number, units = Decimal(size), ["B", "kB", "MB", "GB", "TB"]
+    while number >= 1000 and len(units) > 1:
+        number /= 1000
+        units.pop(0)
+    text = f"{number:.1f}"
+    return f"{text.removesuffix('.0')} {units[0]}"
+
+
 def parse_duration(text: object) -> int:
     """Seconds of a duration (rule 2).
 
