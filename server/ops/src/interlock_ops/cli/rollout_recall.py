@@ -37,7 +37,7 @@ from interlock_ops.show import asks, fact, heading, line, statement
 from interlock_ops.show_recall import FIELDS, account_facts, account_lines, return_warnings
 
 EXAMPLES: Final = (
-    'interlock-ops rollout recall gateway/2.0.0 --reason "alarms sound late"',
+    'interlock-ops rollout recall begin gateway/2.0.0 --reason "alarms sound late"',
     'interlock-ops rollout recall gateway/2.0.0 --to 1.9.2 --first canary --soak 1h --reason "..."',
     "interlock-ops rollout recall status ORDER_ID",
     'interlock-ops rollout recall record ORDER_ID GW-0003 --as returned --reason "in the depot"',
@@ -115,7 +115,8 @@ def recall_begin(
     and you are shown who is affected, by their own signed reports; then the order of the kind
     recall is proposed, with a notice of what it takes back. Others authorise it like any order.
 
-    It stays open until each affected gateway has a disposition: 'rollout recall status'.
+    It stays open until each affected gateway has a disposition: 'rollout recall status'. The word
+    'begin' may be left out.
     """
     product, version = release_
     session = run.session
