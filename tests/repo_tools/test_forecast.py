@@ -12,12 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
+from interlock_core.clock import system_clock
+from interlock_core.errors import ConfigurationError
 from interlock_core.tuf_metadata import set_issued
+from interlock_core.tuf_repository import OnlineRepository
+from interlock_repo.directors import read_directors
 from interlock_repo.forecast import End, Standing, forecast
-from tests.repo_tools.world import PRODUCT, ROSTER_HOLDERS, Said, World, tool
+from tests.repo_tools.world import PRODUCT, ROSTER_HOLDERS, Said, World, role, tool
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 MANAGERS = ("rosa", "raul")
+ONLINE = ("targets", "snapshot", "timestamp")
 
 
 def days(number: float) -> timedelta:
@@ -27,10 +32,10 @@ def days(number: float) -> timedelta:
 def standing(**ends: float) -> Standing:
     """Roles that were issued now and live so many days."""
     made = {"root": Root(), "targets": Targets(), "snapshot": Snapshot(), "timestamp": Timestamp()}
-    for role, signed in made.items():
-        signed.expires = NOW + days(ends.get(role, 365))
-        if role in {"root", "targets"}:
-            set_issued(signed, NOW)
+    for name, one in made.items():
+        one.expires = NOW + days(ends.get(name, 365))
+        if name in {"root", "targets"}:
+            set_issued(one, NOW)
     roles = {}
     for name in ends.keys() - made.keys():
         roles[name] = Targets(expires=NOW + days(ends[name]))
@@ -158,13 +163,149 @@ class TestStatus:
         [
             (),
             ("--repository", "x"),
-            ("event", "--repository", "x", "--root", "ROOT"),
+            ("event", "--repository", "x"),
+            ("event", "--director-root", "ROOT"),
+            ("event", "--cohort", "wards"),
+            ("--cohort", "wards", "--repository", "x", "--root", "ROOT"),
             ("--merge", "--repository", "x", "--root", "ROOT"),
+            ("--repository", "http://127.0.0.1:9", "--root", "ROOT", "--cohort", "../x"),
         ],
     )
-    def test_one_or_the_other(self, world: World, words: tuple[str, ...]) -> None:
+    def test_what_does_not_go_together(self, world: World, words: tuple[str, ...]) -> None:
         said = tool("status", *[str(world.root_file) if w == "ROOT" else w for w in words])
-        assert (said.code, "EVENT" in said.err) == (2, True)
+        assert (said.code, "Usage: " in said.err) == (2, True)
+
+    def test_heads_that_expired_are_listed(self, full: World, tmp_path: Path) -> None:
+        """Whoever asks what has expired is told, of heads as of everything."""
+        world = full.copied(tmp_path)
+        signers = {"snapshot": world.online, "timestamp": world.online}
+        OnlineRepository(world.store, "image", signers, a_month_ago).refresh(days(400))
+        said = status(world, "--json")
+        assert (said.code, said.answer["reason"]) == (20, "expired"), said.err
+        expired = {end["what"].split(" ")[0] for end in said.answer["ends"]
+                   if end["state"] == "expired"}  # fmt: skip
+        assert expired == {"snapshot", "timestamp"}
+        assert len(said.answer["ends"]) == len(status(full, "--json").answer["ends"])
+
+    def test_what_does_not_verify_is_not_listed(self, full: World, tmp_path: Path) -> None:
+        world = full.copied(tmp_path)
+        file = world.store.root / "image" / "metadata" / "timestamp.json"
+        file.write_bytes(file.read_bytes().replace(b'"expires":"2', b'"expires":"3'))
+        assert status(world, "--json").answer["reason"] == "untrusted_metadata"
+
+
+def a_month_ago() -> datetime:
+    return system_clock() - days(30)
+
+
+@pytest.fixture
+def directed(full: World, tmp_path: Path) -> World:
+    """Two directors, one of which nobody refreshed for a month."""
+    world = full.copied(tmp_path / "directed")
+    world.direct({"wards": system_clock, "canary": a_month_ago})
+    return world
+
+
+class TestDirectors:
+    def ends(self, world: World, *words: str, code: int = 20) -> dict[str, str]:
+        said = status(
+            world, "--director-root", str(world.place / "director.json"), *words, "--json"
+        )
+        assert said.code == code, said.err
+        return {
+            end["what"]: end["state"] for end in said.answer["ends"] if "director" in end["what"]
+        }
+
+    def test_their_roles_are_listed_and_the_root_once(self, directed: World) -> None:
+        found = self.ends(directed)
+        assert found.pop("director root 1") == "later"
+        assert found == {f"director/wards {name} 1": "later" for name in ONLINE} | {
+            f"director/canary {name} 1": "expired" for name in ONLINE
+        }
+
+    def test_of_some(self, directed: World) -> None:
+        assert len(self.ends(directed, "--cohort", "wards", code=0)) == 4
+
+    def test_people_read_whom_it_stops(self, directed: World) -> None:
+        said = status(directed, "--director-root", str(directed.place / "director.json"))
+        assert "gateways of canary refuse every order: see that the server's 'refresh'" in said.out
+
+    def test_another_cohorts_director_is_refused(self, directed: World) -> None:
+        metadata = directed.store.root / "director"
+        shutil.copytree(metadata / "wards", metadata / "night")
+        root = str(directed.place / "director.json")
+        said = status(directed, "--director-root", root, "--cohort", "night", "--json")
+        assert (said.code, said.answer["reason"]) == (20, "wrong_cohort")
+
+    def test_another_root(self, directed: World) -> None:
+        said = status(directed, "--director-root", str(directed.root_file), "--json")
+        assert (said.code, said.answer["reason"]) == (20, "untrusted_metadata")
+
+    def test_a_server_is_asked_for_those_that_are_named(self, directed: World) -> None:
+        with pytest.raises(ConfigurationError, match="--cohort"):
+            read_directors(
+                "http://127.0.0.1:9", directed.place / "director.json", (), ca_file=None, proxy=None
+            )
+
+
+class TestEvent:
+    """An event is held against what is in force."""
+
+    def asked(self, world: World, event: Path) -> Said:
+        return tool(
+            "status", event, "--repository", world.store.root, "--root", world.root_file, "--json"
+        )
+
+    def test_one_that_follows_it(self, staged: Path, delegated: World) -> None:
+        said = self.asked(delegated, staged)
+        assert (said.code, said.answer["reason"], said.answer["follows"]) == (
+            10, "signatures_missing", "in_force",
+        )  # fmt: skip
+        for person in MANAGERS:
+            delegated.sign(staged, person)
+        assert self.asked(delegated, staged).answer["reason"] == "threshold_met"
+        delegated.put_in_force(staged)
+        said = self.asked(delegated, staged)
+        assert (said.code, said.answer["reason"]) == (0, "published")
+
+    def test_one_whose_base_moved(self, delegated: World, tmp_path: Path) -> None:
+        event = tmp_path / "old"
+        assert delegated.make("stage", event, delegated.release("1.1.0", 2)).code == 0
+        delegated.in_force("stage", delegated.release(), MANAGERS)
+        said = self.asked(delegated, event)
+        assert (said.code, said.answer["reason"], said.answer["follows"]) == (20, "stale", "stale")
+        people = tool(
+            "status", event, "--repository", delegated.store.root, "--root", delegated.root_file
+        )
+        assert "ward-gateway 1 is in force already" in people.out
+        # Without what is in force nobody knows.
+        alone = tool("status", event, "--json")
+        assert (alone.code, alone.answer["follows"]) == (10, None)
+
+    def test_one_whose_holders_changed(self, staged: Path, delegated: World) -> None:
+        delegated.delegate(role(f"products.{PRODUCT}", 1, "rosa", "raul"))
+        assert self.asked(delegated, staged).answer["reason"] == "stale"
+
+    def test_other_roles_and_renewed_delegations_do_not_matter(
+        self, staged: Path, delegated: World
+    ) -> None:
+        delegated.delegate(role("products.other", 1, "sven"))
+        delegated.in_force("roster", delegated.roster(), ROSTER_HOLDERS)
+        assert self.asked(delegated, staged).answer["follows"] == "in_force"
+
+    def test_delegations_follow_each_other(self, delegated: World, tmp_path: Path) -> None:
+        text = role("products.other", 1, "sven")
+        assert delegated.make("delegate", tmp_path / "e", delegated.delegations(text)).code == 0
+        assert self.asked(delegated, tmp_path / "e").answer["follows"] == "in_force"
+        delegated.delegate(role("products.pump", 1, "erik"))
+        assert self.asked(delegated, tmp_path / "e").answer["follows"] == "stale"
+
+    def test_an_older_copy_says_nothing(self, delegated: World, tmp_path: Path) -> None:
+        old = delegated.copied(tmp_path / "old-world")
+        delegated.in_force("stage", delegated.release(), MANAGERS)
+        delegated.make("stage", tmp_path / "e", delegated.release("1.1.0", 2))
+        said = self.asked(old, tmp_path / "e")
+        assert (said.code, said.answer["reason"]) == (20, "rollback")
 
 
 class TestCopies:

@@ -16,7 +16,7 @@ from securesystemslib.signer import CryptoSigner, Signer
 from tuf.api.metadata import Metadata, Root, Targets
 
 from interlock_core import keys
-from interlock_core.clock import system_clock
+from interlock_core.clock import Clock, system_clock
 from interlock_core.genesis import FleetFile
 from interlock_core.keys import load_public_key
 from interlock_core.store import FileStore
@@ -170,6 +170,24 @@ class World:
     def image(self) -> OnlineRepository:
         signers: dict[str, Sequence[Signer]] = {"snapshot": self.online, "timestamp": self.online}
         return OnlineRepository(self.store, "image", signers, system_clock)
+
+    def direct(self, cohorts: Mapping[str, Clock]) -> Path:
+        """Directors whose heads were signed at some time; returns the file of their root."""
+        root = Root(expires=system_clock() + timedelta(days=365))
+        offline, online = CryptoSigner.generate_ed25519(), CryptoSigner.generate_ed25519()
+        root.add_key(offline.public_key, "root")
+        signers = {role: [online] for role in ("targets", "snapshot", "timestamp")}
+        for role in signers:
+            root.add_key(online.public_key, role)
+        set_issued(root, system_clock() - timedelta(days=60))
+        data = signed(root, [offline])
+        file = self.place / "director.json"
+        file.write_bytes(data)
+        for cohort, clock in cohorts.items():
+            one = OnlineRepository(self.store, f"director/{cohort}", signers, clock, cohort=cohort)
+            one.put_root(data)
+            one.publish_targets({})
+        return file
 
     def public(self, person: str) -> Path:
         return self.keys / f"{person}.pub.json"

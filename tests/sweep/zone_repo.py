@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from interlock_core.ceremony_output import MAX_FLEET, MAX_MANIFEST
+from interlock_core.clock import system_clock
 from interlock_core.keys import MAX_KEY_FILE
 from interlock_repo.cli import main
 from interlock_repo.event import MAX_EVENT
@@ -79,6 +80,7 @@ def place(beside: Path) -> Place:
     world.delegations()
     world.roster()
     (home / "permit.toml").write_text(PERMIT)
+    world.direct({"wards": system_clock})
     write_manifest(world.later_ceremony(home / "later", 2))
     spec = world.release("3.0.0", 4)
     (home / "other.pass").write_text("correct horse battery\n")
@@ -625,11 +627,50 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
     "review": (reading(("{home}/event", "--root", "{root}"), "event", more=(ROOT,)),),
     "status": (
         reading(("{home}/signed",), "signed", good=10, slips=(other_root(("{home}/signed",)),)),
+        Entry((*FORECAST, "{home}/signed"), good=10, inputs=(ROOT, *STORED)),
+        Entry(
+            (*FORECAST, "--director-root", "{home}/director.json"),
+            inputs=(
+                Input("director.json", Kind.JSON, GIVEN, 512_000, says=("root",)),
+                *(
+                    Input(
+                        f"store/director/wards/metadata/{name}.json",
+                        Kind.JSON,
+                        REPOSITORY,
+                        limit,
+                        says=("store", "repository", "metadata", name.rpartition(".")[2]),
+                        without={"an unknown field": "one beside what is signed is never read"},
+                    )
+                    for name, limit in (
+                        ("timestamp", 16_384),
+                        ("1.snapshot", 2_000_000),
+                        ("1.targets", 5_000_000),
+                    )
+                ),
+            ),
+        ),
         Entry(
             FORECAST,
             inputs=(ROOT, *STORED),
             slips=(
-                Slip("an event, too", USAGE, ("EVENT",), (*FORECAST, "{home}/signed")),
+                Slip(
+                    "a director, of an event",
+                    USAGE,
+                    ("--director-root",),
+                    (*FORECAST, "{home}/signed", "--director-root", "{root}"),
+                ),
+                Slip(
+                    "a cohort without a director",
+                    USAGE,
+                    ("--cohort",),
+                    (*FORECAST, "--cohort", "wards"),
+                ),
+                Slip(
+                    "a cohort that is none",
+                    USAGE,
+                    ("--cohort",),
+                    (*FORECAST, "--director-root", "{home}/director.json", "--cohort", "../x"),
+                ),
                 Slip("nothing at all", USAGE, ("EVENT",), ()),
                 Slip("no root", USAGE, ("--root",), FORECAST[:2]),
                 Slip(

@@ -2,8 +2,9 @@
 
 Rules:
 
-1. Everything in the image repository that has an end is listed: each role's metadata, the roster,
-   each grant in it, each permit. What stops is said as people would notice it.
+1. Everything that has an end is listed: of the image repository each role's metadata, the roster,
+   each grant in it, each permit; of each director that was read its roles. What stops is said as
+   people would notice it. A root that several directors have is listed once.
 2. A warning begins so many days before the end, but for what lives shorter than that no earlier
    than in the last third of its life: else what is renewed each week would always be warned of.
 3. What has expired comes first, then whatever ends first.
@@ -12,7 +13,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
@@ -28,11 +29,12 @@ from interlock_core.tuf_repository import ROLES
 Kind = Literal["role", "roster", "grant", "permit"]
 
 _EVERYTHING: Final = "gateways refuse everything that is published"
+_REFRESH: Final = "see that the server's 'refresh' runs"
 _STOPS: Final[Mapping[str, str]] = {
     Root.type: f"{_EVERYTHING}: hold a ceremony for a new root",
     Targets.type: f"{_EVERYTHING}: 'interlock-repo delegate' with an empty file renews it",
-    Snapshot.type: f"{_EVERYTHING}: see that the server's 'refresh' runs",
-    Timestamp.type: f"{_EVERYTHING}: see that the server's 'refresh' runs",
+    Snapshot.type: f"{_EVERYTHING}: {_REFRESH}",
+    Timestamp.type: f"{_EVERYTHING}: {_REFRESH}",
     ROSTER_ROLE: "gateways refuse every order: 'interlock-repo roster' makes the next one",
 }
 
@@ -45,11 +47,13 @@ class Standing:
         top: root, targets, snapshot and timestamp, as far as there are any.
         roles: the delegated roles by name.
         roster: None before there is one.
+        directors: root, targets, snapshot and timestamp by cohort, of those that were read.
     """
 
     top: tuple[Signed, ...]
     roles: Mapping[str, Targets]
     roster: Roster | None
+    directors: Mapping[str, tuple[Signed, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -98,11 +102,25 @@ def _ends(standing: Standing, warn: timedelta) -> Iterator[End]:
             yield from _permits(targets, warn)
     if standing.roster is not None:
         yield from _of_roster(standing.roster, warn)
+    yield from _directors(standing.directors, warn)
+
+
+def _directors(directors: Mapping[str, tuple[Signed, ...]], warn: timedelta) -> Iterator[End]:
+    roots = set[int]()
+    for cohort, each in directors.items():
+        for signed in each:
+            if signed.type != Root.type:
+                stops = f"gateways of {cohort} refuse every order: {_REFRESH}"
+                yield _role(f"director/{cohort} {signed.type}", signed, warn, stops)
+            elif signed.version not in roots:
+                roots.add(signed.version)
+                yield _role("director root", signed, warn, _STOPS[Root.type])
 
 
 def _role(name: str, signed: Signed, warn: timedelta, stops: str) -> End:
     begins = issued_of(signed)
-    online = ROLES.get(name) if name in {Snapshot.type, Timestamp.type} else None
+    director = name.startswith("director/")
+    online = ROLES.get(signed.type) if director or name in {Snapshot.type, Timestamp.type} else None
     life = online.lifetime if online is not None else None
     if begins is not None:
         life = signed.expires - begins

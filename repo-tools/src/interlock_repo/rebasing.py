@@ -33,8 +33,9 @@ from interlock_core.roster import Roster, read_roster
 from interlock_core.tuf_metadata import delegated_roles, issued_of, parse_metadata
 from interlock_core.wire import encode, sha256_hex
 from interlock_repo.as_signed import SHOWN_KINDS, State, differences, void_section
+from interlock_repo.base import OwnBase, check_not_older, unmoved
 from interlock_repo.drafters import When, draft_again
-from interlock_repo.event import BASE_ROSTER, TARGETS, Draft, Event, Kind, event_file
+from interlock_repo.event import TARGETS, Draft, Event, Kind, event_file
 from interlock_repo.intent import read_spec
 from interlock_repo.repository import Repository
 from interlock_repo.review import Section
@@ -78,44 +79,6 @@ def rebased(
         yield Rebased(draft, tuple(_differences(event, draft)))
 
 
-class _OwnBase:
-    """What was in force when an event was made, as the event carries it."""
-
-    def __init__(self, event: Event) -> None:
-        self._event = event
-        self.roots = tuple(event.base[f"{root.signed.version}.root.json"] for root in event.roots)
-
-    @property
-    def targets(self) -> bytes:
-        """The top-level targets metadata."""
-        if self._event.file.role == Targets.type:
-            return self._event.base[self._event.file.previous_name or ""]
-        # Where new holders sign again there are two, and the newer was not in force.
-        names = [name for name in self._event.base if name.endswith(".targets.json")]
-        return self._event.base[min(names, key=lambda name: int(name.partition(".")[0]))]
-
-    @property
-    def heads(self) -> Mapping[str, bytes]:
-        """An event carries none."""
-        return {}
-
-    def older_targets(self) -> Iterator[bytes]:
-        """An event carries none; the repository that it is rebased on has them."""
-        return iter(())
-
-    def role(self, name: str) -> bytes | None:
-        """The version that the event follows; of other roles it carries none."""
-        previous = self._event.file.previous_name
-        if name != self._event.file.role or previous is None:
-            return None
-        return self._event.base[previous]
-
-    def roster(self, metadata: Targets) -> bytes:
-        """The roster that was in force."""
-        del metadata
-        return self._event.base[BASE_ROSTER]
-
-
 @contextmanager
 def _folder(event: Event) -> Iterator[Path]:
     """Where the files are that the specification names."""
@@ -137,7 +100,7 @@ def _check_intent(event: Event, folder: Path) -> None:
         return
     issued = issued_of(event.metadata.signed)
     if issued is not None:
-        again = _draft(event, _OwnBase(event), folder, issued, event.intent.lifetime_days)
+        again = _draft(event, OwnBase(event), folder, issued, event.intent.lifetime_days)
         if again.metadata.signed_bytes == event.metadata.signed_bytes:
             return
     raise _other_intent(event)
@@ -169,27 +132,12 @@ def _other_intent(event: Event, how: str = "it gives other bytes") -> RefusedErr
 
 def _check_base(event: Event, repository: Repository) -> None:
     """Rule 4."""
-    own = _OwnBase(event)
-    role = event.file.role
-    theirs = repository.targets if role == Targets.type else repository.role(role)
-    ours = own.targets if role == Targets.type else own.role(role)
-    same_delegator = role == Targets.type or own.targets == repository.targets
-    if (own.roots[-1], ours, same_delegator) == (repository.roots[-1], theirs, True):
+    if unmoved(event, repository):
         raise ConflictError(
             f"{event.directory} rests on what is in force: there is nothing to rebase, sign it.",
             reason="not_stale",
         )
-    if _version(theirs, role) < _version(ours, role) or _version(
-        repository.targets, Targets.type
-    ) < _version(own.targets, Targets.type):
-        raise RefusedError(
-            f"The repository is older than what {event.directory} rests on: get a newer copy.",
-            reason="rollback",
-        )
-
-
-def _version(data: bytes | None, role: str) -> int:
-    return 0 if data is None else _parsed(data, role).version
+    check_not_older(event, repository)
 
 
 def _parsed(data: bytes, role: str) -> Targets:
@@ -198,7 +146,7 @@ def _parsed(data: bytes, role: str) -> Targets:
 
 def _delegations_overtaken(event: Event, repository: Repository) -> None:
     """Rule 3, for each role that the intent sets."""
-    then = delegated_roles(_parsed(_OwnBase(event).targets, Targets.type))
+    then = delegated_roles(_parsed(OwnBase(event).targets, Targets.type))
     now = delegated_roles(_parsed(repository.targets, Targets.type))
     for name in read_spec(event.intent, DelegationsIntent).roles:
         if then.get(name) != now.get(name):

@@ -7,7 +7,9 @@ Rules:
 2. Metadata that people sign must be readable after it expired, or nobody could renew it.
    ``ngclient`` refuses it; then the signatures are checked here, against the snapshot that
    ``ngclient`` verified.
-3. A ceremony's own output serves before there is any server: it has root and targets, and nothing
+3. Whoever asks what has expired is told, and not refused: then expiry is judged by the caller, and
+   everything else is verified as ever.
+4. A ceremony's own output serves before there is any server: it has root and targets, and nothing
    that could be fresh or stale.
 """
 
@@ -16,7 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, Protocol
@@ -89,7 +91,13 @@ class Repository(Protocol):
 
 @contextmanager
 def open_repository(
-    where: str, trusted_root: Path, now: datetime, *, ca_file: Path | None, proxy: str | None
+    where: str,
+    trusted_root: Path,
+    now: datetime,
+    *,
+    ca_file: Path | None,
+    proxy: str | None,
+    judge_expiry: bool = True,
 ) -> Iterator[Repository]:
     """Read and verify the image repository at ``where``.
 
@@ -99,6 +107,7 @@ def open_repository(
         now: to judge a ceremony's root by; ``ngclient`` asks the machine.
         ca_file: certificates to trust instead of the system's, for a server.
         proxy: an HTTP proxy to use, for a server.
+        judge_expiry: whether what has expired is refused (rule 3).
 
     Raises:
         RefusedError: ``untrusted_metadata``, ``expired_metadata``, ``rehearsal`` and the like.
@@ -113,27 +122,50 @@ def open_repository(
     if "://" not in where:
         directory = Path(where)
         if not (directory / "image" / "metadata").is_dir() and (directory / "image").is_dir():
-            yield _Ceremony(directory / "image", root, now)
+            yield _Ceremony(directory / "image", root, now if judge_expiry else None)
             return
-        fetcher: FetcherInterface = DirectoryFetcher(directory)
-    else:
-        fetcher = ServerFetcher(where, ca_file=ca_file, proxy=proxy)
+    fetcher = fetcher_of(where, ca_file=ca_file, proxy=proxy)
     with TemporaryDirectory(prefix="interlock-repo-") as scratch:
-        yield _Verified(where, fetcher, root, Path(scratch))
+        yield _Verified(where, fetcher, root, Path(scratch), judge_expiry=judge_expiry)
+
+
+def fetcher_of(where: str, *, ca_file: Path | None, proxy: str | None) -> FetcherInterface:
+    """What reads a server or a directory."""
+    if "://" in where:
+        return ServerFetcher(where, ca_file=ca_file, proxy=proxy)
+    return DirectoryFetcher(Path(where))
+
+
+def judge_none(updater: Updater) -> None:
+    """Have ``ngclient`` take nothing for expired (rule 3).
+
+    It has no public way to say what time it is; ``tests/repo_tools/test_forecast.py`` guards this.
+    """
+    updater._trusted_set.reference_time = datetime.fromtimestamp(0, UTC)  # noqa: SLF001
 
 
 class _Verified:
     """A repository that ``ngclient`` verifies, in a scratch directory of its own."""
 
-    def __init__(self, where: str, fetcher: FetcherInterface, root: bytes, scratch: Path) -> None:
+    def __init__(
+        self,
+        where: str,
+        fetcher: FetcherInterface,
+        root: bytes,
+        scratch: Path,
+        *,
+        judge_expiry: bool,
+    ) -> None:
         self._where = where
         self._fetcher = fetcher
         self._scratch = scratch
         self._stale = False
-        with _believing(where):
+        with believing(where):
             self._updater = Updater(
                 str(scratch), _METADATA, None, _TARGETS, fetcher=fetcher, bootstrap=root
             )
+            if not judge_expiry:
+                judge_none(self._updater)
             try:
                 self._updater.refresh()
             except exceptions.ExpiredMetadataError:
@@ -170,7 +202,7 @@ class _Verified:
     def older_targets(self) -> Iterator[bytes]:
         for version in _before(self._delegator.version):
             try:
-                with _believing(self._where):
+                with believing(self._where):
                     yield self._fetcher.download_bytes(
                         f"{_METADATA}{version}.{Targets.type}.json", MAX_LENGTH[Targets.type]
                     )
@@ -185,7 +217,7 @@ class _Verified:
             return None
         if not self._stale:
             try:
-                with _believing(self._where):
+                with believing(self._where):
                     # ngclient loads a role on the way to a target; this one need not exist.
                     self._updater.get_targetinfo(
                         ROSTER_PATH if name == ROSTER_ROLE else f"{name}/0/none"
@@ -200,7 +232,7 @@ class _Verified:
         """Metadata that may have expired, verified but for that (rule 2)."""
         listed = self._snapshot.meta[f"{name}.json"]
         url = f"{_METADATA}{listed.version}.{name}.json"
-        with _believing(self._where):
+        with believing(self._where):
             data = self._fetcher.download_bytes(url, MAX_LENGTH[Targets.type])
             listed.verify_length_and_hashes(data)
         metadata = parse_metadata(data, Targets, what=f"{name} metadata")
@@ -219,15 +251,15 @@ class _Verified:
             raise NotFoundError(f"interlock {metadata.version} lists no roster.")
         if info.length > MAX_ROSTER:
             raise RefusedError("The roster in force is too large.", reason="untrusted_metadata")
-        with _believing(self._where):
+        with believing(self._where):
             path = self._updater.download_target(info, str(self._scratch / "targets" / "roster"))
         return Path(path).read_bytes()
 
 
 class _Ceremony:
-    """A ceremony's output directory (rule 3)."""
+    """A ceremony's output directory (rule 4)."""
 
-    def __init__(self, directory: Path, trusted: bytes, now: datetime) -> None:
+    def __init__(self, directory: Path, trusted: bytes, now: datetime | None) -> None:
         version = parse_metadata(trusted, Root, what="root metadata").signed.version
         chain = [trusted]
         while (path := directory / f"{version + 1}.root.json").exists():
@@ -281,7 +313,7 @@ def _read(path: Path, role: str) -> bytes:
 
 
 @contextmanager
-def _believing(where: str) -> Iterator[None]:
+def believing(where: str) -> Iterator[None]:
     """Translate what ``ngclient`` raises; what it verified is believed (rule 1)."""
     try:
         yield

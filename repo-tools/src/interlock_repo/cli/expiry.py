@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from interlock_core.roster import read_roster
 from interlock_core.tuf_metadata import delegated_roles, parse_metadata
 from interlock_core.wire import format_time
 from interlock_repo.cli.edge import Outcome
+from interlock_repo.directors import read_directors
 from interlock_repo.forecast import End, Standing, forecast
 from interlock_repo.repository import Repository, open_repository
 from interlock_repo.review import printable
@@ -23,16 +25,29 @@ MARKS = {"expired": "x", "soon": "!", "later": " "}
 
 
 def expiry(
-    repository: str, root: Path, *, warn_days: int, ca_file: Path | None, proxy: str | None
+    repository: str,
+    root: Path,
+    director_root: Path | None,
+    cohorts: Sequence[str],
+    *,
+    warn_days: int,
+    ca_file: Path | None,
+    proxy: str | None,
 ) -> Outcome:
-    """Read what is in force, and say what ends when.
+    """Read what is in force, or was, and say what ends when.
 
     Raises:
-        InterlockError: as ``open_repository``; what is so stale that nobody can believe it, too.
+        InterlockError: as ``open_repository`` and ``read_directors``, but for what has expired.
     """
     now = system_clock()
-    with open_repository(repository, root, now, ca_file=ca_file, proxy=proxy) as opened:
-        ends = forecast(_standing(opened), warn_days)
+    with open_repository(
+        repository, root, now, ca_file=ca_file, proxy=proxy, judge_expiry=False
+    ) as opened:
+        standing = _standing(opened)
+    if director_root is not None:
+        directors = read_directors(repository, director_root, cohorts, ca_file=ca_file, proxy=proxy)
+        standing = replace(standing, directors=directors)
+    ends = forecast(standing, warn_days)
     states = [end.state(now) for end in ends]
     facts = {
         "repository": repository,

@@ -10,6 +10,9 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from interlock_core import wire
+from interlock_core.errors import WireError
+from interlock_core.names import Name
 from interlock_repo.cli.edge import Outcome, check_proxy, json_option
 from interlock_repo.event import LIFETIME_DAYS, Kind
 
@@ -64,6 +67,21 @@ def trusted_root(command: F) -> F:
         metavar="FILE",
         help="Check that the event rests on this root metadata, which you trust.",
     )(command)
+
+
+def check_names(
+    context: click.Context, option: click.Parameter, names: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Names as cohorts have them.
+
+    Raises:
+        click.BadParameter: one is none.
+    """
+    del context, option
+    try:
+        return wire.convert(list(names), tuple[Name, ...], what="name")
+    except WireError as e:
+        raise click.BadParameter(str(e)) from e
 
 
 @dataclass(frozen=True)
