@@ -277,7 +277,7 @@ class TestEvent:
         people = tool(
             "status", event, "--repository", delegated.store.root, "--root", delegated.root_file
         )
-        assert "ward-gateway 1 is in force already" in people.out
+        assert "another of that version is in force already" in people.out
         # Without what is in force nobody knows.
         alone = tool("status", event, "--json")
         assert (alone.code, alone.answer["follows"]) == (10, None)

@@ -107,9 +107,11 @@ def follows(event: Event, repository: Repository) -> tuple[Follows, str]:
         now = _metadata(theirs, file.role)
         if now.signed_bytes == event.metadata.signed_bytes:
             return "published", f"{name} is in force: it was published."
+        version = now.signed.version
+        other = "another of that version" if version == file.version else f"version {version}"
         return "stale", (
-            f"{event.directory} is stale: it makes {name}, and {file.role} {now.signed.version} is "
-            f"in force already. It can never be published; '{REBASE} {event.directory}' makes it "
+            f"{event.directory} is stale: it makes {name}, and {other} is in force already. Unless "
+            f"it was published before, it can never be: '{REBASE} {event.directory}' makes it "
             "anew, and everybody signs again."
         )
     if not event.new_holders and _holders(own.roots[-1], own.targets, file.role) != _holders(
@@ -119,7 +121,7 @@ def follows(event: Event, repository: Repository) -> tuple[Follows, str]:
             f"{event.directory} is stale: other people hold {file.role} now than those who may "
             f"sign it here. '{REBASE} {event.directory}' makes it anew."
         )
-    return "in_force", f"It follows what is in force: {name} can be published."
+    return "in_force", "It follows what is in force."
 
 
 def _holders(root: bytes, targets: bytes, role: str) -> tuple[frozenset[str], int] | None:
