@@ -272,24 +272,22 @@ DECIDING: tuple[Removal, ...] = (
     ),
     _target(
         "decide: the image repository has the target",
-        "choose",
-        "if image is None or target.path not in trusted.image_targets:\n"
-        "            return Refusal(",
-        "if image is None or target.path not in trusted.image_targets:\n"
-        "            continue\n            return Refusal(",
+        "first_fit",
+        "if image is None:\n            return Refusal(",
+        "if image is None:\n            continue\n            return Refusal(",
         f"{OFFLINE}::TestRosterHolders::test_nor_by_a_path_of_their_own",
     ),
     _target(
         "decide: the image is for this hardware",
-        "choose",
-        "gateway.hardware not in image.hardware_ids",
+        "first_fit",
+        "hardware not in image.hardware_ids",
         "False",
         f"{ONLINE}::TestElsewhere::test_an_image_for_others",
     ),
     _target(
         "decide: the barrier is met",
-        "choose",
-        "image.min_counter_installed <= gateway.highest_confirmed_counter",
+        "first_fit",
+        "image.min_counter_installed <= highest_confirmed_counter",
         "True",
         f"{ONLINE}::TestElsewhere::test_an_image_for_others",
     ),

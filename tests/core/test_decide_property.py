@@ -231,12 +231,12 @@ WITHOUT: tuple[Row, ...] = (
     (decide_target._permit, "and permit.expires > now", "", worlds.downhill),
     (decide_target._permit, "and digest not in gateway.spent_permits", "", worlds.downhill),
     (
-        decide_target.choose,
-        "gateway.hardware not in image.hardware_ids",
+        decide_target.first_fit,
+        "hardware not in image.hardware_ids",
         "False",
         worlds.two_targets,
     ),
-    (decide_target.choose, "image.min_counter_installed <=", "0 <=", worlds.two_targets),
+    (decide_target.first_fit, "image.min_counter_installed <=", "0 <=", worlds.two_targets),
     # 10 and 11: stages.
     (_Reading._opened_for, '.gate == "auto"', '.gate == "never"', worlds.another_gate),
     (_Reading._opened_for, "(MONITOR,)", "(MONITOR, OPERATOR)", worlds.another_gate),

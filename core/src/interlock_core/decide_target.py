@@ -15,6 +15,7 @@ an image come from the image repository alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from interlock_core.facts import Gateway, Reason, Refusal, Trusted
@@ -25,23 +26,38 @@ from interlock_core.statement import Opened
 
 def choose(order: Order, gateway: Gateway, trusted: Trusted) -> tuple[Target, Image] | Refusal:
     """The target that the order means for this gateway, and its facts (9)."""
+    listed = {path: one for path, one in trusted.images.items() if path in trusted.image_targets}
+    return first_fit(order, listed, gateway.hardware, gateway.highest_confirmed_counter)
+
+
+def first_fit(
+    order: Order, images: Mapping[str, Image], hardware: str, highest_confirmed_counter: int
+) -> tuple[Target, Image] | Refusal:
+    """``choose``, for whoever knows of a gateway only what counts for it: the server, forecasts.
+
+    Args:
+        order: what was ordered.
+        images: what the image repository lists, by path.
+        hardware: the gateway's.
+        highest_confirmed_counter: the highest release counter ever confirmed there.
+    """
     barred: Refusal | None = None
     for target in order.targets:
-        image = trusted.images.get(target.path)
-        if image is None or target.path not in trusted.image_targets:
+        image = images.get(target.path)
+        if image is None:
             return Refusal(
                 Reason.ORDER_MISMATCH, f"the image repository has no image {target.path}"
             )
-        if gateway.hardware not in image.hardware_ids:
+        if hardware not in image.hardware_ids:
             continue
-        if image.min_counter_installed <= gateway.highest_confirmed_counter:
+        if image.min_counter_installed <= highest_confirmed_counter:
             return target, image
         barred = Refusal(
             Reason.BARRIER_NOT_MET,
             f"{target.path} needs counter {image.min_counter_installed} to be confirmed first",
         )
     return barred or Refusal(
-        Reason.WRONG_HARDWARE, f"no target of the order is for hardware {gateway.hardware}"
+        Reason.WRONG_HARDWARE, f"no target of the order is for hardware {hardware}"
     )
 
 

@@ -20,15 +20,19 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from interlock_core.chain import stop_counts
-from interlock_core.errors import RefusedError
+from interlock_core.errors import ConflictError, RefusedError, WireError
+from interlock_core.exclusion import Exclusion
 from interlock_core.fleet import COUNTERSIGNERS
 from interlock_core.order import Authorisation, Go, Order, Stop
 from interlock_core.recall_papers import Disposition, Notice, notice_counts
+from interlock_core.release import UpdateClass, read_image
 from interlock_core.roster import MONITOR, OPERATOR, Judge
 from interlock_core.statement import Opened, Said
+from interlock_core.supersede import in_the_way
 from interlock_core.wire import format_time
 from interlock_server.db.fleet_tables import EnrolmentRow
 from interlock_server.image import Released
+from interlock_server.noted import running
 from interlock_server.onfile import MAX_AHEAD, find
 from interlock_server.standing import enrolment_row
 
@@ -41,6 +45,13 @@ _OPENERS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("resume", "auto"): (OPERATOR,),
 }
 """Who may sign a ``go``, by its act and its stage's gate (rules 5, 10 and 12 of the statements)."""
+
+_AUTHORISED: Final[Mapping[type[Said], str]] = {
+    Order: "order",
+    Go: "go",
+    Exclusion: "exclusion",
+}
+"""What an authorisation about a rollout may be about."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +104,8 @@ def check_statement(opened: Opened[Any], ground: Ground) -> str:
             return _check_notice(opened, ground)
         case Disposition():
             return _check_disposition(opened, ground)
+        case Exclusion():
+            return _check_exclusion(opened, ground)
     raise AssertionError("admission judges everything else")
 
 
@@ -174,14 +187,36 @@ def _check_order(opened: Opened[Order], ground: Ground) -> str:
                 f"{released.hashes.get('sha256')}, which is not what the order names.",
                 reason="target_mismatch",
             )
+    _check_place(opened, ground)
     return opened.id
+
+
+def _check_place(order: Opened[Order], ground: Ground) -> None:
+    """See that an order takes the place of none that runs by accident (``supersede``)."""
+    other = in_the_way(order.said, _class_of(order.said, ground), running(ground.session))
+    if other is not None:
+        raise ConflictError(
+            f"Order {other.id} of {order.said.product} runs at "
+            f"{', '.join(sorted(other.cohorts & set(order.said.cohorts())))}: let it finish or "
+            "expire, or propose this one with 'supersedes' naming it.",
+            reason="order_running",
+        )
+
+
+def _class_of(order: Order, ground: Ground) -> UpdateClass | None:
+    """What the image repository says of the wanted image."""
+    wanted = ground.released.target(order.targets[0].path)
+    try:
+        return read_image(order.targets[0].path, wanted.custom).update_class if wanted else None
+    except WireError:
+        return None
 
 
 def _check_authorisation(opened: Opened[Authorisation], ground: Ground) -> str:
     word = opened.said
     subject = find(ground.session, word.id)
     said = subject.said if subject else None
-    kind = "order" if isinstance(said, Order) else "go" if isinstance(said, Go) else None
+    kind = next((name for type_, name in _AUTHORISED.items() if isinstance(said, type_)), None)
     if subject is None or kind != word.authorises:
         raise RefusedError(
             f"No {word.authorises} {word.id[:12]} is on file here: send that first.",
@@ -190,6 +225,8 @@ def _check_authorisation(opened: Opened[Authorisation], ground: Ground) -> str:
     check_not_own(subject, word)
     order = subject if isinstance(subject.said, Order) else ground.order(subject.said.order)
     _entitled(opened, ground.judge, (word.role,), order.said.cohorts())
+    if subject is order:
+        _check_place(order, ground)
     id_: str = order.id
     return id_
 
@@ -235,6 +272,12 @@ def _check_go(opened: Opened[Go], ground: Ground) -> str:
                 reason="unknown_opening",
             )
     return go.order
+
+
+def _check_exclusion(opened: Opened[Exclusion], ground: Ground) -> str:
+    order = ground.order(opened.said.order)
+    _entitled(opened, ground.judge, (OPERATOR,), order.said.cohorts())
+    return order.id
 
 
 def _check_stop(opened: Opened[Stop], ground: Ground) -> str:

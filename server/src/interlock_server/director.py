@@ -19,11 +19,13 @@ Rules (numbers in brackets are those of ``docs/wire-format.md``, "Who is believe
    while it counts (18) and no other of that enrolment and cohort with a higher ``seq`` does: one
    that leads out of another cohort, whoever signed it, hides none. Each stands there
    with the words that it needs or not at all, the newest first, after all that the order needs.
+7. Of an order that the server holds at a cohort no opening and no renewal is shown: gateways that
+   have not begun wait (``not_started``). Its resumes are: stops that they ended stay ended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -66,12 +68,18 @@ class Directed:
 
 
 def direct(
-    judge: Judge | None, on_file: OnFile, released: Released, fleet: str, cohort: str
+    judge: Judge | None,
+    on_file: OnFile,
+    released: Released,
+    fleet: str,
+    cohort: str,
+    held: Collection[str] = (),
 ) -> Directed:
     """What the director of ``cohort`` shall list now.
 
     Args:
         judge: the roster at the time of decision; None before the first roster.
+        held: the ids of orders that the server holds here (rule 7).
 
     Raises:
         RefusedError: ``directive_too_large``: the orders in force alone are too long.
@@ -88,7 +96,10 @@ def direct(
                 orders.append(order)
             leaving = moves.get(product, ())
             if order is not None or stops or (leaving and len(products) < MAX_PRODUCTS):
-                products[product] = _entry(judge, on_file, order, cohort, stops, leaving)
+                held_here = order is not None and order.id in held
+                products[product] = _entry(
+                    judge, on_file, order, cohort, stops, leaving, held=held_here
+                )
     directive, cut = _fitted(fleet, cohort, products)
     images, unlisted = _images(orders, released)
     return Directed(directive, images, unlisted, cut)
@@ -121,13 +132,16 @@ def _entry(
     cohort: str,
     stops: Sequence[Opened[Stop]],
     leaving: Sequence[Opened[Assignment]],
+    *,
+    held: bool,
 ) -> ProductDirective:
     goes: list[Opened[Go]] = []
     words: list[Opened[Authorisation]] = []
     assignments: list[Opened[Assignment]] = []
     if order is not None:
         papers = on_file.papers(order)
-        goes = _ranked(read_chain(judge, papers, cohort))[:MAX_LINKS]
+        chain = read_chain(judge, papers, cohort)
+        goes = (list(chain.resumes) if held else _ranked(chain))[:MAX_LINKS]
         words = _words(judge, papers.authorisations, [order, *goes])[:MAX_LINKS]
     for one in leaving[:MAX_LINKS]:
         about = _words(judge, on_file.words(one.id), [one])

@@ -162,6 +162,8 @@ class Enrolments:
                     id=opened.id,
                     device=said.device,
                     key_sha256=key,
+                    product=said.product,
+                    hardware=said.hardware,
                     site=said.site,
                     cohort=said.cohort,
                     state="waiting",

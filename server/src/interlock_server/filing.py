@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from interlock_core import wire
 from interlock_core.errors import ConflictError
+from interlock_core.exclusion import Exclusion
 from interlock_core.order import Assignment, Authorisation, Order
 from interlock_core.recall_papers import RECALL_STATEMENTS
 from interlock_core.report import Claim
@@ -49,6 +50,9 @@ def concerned(session: Session, opened: Opened[Any], order_id: str | None) -> se
     if isinstance(opened.said, RECALL_STATEMENTS):
         return set()
     if order_id is not None:
+        if _is_about_counts(opened):
+            # No directive shows it.
+            return set()
         order = opened if isinstance(opened.said, Order) else find(session, order_id)
         assert order is not None
         return set(order.said.cohorts())
@@ -58,6 +62,13 @@ def concerned(session: Session, opened: Opened[Any], order_id: str | None) -> se
         assert subject is not None
         said = subject.said
     return {said.from_cohort} if isinstance(said, Assignment) else set()
+
+
+def _is_about_counts(opened: Opened[Any]) -> bool:
+    said = opened.said
+    if isinstance(said, Authorisation):
+        return said.authorises == "exclusion"
+    return isinstance(said, Exclusion)
 
 
 def keep(session: Session, opened: Opened[Any], judge: Judge, order_id: str | None) -> bool:

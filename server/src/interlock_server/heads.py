@@ -28,7 +28,7 @@ Rules:
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -59,6 +59,7 @@ from interlock_server.db.tables import CohortRow, FleetRow
 from interlock_server.director import Directed, direct
 from interlock_server.image import Released, read_released
 from interlock_server.moves import settle, with_moves
+from interlock_server.noted import held
 from interlock_server.onfile import OnFile, read_on_file
 from interlock_server.online_keys import Signers, missing_keys
 from interlock_server.overlay import Overlay
@@ -151,6 +152,12 @@ class _Ground:
     on_file: OnFile
     released: Released
     judge: Judge | None
+    held: Collection[tuple[str, str]]
+
+    def directed(self, cohort: str) -> Directed:
+        """What the director of a cohort shall list now."""
+        held = {order for order, where in self.held if where == cohort}
+        return direct(self.judge, self.on_file, self.released, self.fleet, cohort, held)
 
 
 class Publisher:
@@ -398,15 +405,14 @@ class Publisher:
         released = read_released(self._store)
         now = on_file.judging_time(self._clock())
         judge = Judge(released.roster, now) if released.roster else None
-        return _Ground(fleet_of(session).name, on_file, released, judge)
+        return _Ground(fleet_of(session).name, on_file, released, judge, held(session))
 
     def directed(self, session: Session, cohort: str) -> Directed:
         """What the director of a cohort shall list now; nothing is written."""
-        ground = self._ground(session)
-        return direct(ground.judge, ground.on_file, ground.released, ground.fleet, cohort)
+        return self._ground(session).directed(cohort)
 
     def _direct(self, ground: _Ground, cohort: str, again: _Again | None, *, tried: bool) -> bool:
-        directed = direct(ground.judge, ground.on_file, ground.released, ground.fleet, cohort)
+        directed = ground.directed(cohort)
         for path in directed.unlisted:
             _log.error("%s is ordered at %s and not released as ordered", path, cohort)
         for product in directed.cut:

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from interlock_core.api import PAGE
 from interlock_core.chain import Papers
+from interlock_core.exclusion import Exclusion
 from interlock_core.order import Assignment, Authorisation, Go, Order, Stop
 from interlock_core.recall_papers import RECALL_STATEMENTS
 from interlock_core.report import Claim, Enrolment
@@ -35,10 +36,19 @@ from interlock_core.statement import (
 )
 from interlock_server.db.tables import StatementRow
 
-POSTED: Final = (Order, Authorisation, Go, Stop, Claim, Assignment, *RECALL_STATEMENTS)
+POSTED: Final = (
+    Order,
+    Authorisation,
+    Go,
+    Stop,
+    Claim,
+    Assignment,
+    Exclusion,
+    *RECALL_STATEMENTS,
+)
 """What may be posted as a statement."""
 
-KEPT: Final = (Order, Authorisation, Go, Stop, Claim, Assignment, Enrolment)
+KEPT: Final = (Order, Authorisation, Go, Stop, Claim, Assignment, Exclusion, Enrolment)
 """What a directive follows from, and what is looked at for it."""
 
 _BESIDE: Final = tuple(type_.PREDICATE for type_ in RECALL_STATEMENTS)
@@ -61,6 +71,7 @@ class OnFile:
     authorisations: tuple[Opened[Authorisation], ...]
     goes: tuple[Opened[Go], ...]
     stops: tuple[Opened[Stop], ...]
+    exclusions: tuple[Opened[Exclusion], ...] = ()
     assignments: tuple[Opened[Assignment], ...] = ()
     enrolments: tuple[Opened[Enrolment], ...] = ()
 
@@ -105,6 +116,10 @@ class OnFile:
         """The stops that name an order."""
         return self._stops.get(order.id, ())
 
+    def exclusions_of(self, order: Opened[Order]) -> Sequence[Opened[Exclusion]]:
+        """The known issues that are to be left out of an order's counts."""
+        return [one for one in self.exclusions if one.said.order == order.id]
+
     def judging_time(self, now: datetime) -> datetime:
         """Now, or a little later if somebody's clock is ahead of ours.
 
@@ -117,6 +132,7 @@ class OnFile:
             self.authorisations,
             self.goes,
             self.stops,
+            self.exclusions,
             self.assignments,
         )
         dated = (opened.said.at for kind in kinds for opened in kind)
@@ -191,6 +207,7 @@ def collect(opened: Iterable[Opened[Any]]) -> OnFile:
         authorisations=tuple(kinds[Authorisation]),
         goes=tuple(kinds[Go]),
         stops=tuple(kinds[Stop]),
+        exclusions=tuple(kinds[Exclusion]),
         assignments=tuple(kinds[Assignment]),
         enrolments=tuple(kinds[Enrolment]),
     )

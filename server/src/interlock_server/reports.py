@@ -13,7 +13,9 @@ Rules (20 is that of ``docs/wire-format.md``):
    it is countersigned, and what it says until then is refused (``quarantined``).
 5. What is said under an enrolment that does not count, not yet or not any more, is refused
    (``not_countersigned``, ``superseded``): the device keeps it.
-6. Whether an enrolment counts is what ``standing`` noted: no roster is read for a report.
+6. What a report that is taken says about rollouts is counted in the same transaction
+   (``counting``).
+7. Whether an enrolment counts is what ``standing`` noted: no roster is read for a report.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from interlock_core.errors import ConflictError, RefusedError
 from interlock_core.fleet import Tip, follows, report_counts
 from interlock_core.report import Enrolment, Report
 from interlock_core.statement import Opened, open_as, read_envelope
+from interlock_server import counting
 from interlock_server.db.fleet_tables import EnrolmentRow, ForkRow, ReportRow
 from interlock_server.db.session import Database
 from interlock_server.onfile import open_enrolment, trimmed
@@ -141,6 +144,8 @@ class Reports:
         row.tip_number, row.tip_id = said.number, opened.id
         row.tip_said_at, row.tip_at = said.at, now
         row.cohort = said.cohort
+        row.running = said.running.sha256 if said.running is not None else None
+        counting.take(session, row, opened, now)
         return True, False
 
     def _keep_fork(self, session: Session, row: EnrolmentRow, opened: Opened[Report]) -> None:
@@ -162,6 +167,7 @@ class Reports:
             "one that follows another"
         )
         row.state = "quarantined"
+        counting.quarantine(session, row)
         _log.warning("device %s is quarantined: %s", row.device, row.quarantined_why)
 
 

@@ -26,6 +26,7 @@ from interlock_server.ceremonies import Ceremonies
 from interlock_server.config import CREDENTIAL, PIN_CREDENTIAL, Settings
 from interlock_server.db import schema
 from interlock_server.db.session import Database
+from interlock_server.engine import Engine
 from interlock_server.enrolments import Enrolments
 from interlock_server.fleet import Fleet
 from interlock_server.heads import Publisher, fleet_of
@@ -47,6 +48,7 @@ class Backstage:
         store: where gateways read.
         writes: the same, for those who write; a test may put something between.
         refusals: counts what is refused.
+        engine: runs the rollouts.
     """
 
     clock: Clock
@@ -57,6 +59,7 @@ class Backstage:
     publications: Publications
     ceremonies: Ceremonies
     refusals: Refusals
+    engine: Engine
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,10 @@ def backstage(
         largest_target_bytes=settings.largest_target_bytes,
     )
     ceremonies = Ceremonies(database, writes, publisher, refusals, clock)
-    return Backstage(clock, database, store, writes, publisher, publications, ceremonies, refusals)
+    engine = Engine(database, writes, publisher, clock)
+    return Backstage(
+        clock, database, store, writes, publisher, publications, ceremonies, refusals, engine
+    )
 
 
 def services(backstage: Backstage) -> Services:

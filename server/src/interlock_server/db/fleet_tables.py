@@ -56,6 +56,7 @@ class EnrolmentRow(Base):
         number: the order of acceptance.
         key_sha256: of the device key's DER SubjectPublicKeyInfo.
         cohort: of the newest report; of the enrolment before there is one.
+        running: the digest of what runs there, by the newest report.
         state: as ``api.EnrolmentState``.
         shown: whether it stands for its device: the one in force, or else the newest.
         tip_number: of the newest report that was taken; 0 before the first.
@@ -79,8 +80,11 @@ class EnrolmentRow(Base):
     id: Mapped[str] = mapped_column(Digest, unique=True)
     device: Mapped[str] = mapped_column(DeviceId, index=True)
     key_sha256: Mapped[str] = mapped_column(Digest, index=True)
+    product: Mapped[str] = mapped_column(Name, server_default="")
+    hardware: Mapped[str] = mapped_column(Name, server_default="")
     site: Mapped[str] = mapped_column(Name)
     cohort: Mapped[str] = mapped_column(Name)
+    running: Mapped[str | None] = mapped_column(Digest)
     state: Mapped[str] = mapped_column(String(16))
     shown: Mapped[bool] = mapped_column(Boolean)
     received_at: Mapped[datetime]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from alembic import context
 
-from interlock_server.db.fleet_tables import EnrolmentRow
+from interlock_server.db.rollout_tables import RolloutRow
 
 context.configure(
     connection=context.config.attributes["connection"],
     # Every table, for whoever knows of any of the fleet's.
-    target_metadata=EnrolmentRow.metadata,
+    target_metadata=RolloutRow.metadata,
     render_as_batch=True,
 )
 with context.begin_transaction():

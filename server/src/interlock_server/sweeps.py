@@ -1,0 +1,112 @@
+"""What time and people do to many actions at once, batch by batch (I/O).
+
+Rules:
+
+1. Each batch is a transaction of its own, with its counts: whoever is killed in between leaves
+   whole batches, and the next sweep finds the rest by the same question.
+2. A deadline counts where the rollout goes on: at a cohort where it stands still nobody times out.
+3. An action is canceled where its rollout is over.
+4. A failure is left out where an exclusion covers it and counts at its cohort (``exclusion``). What
+   was left out stays out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from interlock_core.abort import FAILURES
+from interlock_core.action import Canceled, Event, Excluded, Tick
+from interlock_core.exclusion import Exclusion
+from interlock_core.order import Order
+from interlock_server.counting import KNOWN_ISSUE, Tally, move
+from interlock_server.db.rollout_tables import ActionRow, PartRow
+from interlock_server.db.session import Database
+
+BATCH: Final = 1000
+"""How many actions one transaction changes."""
+
+Moving = Callable[[PartRow], Event]
+
+
+def time_out(database: Database, rollout: int, order: Order, now: datetime) -> int:
+    """End what was silent for too long (rule 2); returns how many."""
+    late = _open(rollout).where(
+        ActionRow.deadline <= int(now.timestamp()),
+        PartRow.still.is_(None),
+        PartRow.over.is_(None),
+    )
+    return _sweep(database, order, late, lambda _: Tick(now))
+
+
+def cancel(database: Database, rollout: int, order: Order, now: datetime) -> int:
+    """Cancel what is open where the rollout is over (rule 3); returns how many."""
+    over = _open(rollout).where(PartRow.over.is_not(None))
+    return _sweep(database, order, over, lambda part: Canceled(now, part.over or "over"))
+
+
+def exclude(
+    database: Database, rollout: int, order: Order, counting: Sequence[tuple[str, Exclusion]]
+) -> int:
+    """Leave known issues out (rule 4); returns how many.
+
+    Args:
+        counting: exclusions, each with a cohort where it counts.
+    """
+    total = 0
+    for cohort, exclusion in counting:
+        about = (
+            ActionRow.device == exclusion.device
+            if exclusion.device is not None
+            else ActionRow.vote_reason == exclusion.failure
+        )
+        known = _actions(rollout).where(
+            ActionRow.cohort == cohort,
+            ActionRow.vote.in_(FAILURES),
+            ActionRow.excluded.is_(None),
+            about,
+        )
+        total += _sweep(database, order, known, lambda _: Excluded(KNOWN_ISSUE))
+    return total
+
+
+def _actions(rollout: int) -> Any:
+    return (
+        select(ActionRow, PartRow)
+        .join(
+            PartRow,
+            (PartRow.rollout == ActionRow.rollout) & (PartRow.cohort == ActionRow.cohort),
+        )
+        .where(ActionRow.rollout == rollout)
+        .order_by(ActionRow.number)
+        .limit(BATCH)
+    )
+
+
+def _open(rollout: int) -> Any:
+    return _actions(rollout).where(ActionRow.over.is_(False))
+
+
+def _sweep(database: Database, order: Order, wanted: Any, event: Moving) -> int:
+    """Move what is found until nothing is (rule 1)."""
+    total = 0
+    while True:
+        with database.reading() as session:
+            if session.execute(wanted.limit(1)).first() is None:
+                return total
+        with database.storing() as session:
+            total += _batch(session, order, wanted, event)
+
+
+def _batch(session: Session, order: Order, wanted: Any, event: Moving) -> int:
+    tally = Tally()
+    rows = session.execute(wanted.with_for_update(of=ActionRow)).all()
+    for row, part in rows:
+        move(row, order, event(part), tally)
+    session.flush()
+    tally.write(session)
+    return len(rows)
