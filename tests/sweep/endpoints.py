@@ -29,6 +29,7 @@ from tests.support.papers import (
     countersign,
     disposition,
     enrolment,
+    exclusion,
     notice,
     opening,
     order,
@@ -49,6 +50,7 @@ STATEMENTS: Final = {
     "authorisation": authorise(ORDER),
     "go": opening(ORDER),
     "stop": stop(ORDER),
+    "exclusion": exclusion(ORDER, device="GW-IN"),
     "claim": claim(f"another-{SECRET}"),
     "assignment": assignment(ENROLLED.id, device="GW-IN"),
     "countersignature": countersign(ENROLLED),
@@ -137,6 +139,10 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     ),
     "GET /v1/rollouts": Endpoint(token=True, query=("page", "product")),
     "GET /v1/rollouts/<id_>": Endpoint(path=lambda _: {"id_": ORDER.id}, token=True),
+    "GET /v1/rollouts/<id_>/stages": Endpoint(path=lambda _: {"id_": ORDER.id}, token=True),
+    "GET /v1/rollouts/<id_>/actions": Endpoint(
+        path=lambda _: {"id_": ORDER.id}, token=True, query=("page", "state")
+    ),
     "GET /v1/rollouts/<id_>/recall": Endpoint(
         path=lambda _: {"id_": RECALL.id}, token=True, query=("page",)
     ),

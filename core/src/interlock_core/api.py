@@ -218,7 +218,11 @@ class CohortView(Record, frozen=True, kw_only=True):
 
 
 class Rollout(Record, frozen=True, kw_only=True):
-    """One rollout with everything that was signed about it."""
+    """One rollout with everything that was signed about it.
+
+    Attributes:
+        exclusions: the known issues that are left out of its counts, each with its authorisations.
+    """
 
     summary: RolloutSummary
     order: Envelope
@@ -226,6 +230,7 @@ class Rollout(Record, frozen=True, kw_only=True):
     goes: tuple[Envelope, ...]
     stops: tuple[Envelope, ...]
     cohorts: tuple[CohortView, ...]
+    exclusions: tuple[Envelope, ...] = ()
 
 
 class StageCounts(Record, frozen=True, kw_only=True):

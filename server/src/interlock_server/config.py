@@ -90,6 +90,7 @@ class ServerSection(_Section, frozen=True, kw_only=True):
     workers: Annotated[int, Meta(ge=1, le=256)] = 2
     threads_per_worker: Annotated[int, Meta(ge=1, le=256)] = 8
     stop_within_seconds: Annotated[int, Meta(ge=1, le=3600)] = 30
+    engine_interval_seconds: Annotated[int, Meta(ge=1, le=300)] = 10
     tls_certificate_file: Text | None = None
     tls_key_file: Text | None = None
 
@@ -134,6 +135,7 @@ class Settings:
     Attributes:
         database_url: an SQLAlchemy URL, or None for SQLite.
         database_file: where SQLite keeps it, or None for another database.
+        engine_interval_seconds: how long rollouts wait between two looks at them.
         key_uris: by the name of the online key, one or more (rule 5).
         oldest_supported_root: version of the oldest image root in any firmware that is supported.
         passphrase_file: None means the systemd credential ``interlock-online``.
@@ -147,6 +149,7 @@ class Settings:
     workers: int
     threads_per_worker: int
     stop_within_seconds: int
+    engine_interval_seconds: int
     tls: tuple[Path, Path] | None
     store_directory: Path
     pending_directory: Path
@@ -215,6 +218,7 @@ def _checked(path: Path, file: _File) -> Settings:
         workers=file.server.workers,
         threads_per_worker=file.server.threads_per_worker,
         stop_within_seconds=file.server.stop_within_seconds,
+        engine_interval_seconds=file.server.engine_interval_seconds,
         tls=_tls(base, file.server, listen),
         store_directory=store,
         pending_directory=base / file.storage.pending_directory,

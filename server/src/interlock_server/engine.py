@@ -156,6 +156,17 @@ class Engine:
             session.get_one(EngineRow, 1, with_for_update=True).seen_at = self._clock()
         return Round(True, tuple(changed), published)
 
+    def leave(self) -> None:
+        """Give the lease back, for a process that ends.
+
+        Raises:
+            TransientError: the database failed; then it ends by itself.
+        """
+        with self._database.storing() as session:
+            row = session.get_one(EngineRow, 1, with_for_update=True)
+            if row.holder == self.holder:
+                row.until = None
+
     def _elected(self) -> bool:
         """Take the lease, or see that somebody else has it (rule 1)."""
         now = self._clock()
@@ -270,6 +281,14 @@ def _row(session: Session, order_id: str, *, to_change: bool = False) -> Rollout
     row = session.scalar(wanted.with_for_update() if to_change else wanted)
     assert row is not None, "a rollout is noted before it is looked at"
     return row
+
+
+def start(engine: Engine, interval: timedelta) -> None:
+    """Run rounds from a thread of this process, as long as it lives (rule 1)."""
+    never = threading.Event()
+    threading.Thread(
+        target=keep_running, args=(engine, interval, never), name="engine", daemon=True
+    ).start()
 
 
 def keep_running(engine: Engine, interval: timedelta, stop: threading.Event) -> None:

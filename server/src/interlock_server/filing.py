@@ -47,12 +47,9 @@ def known(session: Session, opened: Opened[Any]) -> Opened[Any] | None:
 
 def concerned(session: Session, opened: Opened[Any], order_id: str | None) -> set[str]:
     """The cohorts whose directives may change with a statement."""
-    if isinstance(opened.said, RECALL_STATEMENTS):
+    if _stands_beside(opened):
         return set()
     if order_id is not None:
-        if _is_about_counts(opened):
-            # No directive shows it.
-            return set()
         order = opened if isinstance(opened.said, Order) else find(session, order_id)
         assert order is not None
         return set(order.said.cohorts())
@@ -64,11 +61,12 @@ def concerned(session: Session, opened: Opened[Any], order_id: str | None) -> se
     return {said.from_cohort} if isinstance(said, Assignment) else set()
 
 
-def _is_about_counts(opened: Opened[Any]) -> bool:
+def _stands_beside(opened: Opened[Any]) -> bool:
+    """Whether a statement is about an order, and no directive shows it."""
     said = opened.said
     if isinstance(said, Authorisation):
         return said.authorises == "exclusion"
-    return isinstance(said, Exclusion)
+    return isinstance(said, (*RECALL_STATEMENTS, Exclusion))
 
 
 def keep(session: Session, opened: Opened[Any], judge: Judge, order_id: str | None) -> bool:

@@ -17,7 +17,7 @@ from interlock_core.chain import Papers, accepted_at, cleared, read_chain, stop_
 from interlock_core.current import in_force
 from interlock_core.order import Order
 from interlock_core.roster import OPERATOR, Judge
-from interlock_core.statement import Opened
+from interlock_core.statement import Envelope, Opened
 from interlock_server.onfile import OnFile
 
 
@@ -46,12 +46,21 @@ class Views:
             authorisations=tuple(word.envelope for word in papers.authorisations),
             goes=tuple(go.envelope for go in papers.goes),
             stops=tuple(stop.envelope for stop in self._on_file.stops_of(order)),
+            exclusions=self._exclusions(order),
             cohorts=cohorts,
         )
 
     def summary(self, order: Opened[Order]) -> RolloutSummary:
         """One line about one rollout."""
         return _summary(self._judge, order, self._cohorts(order))
+
+    def _exclusions(self, order: Opened[Order]) -> tuple[Envelope, ...]:
+        """The known issues of an order, each with what was said about it."""
+        return tuple(
+            paper.envelope
+            for one in self._on_file.exclusions_of(order)
+            for paper in (one, *self._on_file.words(one.id))
+        )
 
     def _cohorts(self, order: Opened[Order]) -> tuple[CohortView, ...]:
         return tuple(

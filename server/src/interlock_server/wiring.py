@@ -33,6 +33,7 @@ from interlock_server.heads import Publisher, fleet_of
 from interlock_server.kms import Kms, is_handle
 from interlock_server.online_keys import Signers
 from interlock_server.pending import Pending
+from interlock_server.progress import Progress
 from interlock_server.publications import Publications
 from interlock_server.refusals import Refusals
 from interlock_server.reports import Reports
@@ -73,6 +74,7 @@ class Services:
     enrolments: Enrolments
     reports: Reports
     fleet_views: Fleet
+    progress: Progress
 
 
 def open_signers(settings: Settings) -> dict[str, tuple[Signer, ...]]:
@@ -169,6 +171,7 @@ def services(backstage: Backstage) -> Services:
         Enrolments(database, store, refusals, fleet.name, clock),
         Reports(database, refusals, fleet.name, clock),
         Fleet(database, clock),
+        Progress(database),
     )
 
 

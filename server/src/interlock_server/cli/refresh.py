@@ -25,8 +25,9 @@ def refresh(config: Path, force: bool, as_json: bool) -> None:
     """Sign heads again before they expire, and publish what a failure left undone.
 
     Meant for a timer: with nothing to do it writes nothing. Directives are computed anew for every
-    cohort. Where the roots name an online key that is not held here, the others are signed and the
-    command fails by that name.
+    cohort, and rollouts are looked at once, unless a server that runs does that. Where the roots
+    name an online key that is not held here, the others are signed and the command fails by that
+    name.
     """
     settings = load_settings(config)
     signers = open_signers(settings)
@@ -34,6 +35,8 @@ def refresh(config: Path, force: bool, as_json: bool) -> None:
     try:
         check_ready(back)
         done = back.publisher.refresh(force=force)
+        back.engine.round()
+        back.engine.leave()
         back.publications.sweep()
     finally:
         back.database.close()

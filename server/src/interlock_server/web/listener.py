@@ -6,7 +6,8 @@ Rules:
    bound is passed on, never raced for.
 2. The online keys were opened before; workers inherit them by fork. What connects (database,
    store) is made in each worker, after the fork.
-3. SIGTERM stops in order: no new connection, requests at work may finish, exit code 0.
+3. Each worker looks at rollouts from a thread of its own; the database lets one at a time.
+4. SIGTERM stops in order: no new connection, requests at work may finish, exit code 0.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from gunicorn.app.base import BaseApplication
 
 from interlock_core.errors import ConfigurationError, TransientError
+from interlock_server import engine
 from interlock_server.config import Address, Settings
 from interlock_server.web.health import serve_health
 from interlock_server.wiring import Backstage
@@ -117,7 +120,7 @@ def run(
     make: Callable[[], tuple[Any, Backstage]],
     announce: Callable[[], None],
 ) -> None:
-    """Serve until a signal says stop; then leave by ``SystemExit`` with code 0 (rule 3).
+    """Serve until a signal says stop; then leave by ``SystemExit`` with code 0 (rule 4).
 
     Args:
         settings: checked.
@@ -144,7 +147,8 @@ def run(
         "control_socket_disable": True,
         "when_ready": lambda _arbiter: announce(),
     }
-    _Gunicorn(options, make, listeners.health).run()
+    interval = timedelta(seconds=settings.engine_interval_seconds)
+    _Gunicorn(options, make, listeners.health, interval).run()
 
 
 class _Gunicorn(BaseApplication):
@@ -153,7 +157,9 @@ class _Gunicorn(BaseApplication):
         options: dict[str, Any],
         make: Callable[[], tuple[Any, Backstage]],
         health: socket.socket,
+        interval: timedelta,
     ) -> None:
+        self._interval = interval
         self._options = options
         self._make = make
         self._health = health
@@ -163,12 +169,13 @@ class _Gunicorn(BaseApplication):
     def load_config(self) -> None:
         for name, value in self._options.items():
             self.cfg.set(name, value)
-        self.cfg.set("post_worker_init", lambda _worker: self._begin_health())
+        self.cfg.set("post_worker_init", lambda _worker: self._begin())
 
     def load(self) -> Any:
         app, self._back = self._make()
         return app
 
-    def _begin_health(self) -> None:
+    def _begin(self) -> None:
         assert self._back is not None
         serve_health(self._health, self._back)
+        engine.start(self._back.engine, self._interval)

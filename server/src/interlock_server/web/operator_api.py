@@ -79,6 +79,17 @@ def blueprint(services: Services) -> Blueprint:
         items = tuple(read_envelope(envelope) for envelope in envelopes[:PAGE])
         return answer(RecallPage(items=items, next=page + 1 if len(envelopes) > PAGE else None))
 
+    @routes.get("/rollouts/<id_>/stages")
+    def get_stages(id_: str) -> Response:
+        bearer(services.sessions)
+        return answer(services.progress.stages(id_))
+
+    @routes.get("/rollouts/<id_>/actions")
+    def list_actions(id_: str) -> Response:
+        bearer(services.sessions)
+        state = request.args.get("state")
+        return answer(services.progress.actions(id_, page_number(), state=state))
+
     @routes.get("/info")
     def info() -> Response:
         with back.database.reading() as session:

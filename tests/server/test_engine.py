@@ -1,0 +1,484 @@
+"""The engine: stages open, devices are counted, and what follows is done once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from interlock_core.api import ActionPage, DeviceAction, RolloutStages, StageCounts
+from interlock_core.order import Go, Order
+from interlock_core.report import Attempt, Enrolment, Outcome, Report, Running
+from interlock_core.statement import Opened, open_as
+from tests.server.world import NOW, PRODUCT, V1, V2, Bench
+from tests.support.papers import (
+    authorise,
+    days,
+    enrolment,
+    exclusion,
+    hours,
+    opening,
+    order,
+    report,
+    resume,
+    stage,
+    stop,
+)
+from tests.support.people import CANARY, ST_BERT
+
+TEN_MINUTES = timedelta(minutes=10)
+OLD = Running(slot="a", sha256=64 * "0", version="0.9.0")
+NEW = Running(slot="b", sha256=V1.target().sha256, version="1.0.0")
+
+
+@dataclass
+class Ward:
+    """Devices that were let in, and what they said last."""
+
+    bench: Bench
+    names: dict[str, Opened[Enrolment]] = field(default_factory=dict)
+    last: dict[str, Opened[Report]] = field(default_factory=dict)
+
+    def let_in(self, *names: str, **fields: Any) -> None:
+        for name in names:
+            self.names[name] = self.bench.let_in(enrolment(name, **fields))
+
+    def tell(
+        self,
+        name: str,
+        about: Opened[Order],
+        outcome: Outcome,
+        reason: str | None = None,
+        **fields: Any,
+    ) -> Opened[Report]:
+        """One report about an order, in the device's chain."""
+        attempt = Attempt(
+            order=about.id,
+            target=about.said.targets[0].sha256,
+            outcome=outcome,
+            reason=reason,
+            deferred_since=None,
+        )
+        running = NEW if outcome in {"confirmed", "already_installed"} else OLD
+        made: dict[str, Any] = {"at": self.bench.clock(), "attempt": attempt, "running": running}
+        said = report(self.names[name], self.last.get(name), **made | fields)
+        self.bench.tell_all(said)
+        self.last[name] = said
+        return said
+
+
+@pytest.fixture
+def ward(bench: Bench) -> Ward:
+    return Ward(bench)
+
+
+def ordered(*shares: int, **fields: Any) -> Opened[Order]:
+    """An order for the canary cohort, in stages of these shares."""
+    stages = tuple(stage(CANARY, share=share, soak=hours(1)) for share in shares or (10_000,))
+    made: dict[str, Any] = {"targets": (V1.target(),), "stages": stages, "deadline_seconds": 3600}
+    return order(**made | fields)
+
+
+def start(bench: Bench, of: Opened[Order], number: int = 0) -> Opened[Go]:
+    """Authorise an order, if it is new, and open a stage of it now."""
+    go = opening(of, number, at=bench.clock())
+    words = [of, authorise(of)] if number == 0 else []
+    bench.say_all(*words, go, authorise(go))
+    return go
+
+
+def stages(bench: Bench, of: Opened[Order]) -> RolloutStages:
+    return bench.read(f"/v1/rollouts/{of.id}/stages", RolloutStages)
+
+
+def only(bench: Bench, of: Opened[Order]) -> StageCounts:
+    (one,) = stages(bench, of).stages
+    return one
+
+
+def actions(bench: Bench, of: Opened[Order], query: str = "") -> dict[str, DeviceAction]:
+    page = bench.read(f"/v1/rollouts/{of.id}/actions{query}", ActionPage)
+    return {one.device: one for one in page.items}
+
+
+def later(bench: Bench, by: timedelta, of: timedelta = timedelta(minutes=5)) -> None:
+    """Time goes by, and rounds with it."""
+    until = bench.clock.now + by
+    while bench.clock.now < until:
+        bench.clock.now = min(until, bench.clock.now + of)
+        bench.back.engine.round()
+
+
+def goes_shown(bench: Bench, cohort: str = CANARY) -> list[str]:
+    entry = bench.directive(cohort).products[PRODUCT]
+    return [open_as(go, Go).said.act for go in entry.chain]
+
+
+def test_a_rollout_from_the_order_to_the_last_device(bench: Bench, ward: Ward) -> None:
+    ward.let_in("GW-1", "GW-2", "GW-3")
+    said = ordered()
+    bench.say_all(said)
+    assert stages(bench, said).state == "draft"
+    bench.back.engine.round()
+    assert stages(bench, said).state == "waiting_for_approval"
+    start(bench, said)
+    bench.back.engine.round()
+    found = stages(bench, said)
+    assert found.state == "running"
+    assert [one.cohort for one in found.cohorts] == [CANARY]
+    assert only(bench, said).counts.started == 3
+    assert only(bench, said).opened_at == bench.clock()
+    ward.tell("GW-1", said, "downloading")
+    ward.tell("GW-1", said, "confirmed")
+    ward.tell("GW-2", said, "already_installed")
+    counts = only(bench, said).counts
+    assert counts.states == {"confirmed": 1, "already_installed": 1, "scheduled": 1}
+    assert counts.votes == {"confirmed": 1, "already_installed": 1}
+    assert actions(bench, said, "?state=scheduled").keys() == {"GW-3"}
+    bench.back.engine.round()
+    assert stages(bench, said).state == "running"
+    ward.tell("GW-3", said, "confirmed")
+    bench.back.engine.round()
+    assert stages(bench, said).state == "finished"
+    # Gateways read "nothing to do" from it, as before.
+    assert goes_shown(bench) == ["open"]
+
+
+def test_stages_open_when_they_are_opened_and_hold_whom_placement_says(
+    bench: Bench, ward: Ward
+) -> None:
+    names = [f"GW-{number}" for number in range(8)]
+    ward.let_in(*names)
+    said = ordered(3_000, 10_000)
+    start(bench, said)
+    bench.back.engine.round()
+    first = set(actions(bench, said))
+    assert 0 < len(first) < 8
+    bench.clock.now += hours(1)
+    bench.back.engine.round()
+    assert set(actions(bench, said)) == first
+    start(bench, said, 1)
+    bench.back.engine.round()
+    found = actions(bench, said)
+    assert set(found) == set(names)
+    assert {name for name, one in found.items() if one.stage == 0} == first
+    assert [one.counts.started for one in stages(bench, said).stages] == [
+        len(first),
+        8 - len(first),
+    ]
+
+
+def test_too_many_failures_hold_it_and_people_resume_it(bench: Bench, ward: Ward) -> None:
+    names = [f"GW-{number}" for number in range(6)]
+    ward.let_in(*names)
+    said = ordered()
+    start(bench, said)
+    bench.back.engine.round()
+    for name in names[:5]:
+        ward.tell(name, said, "rolled_back", "bad_health")
+    assert goes_shown(bench) == ["open"]
+    bench.back.engine.round()
+    found = stages(bench, said)
+    assert (found.state, found.cohorts[0].still) == ("paused", "too_many_failures")
+    assert found.held_why is not None
+    assert "5 of " in found.held_why
+    # Nobody begins now: what people signed stays, and no gateway is shown a go.
+    assert goes_shown(bench) == []
+    later(bench, days(1), hours(1))
+    assert stages(bench, said).state == "paused"
+    again = resume(said, at=bench.clock())
+    bench.say_all(again, authorise(again))
+    bench.back.engine.round()
+    assert stages(bench, said).state == "running"
+    assert sorted(goes_shown(bench)) == ["open", "resume"]
+    # What they knew then pauses nothing again.
+    bench.back.engine.round()
+    assert stages(bench, said).state == "running"
+    assert only(bench, said).forgiven == only(bench, said).counts
+
+
+def test_a_resume_that_was_signed_before_is_none(bench: Bench, ward: Ward) -> None:
+    names = [f"GW-{number}" for number in range(5)]
+    ward.let_in(*names)
+    said = ordered()
+    start(bench, said)
+    before = resume(said, at=bench.clock())
+    bench.say_all(before, authorise(before))
+    bench.clock.now += hours(0.1)
+    bench.back.engine.round()
+    for name in names:
+        ward.tell(name, said, "failed", "bad_health")
+    later(bench, hours(1))
+    assert stages(bench, said).state == "paused"
+    assert goes_shown(bench) == ["resume"]
+
+
+def test_silent_devices_time_out_and_deferring_ones_do_not(bench: Bench, ward: Ward) -> None:
+    ward.let_in("GW-1", "GW-2", "GW-3")
+    said = ordered()
+    start(bench, said)
+    bench.back.engine.round()
+    ward.tell("GW-1", said, "rebooting")
+    ward.tell("GW-2", said, "deferred", "interlock_not_clear")
+    later(bench, hours(0.9))
+    assert only(bench, said).counts.votes == {}
+    later(bench, hours(0.2))
+    found = actions(bench, said)
+    assert found["GW-1"].vote == found["GW-3"].vote == "timed_out"
+    assert found["GW-2"].vote is None
+    assert only(bench, said).counts.votes == {"timed_out": 2}
+    # It comes late: shown, and no vote is taken back.
+    ward.tell("GW-1", said, "confirmed")
+    counts = only(bench, said).counts
+    assert (counts.votes, counts.recovered) == ({"timed_out": 2}, 1)
+
+
+def test_while_the_server_was_down_nobody_was_silent(bench: Bench, ward: Ward) -> None:
+    ward.let_in("GW-1")
+    said = ordered()
+    start(bench, said)
+    bench.back.engine.round()
+    bench.clock.now += days(2)
+    bench.back.engine.round()
+    assert actions(bench, said)["GW-1"].vote is None
+    later(bench, hours(0.9))
+    assert actions(bench, said)["GW-1"].vote is None
+    later(bench, hours(0.2))
+    assert actions(bench, said)["GW-1"].vote == "timed_out"
+
+
+def test_a_stop_pauses_and_its_time_is_no_silence(bench: Bench, ward: Ward) -> None:
+    ward.let_in("GW-1")
+    said = ordered()
+    start(bench, said)
+    bench.back.engine.round()
+    end = stop(said, at=bench.clock())
+    bench.say_all(end)
+    later(bench, hours(9))
+    assert stages(bench, said).state == "paused"
+    assert actions(bench, said)["GW-1"].vote is None
+    again = resume(said, at=bench.clock(), clears=(end,))
+    bench.say_all(again, authorise(again))
+    later(bench, hours(0.9))
+    assert stages(bench, said).state == "running"
+    assert actions(bench, said)["GW-1"].vote is None
+    later(bench, hours(0.3))
+    assert actions(bench, said)["GW-1"].vote == "timed_out"
+
+
+# What reports count, and what they do not
+
+
+def test_what_is_refused_or_known_counts_nothing(bench: Bench, ward: Ward) -> None:
+    ward.let_in("GW-1", "GW-2")
+    said = ordered()
+    start(bench, said)
+    bench.back.engine.round()
+    first = ward.tell("GW-1", said, "failed", "bad_health")
+    before = only(bench, said)
+    # The same again; forged; out of order; of a gap.
+    assert bench.tell(first).status_code == 200
+    mine = ward.names["GW-2"]
+    about = first.said.attempt
+    assert bench.tell(report(mine, attempt=about, key="GW-1")).status_code == 403
+    assert bench.tell(report(mine, number=2, previous=64 * "0", attempt=about)).status_code == 409
+    assert only(bench, said) == before
+    assert bench.refusals()["report", "bad_signature"] == 1
+    # A success that is none: it runs something else.
+    ward.tell("GW-2", said, "confirmed", running=OLD)
+    assert only(bench, said).counts.votes == {"failed": 1}
+
+
+def test_a_clone_is_left_out(bench: Bench, ward: Ward) -> None:
+    ward.let_in("GW-1", "GW-2")
+    said = ordered()
+    start(bench, said)
+    bench.back.engine.round()
+    first = ward.tell("GW-1", said, "failed", "bad_health")
+    other = report(
+        ward.names["GW-1"], at=bench.clock(), reason="another", attempt=first.said.attempt
+    )
+    assert bench.tell(other).json["reason"] == "report_fork"
+    counts = only(bench, said).counts
+    assert (counts.started, counts.excluded, counts.votes) == (2, 1, {})
+    assert actions(bench, said)["GW-1"].excluded == "quarantined"
+
+
+def test_a_device_that_is_quicker_than_the_engine_is_counted(bench: Bench, ward: Ward) -> None:
+    ward.let_in("GW-1", "GW-2")
+    said = ordered()
+    bench.say_all(said)
+    bench.back.engine.round()
+    start(bench, said)
+    ward.tell("GW-1", said, "confirmed")
+    assert stages(bench, said).stages == ()
+    assert not actions(bench, said)["GW-1"].counted
+    bench.back.engine.round()
+    counts = only(bench, said).counts
+    assert (counts.started, counts.joined) == (2, 0)
+    assert counts.votes == {"confirmed": 1}
+
+
+def test_a_device_that_comes_later_is_shown_and_has_no_vote(bench: Bench, ward: Ward) -> None:
+    ward.let_in("GW-1")
+    said = ordered()
+    start(bench, said)
+    bench.back.engine.round()
+    ward.let_in("GW-2")
+    ward.tell("GW-2", said, "failed", "bad_health")
+    counts = only(bench, said).counts
+    assert (counts.started, counts.joined, counts.votes) == (1, 1, {})
+    assert not actions(bench, said)["GW-2"].counted
+
+
+def test_who_has_other_hardware_or_another_product_is_not_started(bench: Bench, ward: Ward) -> None:
+    ward.let_in("GW-1")
+    ward.let_in("GW-2", hardware="x86-r1")
+    ward.let_in("GW-3", product="pump")
+    ward.let_in("GW-4", cohort=ST_BERT)
+    said = ordered()
+    start(bench, said)
+    bench.back.engine.round()
+    assert actions(bench, said).keys() == {"GW-1"}
+
+
+# Known issues
+
+
+def test_a_known_issue_is_left_out_by_two_people(bench: Bench, ward: Ward) -> None:
+    names = [f"GW-{number}" for number in range(6)]
+    ward.let_in(*names)
+    said = ordered()
+    start(bench, said)
+    bench.back.engine.round()
+    known = exclusion(said, failure="old_fan", at=bench.clock())
+    bench.say_all(known)
+    ward.tell(names[0], said, "failed", "old_fan")
+    bench.back.engine.round()
+    # One person alone excludes nothing, and not by authorising himself.
+    own = authorise(known, by="olga", role="operator")
+    assert bench.say(own).json["reason"] == "own_authorisation"
+    assert only(bench, said).counts.excluded == 0
+    bench.say_all(authorise(known))
+    for name in names[1:]:
+        ward.tell(name, said, "failed", "old_fan")
+    bench.back.engine.round()
+    counts = only(bench, said).counts
+    assert (counts.started, counts.excluded, counts.votes) == (6, 6, {})
+    assert stages(bench, said).state == "finished"
+    shown = bench.client.get(f"/v1/rollouts/{said.id}", headers=bench.token()).json
+    assert len(shown["exclusions"]) == 2
+
+
+def test_who_may_exclude(bench: Bench) -> None:
+    said = ordered()
+    known = exclusion(said, device="GW-1", by="ada")
+    assert bench.say(known).json["reason"] == "unknown_order"
+    bench.say_all(said)
+    assert bench.say(known).json["reason"] == "role_not_held"
+    loose = authorise(exclusion(said, device="GW-1"))
+    assert bench.say(loose).json["reason"] == "unknown_subject"
+
+
+# One order after another
+
+
+def newer(bench: Bench, **fields: Any) -> Opened[Order]:
+    bench.release(2, V1, V2)
+    return ordered(**{"seq": 2, "targets": (V2.target(),), "at": bench.clock()} | fields)
+
+
+def test_an_update_does_not_take_the_place_of_one_that_runs(bench: Bench, ward: Ward) -> None:
+    ward.let_in("GW-1")
+    said = ordered()
+    next_ = newer(bench)
+    # It may be proposed before, and authorised after.
+    early = ordered(seq=3, at=bench.clock())
+    bench.say_all(early)
+    start(bench, said)
+    bench.back.engine.round()
+    for refused in (next_, authorise(early)):
+        answer = bench.say(refused)
+        assert (answer.status_code, answer.json["reason"]) == (409, "order_running")
+    bench.say_all(stop(said, at=bench.clock()))
+    bench.back.engine.round()
+    assert bench.say(next_).json["reason"] == "order_running"
+
+
+@pytest.mark.parametrize("kind", ["update", "recall"])
+def test_what_takes_its_place_on_purpose_cancels_what_is_open(
+    bench: Bench, ward: Ward, kind: str
+) -> None:
+    ward.let_in("GW-1", "GW-2")
+    said = ordered()
+    start(bench, said)
+    bench.back.engine.round()
+    ward.tell("GW-1", said, "failed", "bad_health")
+    more = {"supersedes": said.id} if kind == "update" else {}
+    next_ = newer(bench, kind=kind, **more)
+    start(bench, next_)
+    bench.back.engine.round()
+    found = stages(bench, said)
+    assert found.state == "stopped"
+    assert found.cohorts[0].over == "superseded_order"
+    old = actions(bench, said)
+    assert (old["GW-2"].state, old["GW-2"].vote) == ("canceled", None)
+    assert (old["GW-1"].state, old["GW-1"].vote) == ("failed", "failed")
+    assert stages(bench, next_).state == "running"
+    assert actions(bench, next_).keys() == {"GW-1", "GW-2"}
+
+
+def test_a_critical_security_update_is_not_kept_waiting(bench: Bench, ward: Ward) -> None:
+    ward.let_in("GW-1")
+    said = ordered()
+    start(bench, said)
+    bench.back.engine.round()
+    V2.facts["update_class"] = {"type": "security", "urgency": "critical"}
+    try:
+        start(bench, newer(bench))
+    finally:
+        V2.facts.clear()
+    bench.back.engine.round()
+    assert stages(bench, said).state == "stopped"
+
+
+def test_an_order_that_expired_is_over(bench: Bench, ward: Ward) -> None:
+    ward.let_in("GW-1")
+    said = ordered(expires=NOW + hours(1))
+    start(bench, said)
+    bench.back.engine.round()
+    later(bench, hours(1.1), of=hours(0.1))
+    assert stages(bench, said).state == "stopped"
+    assert actions(bench, said)["GW-1"].reason == "expired_order"
+
+
+# What people may read
+
+
+def test_reading_needs_a_token_and_an_order(bench: Bench) -> None:
+    said = ordered()
+    bench.say_all(said)
+    for what in ("stages", "actions"):
+        path = f"/v1/rollouts/{said.id}/{what}"
+        assert bench.client.get(path).status_code == 401
+        headers = bench.token()
+        for unknown in (64 * "0", "x", authorise(said).id):
+            answer = bench.client.get(f"/v1/rollouts/{unknown}/{what}", headers=headers)
+            assert (answer.status_code, answer.json["reason"]) == (404, "unknown_order")
+    path = f"/v1/rollouts/{said.id}/actions?state=happy"
+    assert bench.client.get(path, headers=bench.token()).json["reason"] == "bad_state"
+
+
+def test_one_engine_at_a_time(bench: Bench) -> None:
+    other = Bench(bench.fleet, bench.signers)
+    other.restart()
+    assert bench.back.engine.round().elected
+    assert not other.back.engine.round().elected
+    bench.back.engine.leave()
+    assert other.back.engine.round().elected
+    # Whoever is killed keeps nobody waiting for long.
+    bench.clock.now = other.clock.now + timedelta(minutes=2)
+    assert bench.back.engine.round().elected
+    other.back.database.close()
