@@ -28,7 +28,6 @@ from tests.support.papers import (
 )
 from tests.support.people import CANARY, ST_BERT
 
-TEN_MINUTES = timedelta(minutes=10)
 OLD = Running(slot="a", sha256=64 * "0", version="0.9.0")
 NEW = Running(slot="b", sha256=V1.target().sha256, version="1.0.0")
 
@@ -103,7 +102,7 @@ def actions(bench: Bench, of: Opened[Order], query: str = "") -> dict[str, Devic
     return {one.device: one for one in page.items}
 
 
-def later(bench: Bench, by: timedelta, of: timedelta = timedelta(minutes=5)) -> None:
+def later(bench: Bench, by: timedelta, of: timedelta = timedelta(minutes=9)) -> None:
     """Time goes by, and rounds with it."""
     until = bench.clock.now + by
     while bench.clock.now < until:
@@ -256,7 +255,7 @@ def test_a_stop_pauses_and_its_time_is_no_silence(bench: Bench, ward: Ward) -> N
     bench.back.engine.round()
     end = stop(said, at=bench.clock())
     bench.say_all(end)
-    later(bench, hours(9))
+    later(bench, hours(1.5))
     assert stages(bench, said).state == "paused"
     assert actions(bench, said)["GW-1"].vote is None
     again = resume(said, at=bench.clock(), clears=(end,))

@@ -82,13 +82,13 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/rollouts/<id_>/stages")
     def get_stages(id_: str) -> Response:
         bearer(services.sessions)
-        return answer(services.progress.stages(id_))
+        return answer(services.progress.stages(_order_id(id_)))
 
     @routes.get("/rollouts/<id_>/actions")
     def list_actions(id_: str) -> Response:
         bearer(services.sessions)
         state = request.args.get("state")
-        return answer(services.progress.actions(id_, page_number(), state=state))
+        return answer(services.progress.actions(_order_id(id_), page_number(), state=state))
 
     @routes.get("/info")
     def info() -> Response:
@@ -102,10 +102,14 @@ def blueprint(services: Services) -> Blueprint:
     return routes
 
 
-def _order(session: Session, id_: str) -> Opened[Order]:
+def _order_id(id_: str) -> str:
     if not is_digest(id_):
         raise NotFoundError("That is no id of an order.", reason="unknown_order")
-    order = find(session, id_)
+    return id_
+
+
+def _order(session: Session, id_: str) -> Opened[Order]:
+    order = find(session, _order_id(id_))
     if order is None or not isinstance(order.said, Order):
         raise NotFoundError(f"There is no order {id_[:12]} here.", reason="unknown_order")
     return order
