@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import IO
 
 import pytest
@@ -55,23 +56,13 @@ class Recorder(CutStore):
 
 
 class Grown:
-    """A server with so many products, and so many releases of each."""
+    """A server that has so many releases of its product, and notes what it writes."""
 
-    def __init__(self, fleet: Fleet, signers: Signers, products: int, releases: int) -> None:
+    def __init__(self, fleet: Fleet, signers: Signers, known: Iterable[Release]) -> None:
         self.bench = Bench(fleet, signers)
-        self.bench.restart()
-        names = [f"product-{number}" for number in range(2, products + 1)]
-        if names:
-            delegations = fleet.delegations(3, **dict.fromkeys(names, MANAGERS))
-            self.bench.publish("targets", sign(delegations, TARGETS))
-        for name in names:
-            self.release(
-                name, *(Release(f"1.{n}", n, product=name) for n in range(1, releases + 1))
-            )
-        self.known = [V1, *(Release(f"1.{n}", 10 + n) for n in range(1, releases))]
-        self.release(PRODUCT, *self.known)
         self.recorder = Recorder(self.bench)
         self.bench.restart(self.recorder)
+        self.known = list(known)
 
     def version(self, role: str, prefix: str = IMAGE) -> int:
         return StoredRepository(self.bench.store, prefix).published_version(role) or 0
@@ -111,9 +102,40 @@ class Grown:
         return found
 
 
-@pytest.fixture(params=[(1, 1), (5, 6)], ids="{0[0]} products, {0[1]} releases".format)
-def grown(request: pytest.FixtureRequest, fleet: Fleet, signers: Signers) -> Iterable[Grown]:
-    made = Grown(fleet, signers, *request.param)
+def grow(fleet: Fleet, signers: Signers, products: int, releases: int) -> list[Release]:
+    """Publish so many products, and so many releases of each; returns those of the first."""
+    grown = Grown(fleet, signers, [V1, *(Release(f"1.{n}", 10 + n) for n in range(1, releases))])
+    names = [f"product-{number}" for number in range(2, products + 1)]
+    if names:
+        delegations = fleet.delegations(3, **dict.fromkeys(names, MANAGERS))
+        grown.bench.publish("targets", sign(delegations, TARGETS))
+    for name in names:
+        grown.release(name, *(Release(f"1.{n}", n, product=name) for n in range(1, releases + 1)))
+    grown.release(PRODUCT, *grown.known)
+    grown.bench.back.database.close()
+    return grown.known
+
+
+@pytest.fixture(
+    scope="module", params=[(1, 1), (5, 6)], ids="{0[0]} products, {0[1]} releases".format
+)
+def grown_once(
+    request: pytest.FixtureRequest,
+    template: Fleet,
+    signers: Signers,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Fleet, list[Release]]:
+    """A fleet of each size; tests work on copies."""
+    fleet = template.copy(tmp_path_factory.mktemp("grown") / "fleet")
+    return fleet, grow(fleet, signers, *request.param)
+
+
+@pytest.fixture
+def grown(
+    grown_once: tuple[Fleet, list[Release]], signers: Signers, tmp_path: Path
+) -> Iterable[Grown]:
+    fleet, known = grown_once
+    made = Grown(fleet.copy(tmp_path / "fleet"), signers, known)
     yield made
     made.bench.back.database.close()
 
