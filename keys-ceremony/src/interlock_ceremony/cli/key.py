@@ -12,9 +12,9 @@ from interlock_ceremony.ceremony import Room
 from interlock_ceremony.cli.common import command
 from interlock_ceremony.fingerprint import fingerprint, spoken
 from interlock_ceremony.guide import Say
-from interlock_core import credentials, keys
+from interlock_core import keys
 from interlock_core.keybytes import KEY_SCHEMES
-from interlock_core.token_keys import DEFAULT_SCHEME as TOKEN_SCHEME
+from interlock_core.new_keys import MADE_INSIDE_HELP, SCHEME_DEFAULT, make
 
 EXAMPLES: Final = """\b
 Examples:
@@ -39,15 +39,10 @@ def key() -> None:
 @click.option(
     "--scheme",
     type=click.Choice(sorted(KEY_SCHEMES)),
-    show_default="ed25519, or ecdsa-sha2-nistp256 in a token",
+    show_default=SCHEME_DEFAULT,
     help="The kind of key.",
 )
-@click.option(
-    "--token",
-    metavar="URI",
-    help="Make it inside this PKCS#11 token: hsm:<number>?label=<label of the token>. The "
-    "variable PYKCS11LIB names the token's library; its PIN is asked for at the terminal.",
-)
+@click.option("--token", metavar="URI", help=MADE_INSIDE_HELP)
 @click.option(
     "--passphrase-file",
     type=click.Path(path_type=Path),
@@ -69,16 +64,15 @@ def new(
     [attendance] names NAME.pub.json, and 'run --key' gets NAME.key.json, which stays with you. If
     an earlier call was cut off, the same call finishes it.
     """
-    if token is None:
-        passphrase = credentials.new_passphrase(
-            passphrase_file, f"passphrase of {name}'s new key", room.prompt
-        )
-        kind = scheme or "ed25519"
-        private, public = keys.new_key(directory, name, kind, passphrase, scrypt_n=room.scrypt_n)
-    else:
-        secrets = credentials.passphrase_handler(passphrase_file, room.prompt)
-        pair = keys.new_token_key(directory, name, scheme or TOKEN_SCHEME, token, secrets)
-        private, public = pair.private, pair.public
+    private, public = make(
+        directory,
+        name,
+        scheme=scheme,
+        token=token,
+        passphrase_file=passphrase_file,
+        prompt=room.prompt,
+        scrypt_n=room.scrypt_n,
+    )
     made = keys.load_public_key(public).key
     digest = fingerprint(made)
     say(f"Made {name} ({made.scheme}):\n{spoken(digest)}")

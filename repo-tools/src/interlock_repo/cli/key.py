@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from interlock_core import credentials, keys
+from interlock_core import keys
 from interlock_core.keybytes import KEY_SCHEMES
 from interlock_core.keys import PRIVATE_SUFFIX, NamedKey
-from interlock_core.token_keys import DEFAULT_SCHEME as TOKEN_SCHEME
+from interlock_core.new_keys import MADE_INSIDE_HELP, SCHEME_DEFAULT, make
 from interlock_repo.cli.edge import Outcome, json_option
 from interlock_repo.cli.options import DIRECTORY, FILE, passphrase_file
 from interlock_repo.trust import spoken
@@ -35,15 +35,10 @@ Examples:
 @click.option(
     "--scheme",
     type=click.Choice(sorted(KEY_SCHEMES)),
-    show_default="ed25519, or ecdsa-sha2-nistp256 in a token",
+    show_default=SCHEME_DEFAULT,
     help="The kind of key.",
 )
-@click.option(
-    "--token",
-    metavar="URI",
-    help="Make it inside this PKCS#11 token: hsm:<number>?label=<label of the token>. The "
-    "variable PYKCS11LIB names the token's library; its PIN is asked for at the terminal.",
-)
+@click.option("--token", metavar="URI", help=MADE_INSIDE_HELP)
 @passphrase_file
 @json_option
 def new(
@@ -61,13 +56,9 @@ def new(
     '-'. If an earlier call was cut off, the same call finishes it.
     """
     del as_json
-    if token is None:
-        passphrase = credentials.new_passphrase(passphrase_file, f"passphrase of {name}'s new key")
-        private, public = keys.new_key(directory, name, scheme or "ed25519", passphrase)
-    else:
-        secrets = credentials.passphrase_handler(passphrase_file)
-        pair = keys.new_token_key(directory, name, scheme or TOKEN_SCHEME, token, secrets)
-        private, public = pair.private, pair.public
+    private, public = make(
+        directory, name, scheme=scheme, token=token, passphrase_file=passphrase_file
+    )
     named = keys.load_public_key(public)
     home = keys.home_of(private)
     lines = (*_lines(named, home), f"keep         {private}", f"hand over    {public}")

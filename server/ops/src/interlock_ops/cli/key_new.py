@@ -7,10 +7,9 @@ from typing import Final
 
 import click
 
-from interlock_core.credentials import new_passphrase, passphrase_handler
 from interlock_core.keybytes import KEY_SCHEMES
-from interlock_core.keys import load_public_key, new_key, new_token_key
-from interlock_core.token_keys import DEFAULT_SCHEME as TOKEN_SCHEME
+from interlock_core.keys import load_public_key
+from interlock_core.new_keys import MADE_INSIDE_HELP, SCHEME_DEFAULT, make
 from interlock_ops.cli.edge import Answer, Operation, Run
 from interlock_ops.cli.key_show import key_facts
 from interlock_ops.show import facts, heading
@@ -34,15 +33,10 @@ EXAMPLES: Final = (
 @click.option(
     "--scheme",
     type=click.Choice(sorted(KEY_SCHEMES)),
-    show_default="ed25519, or ecdsa-sha2-nistp256 in a token",
+    show_default=SCHEME_DEFAULT,
     help="The kind of key.",
 )
-@click.option(
-    "--token",
-    metavar="URI",
-    help="Make it inside this PKCS#11 token: hsm:<number>?label=<label of the token>. The "
-    "variable PYKCS11LIB names the token's library; its PIN is asked for at the terminal.",
-)
+@click.option("--token", metavar="URI", help=MADE_INSIDE_HELP)
 @click.option(
     "--passphrase-file",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -62,15 +56,14 @@ def key_new(
     NAME.pub.json, which proves that its maker holds the private half, goes to those who sign the
     roster. If an earlier call was cut off, the same call finishes it.
     """
-    if token is None:
-        passphrase = new_passphrase(
-            passphrase_file, f"new passphrase for the key of {name}", run.edge.prompt
-        )
-        private, public = new_key(directory, name, scheme or "ed25519", passphrase)
-    else:
-        secrets = passphrase_handler(passphrase_file, run.edge.prompt)
-        pair = new_token_key(directory, name, scheme or TOKEN_SCHEME, token, secrets)
-        private, public = pair.private, pair.public
+    private, public = make(
+        directory,
+        name,
+        scheme=scheme,
+        token=token,
+        passphrase_file=passphrase_file,
+        prompt=run.edge.prompt,
+    )
     found = key_facts(load_public_key(public), private)
     return Answer(
         "key_made",
