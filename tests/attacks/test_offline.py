@@ -68,6 +68,19 @@ class TestFastForward:
         sim.replace_holders(role)
         sim.grants()
 
+    @pytest.mark.parametrize("role", ["targets", "interlock", PRODUCT])
+    def test_the_version_that_recovers_is_the_next_one(self, sim: Simulator, role: str) -> None:
+        """No version is left out for it, here or at any publisher (ADR 0007)."""
+        sim.world.roll_out(sim.release())
+        sim.fast_forward_role(role)
+        sim.grants()
+        sim.web.lies.clear()
+        assert sim.bed.memory.versions[f"image/{role}"] == HIGHEST
+        before = sim.published(role).version
+        sim.replace_holders(role)
+        sim.grants()
+        assert sim.bed.memory.versions[f"image/{role}"] == before + 1
+
     @pytest.mark.parametrize("role", ["targets", "interlock"])
     def test_other_online_keys_alone_do_not_help(self, sim: Simulator, role: str) -> None:
         """The floor stands while those who were robbed may still sign."""

@@ -89,6 +89,18 @@ def test_new_holders_and_what_they_signed_are_published_at_once(
     assert bench.client.get(f"/v1/publications/{offered.json['id']}").status_code == 200
 
 
+@pytest.mark.parametrize("version", [3, 7, 2**53 - 1])
+def test_nobody_leaves_versions_out_not_even_new_holders(bench: Bench, version: int) -> None:
+    """A thief's version is not jumped over: where all holders are new, the next one will do."""
+    leap = sign(bench.fleet.product(version, V1), NEW)
+    before = kept(bench)
+    refused = offer(bench, handed_over(bench.fleet, NEW, **{PRODUCT: leap}))
+    assert (refused.status_code, refused.json["reason"]) == (403, "version_gap")
+    assert kept(bench) == before
+    request = handed_over(bench.fleet)
+    assert bench.commit(offer(bench, request).json["id"]).json["versions"][PRODUCT] == 2
+
+
 @pytest.mark.parametrize(
     ("by", "status", "reason"),
     [(MANAGERS, 403, "untrusted_metadata"), (NEW[:1], 403, "untrusted_metadata")],
