@@ -25,6 +25,7 @@ ACTING = {
     "encrypted_keys",
     "http",
     "keys",
+    "new_keys",
     "released",
     "root_chain",
     "store",
