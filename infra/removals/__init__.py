@@ -7,6 +7,7 @@ A check that can be removed without a test failing is not tested, whatever the c
 - ``counting``: whose signature counts for what, and what an order's chain of ``go`` says;
 - ``refreshing``: the scratch copy of trusted metadata, and what must be true before it is adopted;
 - ``publishing``: what must be true before it is published, and of a permit before it is used;
+- ``holding``: a ceremony's script and keys, and what its transcript proves;
 
 the words to replace it with, and the tests that are likely to notice. Run it from the top of the
 tree::

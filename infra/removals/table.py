@@ -10,6 +10,7 @@ from typing import Final
 from infra.removals.admitting import ADMITTING
 from infra.removals.counting import COUNTING
 from infra.removals.deciding import DECIDING
+from infra.removals.holding import HOLDING
 from infra.removals.publishing import PUBLISHING
 from infra.removals.refreshing import REFRESHING
 from infra.removals.removal import Removal
@@ -20,6 +21,7 @@ ALL: Final[tuple[Removal, ...]] = (
     *REFRESHING,
     *ADMITTING,
     *PUBLISHING,
+    *HOLDING,
 )
 BEGIN: Final = "<!-- removals: written by python -m infra.removals --write -->"
 END: Final = "<!-- end of removals -->"

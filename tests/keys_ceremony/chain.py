@@ -43,11 +43,13 @@ class Chain:
     Attributes:
         stage: where the genesis was held.
         number: of the newest ceremony.
+        options: more words for every ceremony.
     """
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.number = 1
+        self.options: tuple[str | Path, ...] = ()
         self.written = stage.home / "change.toml"
 
     def output(self, number: int | None = None) -> Path:
@@ -98,7 +100,7 @@ class Chain:
 
     def run(self, script: str, *more: str | Path) -> Result:
         self.written.write_text(script)
-        options: list[str | Path] = []
+        options: list[str | Path] = [*self.options]
         for number in range(1, self.number + 1):
             options += ["--key", self.output(number) / "keys"]
         for person in NAMES:

@@ -17,8 +17,11 @@ from interlock_core.durable import watching
 from tests.keys_ceremony.chain import NAMES, RISKS, Chain
 from tests.keys_ceremony.gateways import Gateways
 from tests.keys_ceremony.stage import Stage
+from tests.keys_ceremony.test_preflight import listed
 
 ROLES = ("image.root", "image.targets", "director.root")
+SCHEMES = ("ecdsa-sha2-nistp256", "ml-dsa-65/1")
+"""Besides Ed25519, which a key is of by default."""
 people = st.sampled_from(["alice", "bob", "carol", "erik", "fred"])
 roles = st.sampled_from(ROLES)
 
@@ -46,6 +49,7 @@ class Ceremonies(RuleBasedStateMachine):
     original: ClassVar[Stage]
     held: ClassVar[int] = 0
     refused: ClassVar[int] = 0
+    kinds: ClassVar[set[str]] = set()
 
     @initialize()
     def begin(self) -> None:
@@ -53,6 +57,7 @@ class Ceremonies(RuleBasedStateMachine):
         home = Path(self.directory.name)
         shutil.copytree(self.original.home, home / "stage")
         self.chain = Chain(Stage(home / "stage"))
+        self.chain.options = ("--gateways", listed(self.chain))
         self.gateways = Gateways(self.chain, home)
         self.holders = {
             "image.root": ["alice", "bob", "carol"],
@@ -72,6 +77,16 @@ class Ceremonies(RuleBasedStateMachine):
             others = set(NAMES) - set(self.holders[place]) - {"dana", "gina"}
             change["holder"] = data.draw(st.sampled_from(sorted(others or {"alice"})))
         self.hold([change], None)
+
+    @rule(place=roles, scheme=st.sampled_from(SCHEMES), whole=st.booleans())
+    def keys_of_another_kind(self, place: str, scheme: str, whole: bool) -> None:
+        """Of all holders of a role, or of one, which no hybrid of so few outlives."""
+        here = self.holders[place] if whole else self.holders[place][:1]
+        changes = [
+            {"do": "replace", "role": place, "holder": one, "by": one, "scheme": scheme}
+            for one in here
+        ]
+        self.hold(changes, None)
 
     @rule(changes=st.lists(anything, min_size=1, max_size=2), away=st.none() | people)
     def anything_at_all(self, changes: list[dict[str, Any]], away: str | None) -> None:
@@ -104,6 +119,7 @@ class Ceremonies(RuleBasedStateMachine):
             type(self).refused += 1
             return
         type(self).held += 1
+        type(self).kinds |= {one["scheme"] for one in changes if "scheme" in one}
         for one in changes:
             if "holder" in one:
                 here = self.holders[one["role"]]
@@ -147,6 +163,7 @@ def test_random_ceremonies(hasty_original: Stage) -> None:
     machine("runTest").runTest()
     assert Ceremonies.held > 5
     assert Ceremonies.refused > 2
+    assert Ceremonies.kinds == set(SCHEMES)
 
 
 @pytest.mark.usefixtures("hasty")
