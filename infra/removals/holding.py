@@ -205,7 +205,7 @@ HOLDING: Final[tuple[Removal, ...]] = (
         "_began",
         "if (began.number, began.previous) != (number, before.head if before else None):",
         "if False:",
-        "later.py::test_an_act_of_an_earlier_ceremony_cannot_be_swapped",
+        "later.py::test_another_story_of_the_ceremony_before_breaks_the_chain",
     ),
     _ceremony(
         "everybody signs the head, once",

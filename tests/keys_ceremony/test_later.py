@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from interlock_core import encrypted_keys, keys
 from interlock_core.clock import fixed_clock
 from interlock_core.tuf_metadata import verify_new_offline, verify_root
 from tests.keys_ceremony.chain import NAMES, RISKS, Chain
+from tests.keys_ceremony.forger import Forger
 from tests.keys_ceremony.stage import CHEAP, NOW, Stage, passphrase, told
 
 Change = Mapping[str, Any]
@@ -569,6 +571,20 @@ def test_an_act_of_an_earlier_ceremony_cannot_be_swapped(chain: Chain, other: St
     path = chain.output() / "transcripts" / "1.json"
     path.write_bytes((other.output / "transcript.json").read_bytes())
     assert json.loads(chain.verify("--json").stdout)["outcome"] == "refused"
+
+
+def test_another_story_of_the_ceremony_before_breaks_the_chain(chain: Chain) -> None:
+    """Told afterwards by those who hold every key of it."""
+    chain.done(RENEW)
+    forger = Forger(chain.stage)
+    forger.entries.append({**forger.entries[-1], "act": {"act": "resumed"}})
+    forger.write()
+    (chain.stage.output / "manifest.json").unlink()
+    assert chain.stage.verify().exit_code == 0  # by itself it is believed
+    shutil.copy(forger.path, chain.output() / "transcripts" / "1.json")
+    result = chain.verify("--json")
+    assert (result.exit_code, told(result)["reason"]) == (20, "broken_chain"), result.output
+    assert "ceremony 2 does not follow the one before it" in result.stderr
 
 
 def test_an_old_key_that_was_not_brought_is_named(chain: Chain) -> None:
