@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,7 @@ from tests.ops.world import (
     SHA256,
     Original,
     Place,
-    Served,
-    StandIn,
-    Ticking,
+    at_work,
     build,
     facts,
 )
@@ -80,14 +77,8 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Original:
 @pytest.fixture
 def place(releases: Original, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
-    home = tmp_path / "home"
-    shutil.copytree(releases.home, home)
-    clock = Ticking()
-    served = Served(stand_in := StandIn(OPS_ROSTER, clock, releases.store))
-    try:
-        yield Place(home, clock, stand_in, served.url)
-    finally:
-        served.close()
+    with at_work(releases, tmp_path) as made:
+        yield made
 
 
 def add(place: Place, device: str, runs: str | None = None, **fields: Any) -> None:

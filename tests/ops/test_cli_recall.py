@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,41 +11,32 @@ from typing import Any
 
 import pytest
 
-from interlock_core.order import Order, Stop, Target
+from interlock_core.order import Order, Stop
 from interlock_core.recall_papers import Disposition, Notice
-from interlock_core.report import Attempt, Decided, Enrolment, Outcome, Report, Running
+from interlock_core.report import Decided
 from interlock_core.statement import Opened
 from interlock_ops.settings import CONFIG_VARIABLE
+from tests.ops.planted import NEW_TARGET, OLD_TARGET, Fleet, attempt
 from tests.ops.world import (
-    IMAGE,
-    OLD,
     OLD_PATH,
     OLD_SHA,
-    OPS_ROSTER,
     PATH,
     PRODUCT,
     SHA256,
     Original,
     Place,
-    Served,
-    StandIn,
-    Ticking,
+    at_work,
     build_with_older,
 )
 from tests.support.papers import (
     Named,
     authorise,
-    countersign,
     disposition,
-    enrolment,
     order,
-    report,
     signed,
     started,
 )
 from tests.support.people import CANARY, ST_ANNA
-
-VERSIONS = {SHA256: "2.0.0", OLD_SHA: "1.0.0"}
 
 
 @pytest.fixture(scope="module")
@@ -58,47 +48,11 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Original:
 @pytest.fixture
 def place(releases: Original, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
-    home = tmp_path / "home"
-    shutil.copytree(releases.home, home)
-    clock = Ticking()
-    stand_in = StandIn(OPS_ROSTER, clock, releases.store)
-    served = Served(stand_in)
-    try:
-        yield Place(home, clock, stand_in, served.url)
-    finally:
-        served.close()
+    with at_work(releases, tmp_path) as made:
+        yield made
 
 
-BAD = order(targets=(Target(path=PATH, length=len(IMAGE), sha256=SHA256),))
-
-
-class Fleet:
-    """Devices that the stand-in shows, and what they report."""
-
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        self.known: dict[str, Opened[Enrolment]] = {}
-        self.last: dict[str, Opened[Report]] = {}
-
-    def add(self, device: str, runs: str | None = None, **fields: Any) -> None:
-        said = self.place.server.fleet.add(enrolment(device, at=self.place.clock.now))
-        self.place.server.post(countersign(said))
-        self.known[device] = said
-        if runs is not None:
-            self.tell(device, runs, **fields)
-
-    def tell(self, device: str, runs: str, **fields: Any) -> None:
-        made: dict[str, Any] = {
-            "running": Running(slot="a", sha256=runs, version=VERSIONS[runs]),
-            "at": self.place.clock.now,
-        }
-        said = report(self.known[device], self.last.get(device), **made | fields)
-        self.last[device] = said
-        self.place.server.fleet.reports[self.known[device].id] = said
-
-
-def attempt(of: str, target: str, outcome: Outcome) -> Attempt:
-    return Attempt(order=of, target=target, outcome=outcome, reason=None, deferred_since=None)
+BAD = order(targets=(NEW_TARGET,))
 
 
 @pytest.fixture
@@ -281,9 +235,7 @@ def test_to_files(place: Place, fleet: Fleet) -> None:
 
 
 def test_without_a_safe_version_it_is_stopped_all_the_same(place: Place, fleet: Fleet) -> None:
-    place.server.post(
-        order(seq=2, targets=(Target(path=OLD_PATH, length=len(OLD), sha256=OLD_SHA),))
-    )
+    place.server.post(order(seq=2, targets=(OLD_TARGET,)))
     answer = place.act("recall", f"{PRODUCT}/1.0.0", "--to", "9.9.9", code=20)
     assert answer["reason"] == "no_such_release"
     assert "1 stop(s) are signed" in answer["detail"]
@@ -337,8 +289,6 @@ def test_people_read_who_is_affected(place: Place, fleet: Fleet) -> None:
 
 
 def test_a_recall_order_of_a_file_is_no_such_recall(place: Place, fleet: Fleet) -> None:
-    bare = order(
-        seq=5, kind="recall", targets=(Target(path=OLD_PATH, length=len(OLD), sha256=OLD_SHA),)
-    )
+    bare = order(seq=5, kind="recall", targets=(OLD_TARGET,))
     place.server.post(bare, authorise(bare))
     assert status(place, bare.id, code=20)["reason"] == "no_recall"

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -560,6 +562,20 @@ def build_with_older(directory: Path) -> Original:
         },
     )
     return made
+
+
+@contextmanager
+def at_work(original: Original, directory: Path) -> Iterator[Place]:
+    """An operator's workstation with an honest server."""
+    home = directory / "home"
+    shutil.copytree(original.home, home)
+    clock = Ticking()
+    stand_in = StandIn(OPS_ROSTER, clock, original.store)
+    served = Served(stand_in)
+    try:
+        yield Place(home, clock, stand_in, served.url)
+    finally:
+        served.close()
 
 
 def write_key(home: Path, name: str) -> None:

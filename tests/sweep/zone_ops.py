@@ -626,6 +626,14 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
             ),
         ),
     ),
+    "explain": (
+        listing(
+            "{belongs}",
+            slips=tuple(
+                replace(slip, words=(slip.words or ("",))[:1] + BASE) for slip in devices()
+            ),
+        ),
+    ),
     "device claims": (
         listing(
             slips=(Slip("a state that is none", USAGE, ("--state",), ("--state", "../x", *BASE)),)

@@ -17,15 +17,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import urllib3
 from tuf.api import exceptions
-from tuf.api.metadata import Root, TargetFile, Targets
+from tuf.api.metadata import Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.ngclient import FetcherInterface, Updater
 
 from interlock_core import durable, wire
 from interlock_core.errors import InterlockError, RefusedError, TransientError
+from interlock_core.facts import Expiry
 from interlock_core.names import ROSTER_PATH
 from interlock_core.release import Image, read_image
 from interlock_core.roster import MAX_ROSTER, Roster, read_roster
@@ -33,6 +34,8 @@ from interlock_core.tuf_metadata import MAX_LENGTH, parse_metadata, refuse_rehea
 from interlock_ops.order_file import Facts
 
 _CHUNK: Final = 64 * 1024
+
+K = TypeVar("K", Timestamp, Snapshot, Targets)
 
 
 @dataclass(frozen=True)
@@ -120,8 +123,32 @@ class ImageRepository:
                 raise RefusedError(
                     f"The image repository lists nothing of {name}.", reason="no_such_target"
                 )
-            data = durable.read(path, limit=MAX_LENGTH[Targets.type], what=f"{name} metadata")
-        return parse_metadata(data, Targets, what=f"{name} metadata").signed
+            return self._kept(name, Targets)
+
+    def expiries(self, product: str) -> tuple[Expiry, ...]:
+        """When each metadata file expires that a gateway of a product reads here.
+
+        Raises:
+            RefusedError, TransientError: as ``find``.
+            WireError: a file is malformed.
+        """
+        with self._locked():
+            found = [
+                ("timestamp", self._kept("timestamp", Timestamp).expires),
+                ("snapshot", self._kept("snapshot", Snapshot).expires),
+                *(
+                    (role, self._kept(role, Targets).expires)
+                    for role in ("targets", product, "interlock")
+                ),
+            ]
+        return tuple(Expiry(f"image/{role}", expires) for role, expires in found)
+
+    def _kept(self, role: str, type_: type[K]) -> K:
+        """A file that ngclient verified and keeps."""
+        path = self._directory / "metadata" / f"{role}.json"
+        what = f"{role} metadata"
+        data = durable.read(path, limit=MAX_LENGTH[type_.type], what=what)
+        return parse_metadata(data, type_, what=what).signed
 
     @contextmanager
     def _locked(self) -> Iterator[Updater]:

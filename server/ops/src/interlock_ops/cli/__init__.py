@@ -18,6 +18,7 @@ from interlock_ops.cli.device_export import device_export
 from interlock_ops.cli.device_list import device_list
 from interlock_ops.cli.device_show import device_show
 from interlock_ops.cli.edge import Main
+from interlock_ops.cli.explain import explain_device
 from interlock_ops.cli.groups import Defaulting
 from interlock_ops.cli.key_new import key_new
 from interlock_ops.cli.key_show import key_show
@@ -64,6 +65,7 @@ SECTIONS: Final = {
         'interlock-ops device authorise ASSIGNMENT_ID --role approver --reason "..."  (others)',
     ),
     "Why something stands still": (
+        "interlock-ops explain GW-0003",
         "interlock-ops rollout status ORDER_ID",
         "interlock-ops device list --reason interlock_not_clear",
         "interlock-ops site show st-anna",
@@ -152,4 +154,5 @@ cohort.add_command(cohort_show)
 site.add_command(site_list)
 site.add_command(site_show)
 main.add_command(rollout_post)
+main.add_command(explain_device)
 main.add_command(sample)

@@ -6,12 +6,11 @@ from typing import Final
 
 import click
 
-from interlock_core.errors import RefusedError
 from interlock_ops.cli.edge import Answer, Operation, Run
 from interlock_ops.cli.options import device_id
-from interlock_ops.cli.survey import Doubts, look
+from interlock_ops.cli.survey import Doubts, genuine, look
 from interlock_ops.device_facts import FIELDS, device_facts
-from interlock_ops.fleet_reads import Orders, device
+from interlock_ops.fleet_reads import Orders
 from interlock_ops.show_device import one_device
 
 EXAMPLES: Final = (
@@ -28,14 +27,7 @@ def device_show(run: Run, device_id_: str) -> Answer:
     It is verified here: the enrolment by the key that it names, the countersignature by the roster,
     the newest report by the device's key. A forged enrolment is refused.
     """
-    view = device(run.session, device_id_)
-    if view.state == "forged":
-        fault = view.faults[0]
-        raise RefusedError(
-            f"{device_id_}: {fault.detail}. Nothing that the server says about it is believed: "
-            "ask who runs it.",
-            reason=fault.reason,
-        )
+    view = genuine(run.session, device_id_)
     doubts = Doubts()
     doubts.note(view)
     doubts.tell(run)

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from interlock_core.errors import RefusedError
 from interlock_core.order import Order
 from interlock_core.statement import Opened
 from interlock_ops.cli.edge import Run
 from interlock_ops.device_view import DeviceView
-from interlock_ops.fleet_reads import Orders, devices
+from interlock_ops.fleet_reads import Orders, device, devices
+from interlock_ops.session import Session
 from interlock_ops.why import Why, why
 
 NAMED: Final = 5
@@ -46,6 +48,24 @@ class Doubts:
     def reason(self, otherwise: str) -> str:
         """The answer's reason."""
         return "server_differs" if self.faulty or self.differing else otherwise
+
+
+def genuine(session: Session, device_id: str) -> DeviceView:
+    """One device whose enrolment is its own.
+
+    Raises:
+        RefusedError: it is forged: nothing about it can be believed.
+        NotFoundError: the server knows none of that id.
+    """
+    view = device(session, device_id)
+    if view.state == "forged":
+        fault = view.faults[0]
+        raise RefusedError(
+            f"{device_id}: {fault.detail}. Nothing that the server says about it is believed: "
+            "ask who runs it.",
+            reason=fault.reason,
+        )
+    return view
 
 
 @dataclass(frozen=True)
