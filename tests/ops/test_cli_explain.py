@@ -55,7 +55,8 @@ def fleet(place: Place) -> Fleet:
 
 
 def wanted(**fields: Any) -> Opened[Order]:
-    return order(**{"targets": (NEW_TARGET,), "at": NOW, "not_before": NOW} | fields)
+    made: dict[str, Any] = {"targets": (NEW_TARGET,), "at": NOW, "not_before": NOW}
+    return order(**made | fields)
 
 
 def run(place: Place, of: Opened[Order]) -> Opened[Order]:
