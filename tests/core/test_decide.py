@@ -25,10 +25,11 @@ from interlock_core.facts import (
     TargetInfo,
     exit_of,
 )
+from interlock_core.hold import Hold
 from interlock_core.order import Window
 from interlock_core.placement import spread_offset
 from interlock_core.release import Permit
-from interlock_core.statement import Envelope
+from interlock_core.statement import Envelope, Opened
 from tests.support.decisions import NEW, OLD, World, honest, image, info, trusted
 from tests.support.papers import (
     DEVICE,
@@ -40,6 +41,7 @@ from tests.support.papers import (
     digest,
     directive,
     entry,
+    hold,
     hours,
     opening,
     order,
@@ -52,6 +54,7 @@ from tests.support.papers import (
 from tests.support.people import (
     CANARY,
     DAY0,
+    ELLEN,
     PEOPLE,
     ROSTER,
     ST_ANNA,
@@ -110,6 +113,13 @@ def downgraded(kind: str = "recall", **fields: object) -> World:
     return honest(of).but(trusted=replace(facts, permits={digest("permit"): permit}))
 
 
+def held(*holds: Opened[Hold]) -> World:
+    """An engineer is in the roster, and the directive shows these holds."""
+    said = honest().trusted.directive
+    shown = msgspec.structs.replace(said, holds=tuple(one.envelope for one in holds))
+    return honest().with_trusted(directive=shown, roster=roster(*PEOPLE, ELLEN))
+
+
 def only_for_others() -> World:
     of = order(stages=(stage(ST_BERT),))
     return honest(of)
@@ -145,6 +155,7 @@ REFUSED: tuple[tuple[Reason, str, Callable[[], World]], ...] = (
         lambda: honest(order(stages=(stage(CANARY, share=1),))),
     ),
     (Reason.LOCAL_HOLD, "a hold", lambda: honest().with_local(hold="surgery")),
+    (Reason.SITE_HOLD, "an engineer's hold of this site", lambda: held(hold())),
     (Reason.OUTSIDE_WINDOW, "the gateway's window", lambda: honest().with_local(window=SHUT)),
     (Reason.OUTSIDE_WINDOW, "the order's window", lambda: with_order(window=SHUT)),
     (Reason.SPREAD, "its turn is later", lambda: with_order(spread_seconds=90 * 86_400)),
@@ -408,6 +419,7 @@ def test_the_honest_world_is_granted_in_every_phase() -> None:
     "world",
     [
         honest().with_local(hold="surgery"),
+        held(hold()),
         honest().with_local(window=SHUT),
         with_order(spread_seconds=90 * 86_400),
         honest().with_local(interlock=None),
@@ -434,6 +446,7 @@ def test_exit_codes_follow_the_outside_contract() -> None:
         Reason.NOT_STARTED,
         Reason.NOT_IN_STAGE,
         Reason.LOCAL_HOLD,
+        Reason.SITE_HOLD,
         Reason.OUTSIDE_WINDOW,
         Reason.SPREAD,
         Reason.INTERLOCK_NOT_CLEAR,

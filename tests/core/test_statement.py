@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
+from interlock_core.acts import ACT_STATEMENTS
 from interlock_core.errors import WireError
 from interlock_core.order import ROLLOUT_STATEMENTS, Go, Order, Stage, Stop
 from interlock_core.recall_papers import RECALL_STATEMENTS
@@ -47,7 +48,13 @@ from tests.support.papers import (
 )
 from tests.support.people import CANARY, DAY0, FLEET, public_key, signer
 
-EVERY_TYPE = (*ROLLOUT_STATEMENTS, *RECALL_STATEMENTS, *FLEET_STATEMENTS, Session)
+EVERY_TYPE = (
+    *ROLLOUT_STATEMENTS,
+    *RECALL_STATEMENTS,
+    *FLEET_STATEMENTS,
+    *ACT_STATEMENTS,
+    Session,
+)
 ORDER = order()
 OPENING = opening(ORDER)
 ENROLLED = enrolment()

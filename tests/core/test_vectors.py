@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from interlock_core import keys, wire
+from interlock_core.acts import ACT_STATEMENTS
 from interlock_core.bundle import read_bundle
 from interlock_core.directive import read_directive
 from interlock_core.errors import WireError
@@ -34,7 +35,14 @@ from tests.support.decisions import NEW
 from tests.vectors.make import HERE, vectors
 from tests.vectors.refused import SIGNATURE, SMALL_LIMIT
 
-EVERY_TYPE = (*ROLLOUT_STATEMENTS, *RECALL_STATEMENTS, *FLEET_STATEMENTS, Exclusion, Session)
+EVERY_TYPE = (
+    *ROLLOUT_STATEMENTS,
+    *RECALL_STATEMENTS,
+    *FLEET_STATEMENTS,
+    *ACT_STATEMENTS,
+    Exclusion,
+    Session,
+)
 
 
 def load(name: str) -> Any:
@@ -82,11 +90,12 @@ def test_a_statement_is_canonical_and_signed_by_its_author(vector: Any) -> None:
     assert base64.b64decode(envelope["payload"]) == payload
     kind = b"application/vnd.in-toto+json"
     signed = b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
-    [signature] = envelope["signatures"]
-    key = json.loads(KEYS[vector["key"]]["public_key"])
-    assert signature["keyid"] == key["keyid"]
-    public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key["keyval"]["public"]))
-    public.verify(base64.b64decode(signature["sig"]), signed)
+    names = [*vector.get("also", []), vector["key"]]
+    for name, signature in zip(names, envelope["signatures"], strict=True):
+        key = json.loads(KEYS[name]["public_key"])
+        assert signature["keyid"] == key["keyid"]
+        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key["keyval"]["public"]))
+        public.verify(base64.b64decode(signature["sig"]), signed)
 
 
 @pytest.mark.parametrize("vector", STATEMENTS, ids=lambda vector: str(vector["name"]))

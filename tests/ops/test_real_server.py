@@ -18,11 +18,11 @@ from interlock_core.report import Attempt, CheckResult, Enrolment, InterlockStat
 from interlock_core.statement import Opened
 from interlock_ops.settings import CONFIG_VARIABLE
 from interlock_server.app import create_app
-from tests.ops.world import ELLEN, OPS_ROSTER, PASSPHRASE, Place, StandIn, Ticking, write_key
+from tests.ops.world import OPS_ROSTER, PASSPHRASE, Place, StandIn, Ticking, write_key
 from tests.server.world import V1, Bench, Fleet
 from tests.support import papers
 from tests.support.papers import authorise, enrolment, report
-from tests.support.people import CANARY, PEOPLE, ST_BERT, roster
+from tests.support.people import CANARY, ELLEN, PEOPLE, ST_BERT, roster
 
 
 class Real:

@@ -26,6 +26,7 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Root, TargetFile, Targets
 
 from interlock_core import encrypted_keys, keys, wire
+from interlock_core.acts import POSTED
 from interlock_core.api import (
     Accepted,
     Challenge,
@@ -39,10 +40,9 @@ from interlock_core.api import (
 )
 from interlock_core.chain import Papers, accepted_at, cleared, read_chain, stop_counts
 from interlock_core.clock import system_clock
-from interlock_core.order import ROLLOUT_STATEMENTS, Authorisation, Go, Order, Stop
+from interlock_core.order import Authorisation, Go, Order, Stop
 from interlock_core.recall_papers import RECALL_STATEMENTS
-from interlock_core.report import Claim
-from interlock_core.roster import Grant, Judge, Roster
+from interlock_core.roster import Judge, Roster
 from interlock_core.statement import (
     Opened,
     Session,
@@ -56,15 +56,10 @@ from interlock_core.tuf_repository import OnlineRepository
 from interlock_ops.cli import main
 from interlock_ops.cli.edge import Edge
 from tests.ops.fleet_stand_in import FleetStandIn
-from tests.support.people import CANARY, DAY0, FAR, FLEET, PEOPLE, ROSTER, person, signer
+from tests.support.people import CANARY, DAY0, ELLEN, FLEET, PEOPLE, ROSTER, signer
 from tests.support.people import roster as roster_of
 from tests.support.people import rules as rules_of
 
-ELLEN: Final = person(
-    "ellen",
-    Grant(role="engineer", cohorts=(CANARY, "ward-*"), expires=FAR, sites=("ward-7",)),
-)
-"""An engineer of ward 7."""
 OPS_ROSTER: Final = roster_of(
     *PEOPLE,
     ELLEN,
@@ -380,9 +375,7 @@ class StandIn:
         if self.room == 0:
             return 503, problem(503, "busy", "Another publisher is at work.")
         self.room -= 1
-        paper = open_statement(
-            read_envelope(body), (*ROLLOUT_STATEMENTS, *RECALL_STATEMENTS, Claim)
-        )
+        paper = open_statement(read_envelope(body), POSTED)
         new = all(paper.id != known.id for known in self.papers)
         if new:
             self.papers.append(paper)

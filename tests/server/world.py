@@ -33,7 +33,7 @@ from interlock_core.names import DIRECTIVE_PATH, ROSTER_PATH, ROSTER_ROLE
 from interlock_core.order import Target
 from interlock_core.release import Evidence, Image, Reference, Slot, UpdateClass
 from interlock_core.report import Enrolment
-from interlock_core.roster import Roster
+from interlock_core.roster import Person, Roster
 from interlock_core.statement import Opened
 from interlock_core.store import FileStore, Store
 from interlock_core.tuf_metadata import delegated_paths, serialise, set_issued
@@ -280,9 +280,9 @@ class Fleet:
         set_issued(targets, self.now)
         return targets
 
-    def roster(self, **changes: Any) -> Roster:
-        """The roster of ``tests.support.people``, issued a day before."""
-        return roster(**{"issued": self.now - timedelta(days=1)} | changes)
+    def roster(self, *persons: Person, **changes: Any) -> Roster:
+        """The roster of ``tests.support.people``, issued a day before; of others if given."""
+        return roster(*persons, **{"issued": self.now - timedelta(days=1)} | changes)
 
     def settings(self) -> Settings:
         return load_settings(self.config)

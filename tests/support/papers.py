@@ -19,7 +19,9 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from interlock_core.directive import Directive, ProductDirective
+from interlock_core.ending import Decommission, LastReport, Revocation
 from interlock_core.exclusion import Exclusion
+from interlock_core.hold import Hold
 from interlock_core.order import (
     DEFAULT_GO,
     Abort,
@@ -44,6 +46,7 @@ from interlock_core.report import (
     Versions,
 )
 from interlock_core.seen import Seen
+from interlock_core.site import Contact, Site
 from interlock_core.statement import Envelope, Opened, Said, Session, open_as, sign
 from interlock_core.wire import sha256_hex
 from tests.support.people import CANARY, DAY0, FLEET, ST_ANNA, ST_BERT, public_key, signer
@@ -278,6 +281,111 @@ def assignment(
         "expires": DAY0 + days(30),
     }
     return signed(Assignment(**made | fields), key)
+
+
+def hold(
+    *,
+    by: str = "ellen",
+    site: str = "ward-7",
+    lasts: timedelta = timedelta(days=2),
+    key: str | None = None,
+    **fields: Any,
+) -> Opened[Hold]:
+    """``by`` holds a site for two days from when it was signed."""
+    at = fields.get("at", DAY0)
+    made: dict[str, Any] = {
+        "fleet": FLEET,
+        "author": by,
+        "at": at,
+        "reason": "the network is being rebuilt",
+        "site": site,
+        "begins": at,
+        "until": at + lasts,
+        "ends": None,
+    }
+    return signed(Hold(**made | fields), key)
+
+
+def release(of: Opened[Hold], *, by: str = "ellen", **fields: Any) -> Opened[Hold]:
+    """``by`` ends a hold early."""
+    made: dict[str, Any] = {
+        "site": of.said.site,
+        "at": of.said.at,
+        "reason": "the network is back",
+        "begins": None,
+        "until": None,
+        "ends": of.id,
+    }
+    return hold(by=by, **made | fields)
+
+
+def site(*, by: str = "ellen", key: str | None = None, **fields: Any) -> Opened[Site]:
+    """``by`` describes ward 7."""
+    made: dict[str, Any] = {
+        "fleet": FLEET,
+        "author": by,
+        "at": DAY0,
+        "reason": "moved to another building",
+        "site": "ward-7",
+        "time_zone": "Europe/Berlin",
+        "contacts": (Contact(name="ward 7, technician on duty", reach="+49 30 1234"),),
+        "notes": "deliveries by the north gate",
+        "seq": 1,
+    }
+    return signed(Site(**made | fields), key)
+
+
+def revocation(
+    of: Opened[Enrolment], *, by: str = "ellen", key: str | None = None, **fields: Any
+) -> Opened[Revocation]:
+    """``by`` revokes a device's key."""
+    made: dict[str, Any] = {
+        "fleet": FLEET,
+        "author": by,
+        "at": of.said.at,
+        "reason": "the gateway was stolen",
+        "enrolment": of.id,
+        "device": of.said.device,
+    }
+    return signed(Revocation(**made | fields), key)
+
+
+def decommission(
+    of: Opened[Enrolment],
+    last: Opened[Report] | None = None,
+    *,
+    by: str = "ellen",
+    key: str | None = None,
+    **fields: Any,
+) -> Opened[Decommission]:
+    """``by`` takes a device out of service after its last report."""
+    running = last.said.running if last is not None else None
+    made: dict[str, Any] = {
+        "fleet": FLEET,
+        "author": by,
+        "at": of.said.at,
+        "reason": "scrapped",
+        "enrolment": of.id,
+        "device": of.said.device,
+        "report": LastReport(number=last.said.number, id=last.id) if last is not None else None,
+        "running": running.sha256 if running is not None else None,
+    }
+    return signed(Decommission(**made | fields), key)
+
+
+def rotation(
+    of: Opened[Enrolment], key: str = "a new key", *, keys: tuple[str, ...] = (), **fields: Any
+) -> Opened[Enrolment]:
+    """The device of ``of`` asks with another key; both keys sign, or those of the names given."""
+    old = of.said.device
+    new = enrolment(old, key=key, **{"replaces": of.id, "site": of.said.site} | fields)
+    each = [signed(new.said, name).envelope for name in keys or (key, old)]
+    envelope = Envelope(
+        payload=new.envelope.payload,
+        payload_type=new.envelope.payload_type,
+        signatures=tuple(one.signatures[0] for one in each),
+    )
+    return Opened(new.said, new.id, new.payload, envelope)
 
 
 def enrolment(device: str = DEVICE, *, key: str | None = None, **fields: Any) -> Opened[Enrolment]:

@@ -93,6 +93,11 @@ OMAR: Final = person("omar", grant("operator"))
 ADA: Final = person("ada", grant("approver"))
 ALAN: Final = person("alan", grant("approver"))
 HANNA: Final = person("hanna", grant("hospital", ST_ANNA))
+ELLEN: Final = person(
+    "ellen",
+    Grant(role="engineer", cohorts=(CANARY, "ward-*"), expires=FAR, sites=("ward-7",)),
+)
+"""An engineer of ward 7, who is in no roster unless it is said."""
 MONA: Final = person("mona", grant("monitor"))
 PEOPLE: Final = (OLGA, OMAR, ADA, ALAN, HANNA, MONA)
 CONSENT: Final = {"approver": 1, "hospital": 1}

@@ -21,6 +21,7 @@ from interlock_client import boot, config, identity, journal, memory, outbox, po
 from interlock_client.identity import Home
 from interlock_client.journal import Decisions
 from interlock_core import encrypted_keys, keys, store, tuf_metadata, urls, wire
+from interlock_core.acts import ACT_STATEMENTS
 from interlock_core.api import MAX_BODY, EnrolmentRequest, PublicationRequest
 from interlock_core.bundle import read_bundle
 from interlock_core.clock import EPOCH
@@ -70,6 +71,7 @@ EVERY_STATEMENT: Final = (
     *ROLLOUT_STATEMENTS,
     *RECALL_STATEMENTS,
     *FLEET_STATEMENTS,
+    *ACT_STATEMENTS,
     Exclusion,
     Session,
 )

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from interlock_core import keybytes, keys, placement, wire
 from interlock_core.bundle import Bundle, Roots
+from interlock_core.directive import Directive
 from interlock_core.genesis import FleetFile
 from interlock_core.order import Window
 from interlock_core.release import Evidence, Permit
@@ -31,20 +32,26 @@ from tests.support.papers import (
     claim,
     consent,
     days,
+    decommission,
     digest,
     directive,
     disposition,
     enrolment,
     entry,
     exclusion,
+    hold,
     hours,
     notice,
     opening,
     order,
+    release,
     renewal,
     report,
     resume,
+    revocation,
+    rotation,
     session,
+    site,
     stage,
     stop,
     target,
@@ -83,6 +90,10 @@ STOP: Final = stop(ORDER, at=DAY0 + hours(9), site="ward-7", reason=ODD_TEXT)
 ENROLMENT: Final = enrolment()
 EXCLUSION: Final = exclusion(ORDER, device="GW-0001", at=DAY0 + hours(29))
 FIRST_REPORT: Final = report(ENROLMENT)
+SECOND_KEY: Final = "GW-0001, the second"
+ALSO: Final = {"enrolment, a rotation": [SECOND_KEY]}
+"""Keys that signed before the author's: of a rotation the new one."""
+HOLD: Final = hold(reason=ODD_TEXT)
 
 RECALL: Final = order(
     by="omar", seq=8, kind="recall", targets=(OLD,), stages=(stage(CANARY),), abort=()
@@ -133,6 +144,16 @@ STATEMENTS: Final[Mapping[str, Opened[Any]]] = {
         at=DAY0 + days(2),
         since=DAY0 + days(1),
     ),
+    "hold": HOLD,
+    "hold, a release": release(HOLD, at=DAY0 + hours(30)),
+    "site": site(reason=ODD_TEXT),
+    "site, with nothing optional": site(
+        by="olga", seq=2, time_zone="Etc/UTC", contacts=(), notes=""
+    ),
+    "revocation": revocation(ENROLMENT, at=DAY0 + days(11)),
+    "decommission": decommission(ENROLMENT, FIRST_REPORT, at=DAY0 + days(12)),
+    "decommission, before the first report": decommission(ENROLMENT, by="olga"),
+    "enrolment, a rotation": rotation(ENROLMENT, SECOND_KEY, at=DAY0 + days(8)),
 }
 
 DIRECTIVE: Final = wire.encode(
@@ -157,12 +178,18 @@ DIRECTIVE: Final = wire.encode(
     )
 )
 DIRECTIVE_URL: Final = f"/director/{CANARY}/targets/{wire.sha256_hex(DIRECTIVE)}.directive.json"
-NAMES_OF_KEYS: Final = (*(person.name for person in PEOPLE), "GW-0001")
+NAMES_OF_KEYS: Final = (
+    *(person.name for person in PEOPLE),
+    *("GW-0001", "ellen", SECOND_KEY),
+)
 
 DOCUMENTS: Final[Mapping[str, bytes]] = {
     "roster": wire.encode(ROSTER),
     "directive": DIRECTIVE,
     "directive, nothing wanted": wire.encode(directive({}, ST_ANNA)),
+    "directive, of a site that is held": wire.encode(
+        Directive(fleet=FLEET, cohort=CANARY, products={}, holds=(HOLD.envelope,))
+    ),
     "bundle": wire.encode(
         Bundle(
             cohort=CANARY,
@@ -206,9 +233,11 @@ def _key(name: str) -> dict[str, Any]:
 
 
 def _statement(name: str, opened: Opened[Any]) -> dict[str, Any]:
+    also = {"also": ALSO[name]} if name in ALSO else {}
     return {
         "name": name,
         "key": opened.said.author,
+        **also,
         "payload": opened.payload.decode(),
         "id": opened.id,
         "envelope": wire.encode(opened.envelope).decode(),

@@ -327,14 +327,20 @@ class RecallPage(Record, frozen=True, kw_only=True):
 
 
 class EnrolmentRequest(Record, frozen=True, kw_only=True):
-    """A device asks to be let in: the claim's secret, and what its own key signed."""
+    """A device asks to be let in: the claim's secret, and what its own key signed.
 
-    claim: Secret
+    Without a claim only a rotation may ask, which the key in force has signed too.
+    """
+
+    claim: Secret | None
     enrolment: Envelope
 
 
-EnrolmentState = Literal["waiting", "countersigned", "superseded", "quarantined"]
-"""``waiting`` for a countersignature; ``superseded`` by a later enrolment of the same device."""
+EnrolmentState = Literal[
+    "waiting", "countersigned", "superseded", "quarantined", "revoked", "decommissioned"
+]
+"""``waiting`` for a countersignature; ``superseded`` by a later enrolment of the same device;
+``revoked`` and ``decommissioned`` for good."""
 
 
 class Enrolled(Record, frozen=True, kw_only=True):
@@ -364,6 +370,7 @@ class Device(Record, frozen=True, kw_only=True):
         received_at: when the server took it.
         quarantined: since when and why nothing that it says is counted.
         refused: security counters: what was refused in its name, by reason.
+        ending: the statement that ended it for good, if one did.
     """
 
     enrolment: Envelope
@@ -374,6 +381,7 @@ class Device(Record, frozen=True, kw_only=True):
     received_at: datetime | None
     quarantined: str | None
     refused: dict[ReasonName, int]
+    ending: Envelope | None = None
 
 
 class DevicePage(Record, frozen=True, kw_only=True):
@@ -389,6 +397,8 @@ class Place(Record, frozen=True, kw_only=True):
     Attributes:
         served: whether the server publishes a director for it; always true of a site.
         quarantined: of those that are countersigned.
+        descriptions: of a site, what was signed about it, newest first.
+        holds: of a site, the holds that have not expired, and the releases that end them.
     """
 
     name: Name
@@ -396,6 +406,8 @@ class Place(Record, frozen=True, kw_only=True):
     waiting: int
     countersigned: int
     quarantined: int
+    descriptions: tuple[Envelope, ...] = ()
+    holds: tuple[Envelope, ...] = ()
 
 
 class PlacePage(Record, frozen=True, kw_only=True):

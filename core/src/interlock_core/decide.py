@@ -18,8 +18,9 @@ objects decides (numbers are those of ``docs/wire-format.md``):
 12. market, and release counter or a permit (8, 19);
 13. this version did not roll back here under this order;
 14. space is enough;
-15. only to install or reboot: no local hold, the windows are open, my turn in the spread has come,
-    the slot holds the wanted digest, and the clinical interlock says that now is safe.
+15. only to install or reboot: no local hold, no hold of my site (22), the windows are open, my turn
+    in the spread has come, the slot holds the wanted digest, and the clinical interlock says that
+    now is safe.
 
 Whatever rules 4 to 15 say, the stops that were signed are learned first (16), and an order that is
 fully authorised raises the order floor (6). After the stops, a signed assignment that moves this
@@ -33,6 +34,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
+
+from msgspec import UNSET
 
 from interlock_core import decide_here, decide_target
 from interlock_core.chain import (
@@ -61,6 +64,7 @@ from interlock_core.facts import (
     Trusted,
 )
 from interlock_core.fleet import Place, move
+from interlock_core.hold import Hold, standing_holds
 from interlock_core.names import DIRECTIVE_PATH
 from interlock_core.order import Assignment, Authorisation, Go, Order, Stop, Target
 from interlock_core.placement import point
@@ -321,6 +325,14 @@ def _facts(c: _Case) -> Refusal | None:
     return None
 
 
+def _site(c: _Case) -> Refusal | None:
+    signed = c.trusted.directive.holds
+    if signed is UNSET:
+        return None
+    standing = standing_holds(c.judge, _open_all(signed, Hold), c.gateway.cohort)
+    return decide_here.site_held(standing, c.gateway.site, c.now)
+
+
 def _turn(c: _Case) -> Refusal | None:
     opened = c.chain.stages[c.stage].since
     return decide_here.not_my_turn(c.order, c.gateway.device, opened, c.local, c.now)
@@ -356,6 +368,7 @@ _TO_DOWNLOAD: Final[tuple[tuple[str, _Rule], ...]] = (
 )
 _TO_CHANGE: Final[tuple[tuple[str, _Rule], ...]] = (
     ("the hospital does not hold it back", lambda c: decide_here.held(c.local)),
+    ("no signed hold of this site stands", _site),
     (
         "the window is open",
         lambda c: decide_here.outside_window(c.order.said, c.local, c.now),

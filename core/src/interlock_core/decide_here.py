@@ -4,9 +4,10 @@ Pure: the answers were asked for by the caller (``facts.Local``). Rules (numbers
 ``decide``):
 
 14. what is still to be written fits;
-15. the hospital does not hold it back; its window and the order's are both open; this device's
-    turn in the spread has come; the inactive slot holds the wanted digest; and the clinical
-    interlock, asked for this very decision, said that now is safe. No answer is a no.
+15. the hospital does not hold it back, here or by a signed hold (22); its window and the order's
+    are both open; this device's turn in the spread has come; the inactive slot holds the wanted
+    digest; and the clinical interlock, asked for this very decision, said that now is safe. No
+    answer is a no.
 
 The turn counts from the later of the stage's opening and the windows', and the spread is cut to
 the time for which the windows are open together, so that everybody's turn comes (architecture, 5).
@@ -19,9 +20,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from interlock_core.facts import Local, Reason, Refusal
+from interlock_core.hold import Hold, holding
 from interlock_core.order import Order, Target, Window
 from interlock_core.placement import spread_offset
 from interlock_core.statement import Opened
+from interlock_core.wire import format_time
 
 DAY: Final = 86_400
 
@@ -41,6 +44,19 @@ def held(local: Local) -> Refusal | None:
     if local.hold is not None:
         return Refusal(Reason.LOCAL_HOLD, f"held here: {local.hold}")
     return None
+
+
+def site_held(standing: Iterable[Opened[Hold]], site: str | None, now: datetime) -> Refusal | None:
+    """Whether a hold that was signed for this site stands now (22)."""
+    hold = holding(standing, site, now)
+    if hold is None:
+        return None
+    assert hold.said.until is not None  # a release holds nothing
+    return Refusal(
+        Reason.SITE_HOLD,
+        f"{hold.said.author} holds the site {hold.said.site} until "
+        f"{format_time(hold.said.until)}: {hold.said.reason}",
+    )
 
 
 def outside_window(order: Order, local: Local, now: datetime) -> Refusal | None:

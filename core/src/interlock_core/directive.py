@@ -8,13 +8,15 @@ Rules:
 2. Empty means that nothing is wanted.
 3. The chain of ``go`` holds every opening, resume and renewal that counts: only all renewals
    together show that a stage never lapsed (docs/adr/0003).
+4. Holds of sites concern every product. Where there is none the field is absent, so that the
+   directive of a fleet without holds is what it always was (docs/adr/0013).
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from interlock_core.names import Name
 from interlock_core.statement import Envelope
@@ -22,6 +24,7 @@ from interlock_core.wire import Record, decode_canonical
 
 MAX_DIRECTIVE: Final = 4 * 1024 * 1024
 MAX_STOPS: Final = 64
+MAX_HOLDS: Final = 256
 
 
 class ProductDirective(Record, frozen=True, kw_only=True):
@@ -41,6 +44,9 @@ class Directive(Record, frozen=True, kw_only=True):
     fleet: Name
     cohort: Name
     products: Annotated[dict[Name, ProductDirective], Meta(max_length=64)]
+    holds: Annotated[tuple[Envelope, ...], Meta(min_length=1, max_length=MAX_HOLDS)] | UnsetType = (
+        UNSET
+    )
 
 
 def read_directive(data: bytes) -> Directive:

@@ -43,6 +43,7 @@ class Reason(StrEnum):
     NOT_STARTED = "not_started"
     NOT_IN_STAGE = "not_in_stage"
     LOCAL_HOLD = "local_hold"
+    SITE_HOLD = "site_hold"
     OUTSIDE_WINDOW = "outside_window"
     SPREAD = "spread"
     INTERLOCK_NOT_CLEAR = "interlock_not_clear"
@@ -80,6 +81,7 @@ _DEFERRED: Final = frozenset(
         Reason.NOT_STARTED,
         Reason.NOT_IN_STAGE,
         Reason.LOCAL_HOLD,
+        Reason.SITE_HOLD,
         Reason.OUTSIDE_WINDOW,
         Reason.SPREAD,
         Reason.INTERLOCK_NOT_CLEAR,

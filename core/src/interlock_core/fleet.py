@@ -14,6 +14,9 @@ c.  Of several enrolments of one device, that which was countersigned last is in
     in force again until somebody countersigns that anew. Whoever keeps them on file takes no word
     that puts one in the place of another which its author could not countersign himself
     (``may_countersign``): or an engineer of one hospital could take a gateway away from another.
+26. A rotation is an enrolment that names the one whose key gives way. That key signs it too, and
+    nothing but the key is new: so it may ask without a claim. It counts when it is countersigned,
+    like any other (docs/adr/0013).
 18. An assignment is signed by an operator over both cohorts, and others have authorised it by the
     rule ``assign`` of both. It moves the device of its enrolment from its present cohort, unless
     it has expired or its ``seq`` is not above the last. Of several the highest ``seq`` is taken.
@@ -69,10 +72,31 @@ def claim_refuses(claim: Claim, enrolment: Enrolment) -> str | None:
 
 def signed_by_device(enrolment: Opened[Enrolment]) -> bool:
     """Whether the key that the enrolment names signed it (b)."""
-    return _signed(enrolment, enrolment.said.key)
+    return signed(enrolment, enrolment.said.key)
 
 
-def _signed(opened: Opened[Any], by: PublicKey) -> bool:
+def rotates(enrolment: Opened[Enrolment], before: Opened[Enrolment]) -> str | None:
+    """Why an enrolment is no rotation of the key of ``before`` (26); None if it is one."""
+    new, old = enrolment.said, before.said
+    if new.replaces != before.id:
+        return "it names another enrolment as the one that it replaces"
+    if new.key == old.key:
+        return "it brings no new key"
+    for what, asked, was in (
+        ("device", new.device, old.device),
+        ("product", new.product, old.product),
+        ("hardware", new.hardware, old.hardware),
+        ("site", new.site, old.site),
+    ):
+        if asked != was:
+            return f"the enrolment that it replaces is for {what} {was}, not {asked}"
+    if not (signed(enrolment, new.key) and signed(enrolment, old.key)):
+        return "the new key and the key in force must both sign it"
+    return None
+
+
+def signed(opened: Opened[Any], by: PublicKey) -> bool:
+    """Whether a key made one of the signatures, whoever is named as the author."""
     try:
         key = by.sslib()
     except WireError:
@@ -253,7 +277,7 @@ def report_counts(enrolment: Opened[Enrolment], report: Opened[Report]) -> bool:
     return (
         said.enrolment == enrolment.id
         and (said.fleet, said.author) == (of.fleet, of.device)
-        and _signed(report, of.key)
+        and signed(report, of.key)
     )
 
 

@@ -53,7 +53,8 @@ class Gateway(Record, frozen=True, kw_only=True):
 
     Attributes:
         state: ``waiting`` for a countersignature, ``countersigned``, ``quarantined``,
-            ``superseded``, or ``forged``: its papers do not verify.
+            ``superseded``, ``revoked``, or ``forged``: its papers do not verify. Gateways that were
+            taken out of service are not listed.
         reported_at: when it signed the newest report that verifies; None if there is none.
         versions: what that report says; None if there is none.
     """
@@ -63,7 +64,7 @@ class Gateway(Record, frozen=True, kw_only=True):
     hardware: HardwareId | None
     site: Name | None
     cohort: Name | None
-    state: Literal["waiting", "countersigned", "quarantined", "superseded", "forged"]
+    state: Literal["waiting", "countersigned", "quarantined", "superseded", "revoked", "forged"]
     reported_at: datetime | None
     versions: Versions | None
 

@@ -62,7 +62,11 @@ class Claim(Said, frozen=True, kw_only=True):
 
 
 class Enrolment(Said, frozen=True, kw_only=True):
-    """A device asks to belong to the fleet, with the key that will sign its reports."""
+    """A device asks to belong to the fleet, with the key that will sign its reports.
+
+    Attributes:
+        replaces: of a rotation, the enrolment whose key gives way, and signs this one too.
+    """
 
     PREDICATE = "urn:interlock:enrolment:v1"
 
@@ -72,6 +76,7 @@ class Enrolment(Said, frozen=True, kw_only=True):
     product: Name
     site: Name
     cohort: Name
+    replaces: Digest | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -194,6 +194,14 @@ class Judge:
             for grant in known.grants
         )
 
+    def holds_at(self, person: str, role: str, site: str) -> bool:
+        """Whether ``person`` holds ``role`` at ``site`` now, over whatever cohorts (3, 8)."""
+        known = self._persons.get(person)
+        return known is not None and any(
+            grant.role == role and grant.expires > self.now and grant.at_site(site)
+            for grant in known.grants
+        )
+
     def author_is(
         self, opened: Opened[Any], roles: Iterable[str], cohort: str, site: str | None = None
     ) -> str | None:

@@ -11,7 +11,8 @@ The rules are those of ``acceptance``. Further:
    countersigned. Both cohorts have directors here, and its ``seq`` is above every earlier one of
    that enrolment, by a step that leaves room: any operator may sign one, and none may use the
    numbers up. Whether the device is in ``from`` is for the device to say: reports may be late.
-6. What is on file already may have expired since.
+6. What is on file already may have expired since. Nobody countersigns or moves what was revoked or
+   taken out of service. One person's words about sites and ends are for ``acts``.
 """
 
 from __future__ import annotations
@@ -21,15 +22,19 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from interlock_core.ending import Decommission, Revocation
 from interlock_core.errors import ConflictError, RefusedError
 from interlock_core.fleet import COUNTERSIGNERS, may_countersign
+from interlock_core.hold import Hold
 from interlock_core.order import Assignment, Authorisation
 from interlock_core.report import Claim, Enrolment
 from interlock_core.roster import COUNTING_MEANINGS, OPERATOR, Judge
+from interlock_core.site import Site
 from interlock_core.statement import Opened
 from interlock_core.wire import format_time
 from interlock_server.acceptance import Ground, check_author, check_not_own, enrolment_of, not_held
-from interlock_server.db.fleet_tables import AssignmentRow, ClaimRow, EnrolmentRow, WordRow
+from interlock_server.acts import check_act, check_not_ended
+from interlock_server.db.fleet_tables import ActRow, AssignmentRow, ClaimRow, EnrolmentRow, WordRow
 from interlock_server.onfile import open_enrolment, open_kept
 from interlock_server.standing import enrolment_row
 
@@ -41,19 +46,28 @@ MAX_STEP = 1000
 def is_of_the_fleet(opened: Opened[Any]) -> bool:
     """Whether a statement is about the fleet, and not about a rollout."""
     said = opened.said
-    return isinstance(said, Claim | Assignment) or (
+    return isinstance(said, Claim | Assignment | Hold | Site | Revocation | Decommission) or (
         isinstance(said, Authorisation) and said.authorises in {"enrolment", "assignment"}
     )
 
 
+def table_of(
+    opened: Opened[Any],
+) -> type[ClaimRow | AssignmentRow | WordRow | ActRow]:
+    """Where a statement about the fleet is kept."""
+    match opened.said:
+        case Claim():
+            return ClaimRow
+        case Assignment():
+            return AssignmentRow
+        case Authorisation():
+            return WordRow
+    return ActRow
+
+
 def find_of_the_fleet(session: Session, opened: Opened[Any]) -> Opened[Any] | None:
     """The same statement as it was kept, or None."""
-    kinds: dict[type[Any], type[ClaimRow | AssignmentRow | WordRow]] = {
-        Claim: ClaimRow,
-        Assignment: AssignmentRow,
-        Authorisation: WordRow,
-    }
-    table = kinds[type(opened.said)]
+    table = table_of(opened)
     envelope = session.scalar(select(table.envelope).where(table.id == opened.id))
     return None if envelope is None else open_kept(envelope)
 
@@ -72,6 +86,8 @@ def check_of_the_fleet(opened: Opened[Any], ground: Ground) -> None:
             _check_assignment(opened, ground)
         case Authorisation():
             _check_word(opened, ground)
+        case _:
+            check_act(opened, ground)
 
 
 def _check_served(ground: Ground, cohort: str) -> None:
@@ -135,6 +151,7 @@ def _check_assignment(opened: Opened[Assignment], ground: Ground) -> None:
 
 
 def _check_counts(row: EnrolmentRow) -> None:
+    check_not_ended(row)
     if row.state == "superseded":
         raise RefusedError(
             f"Another enrolment of {row.device} is in force: name that.", reason="superseded"
@@ -183,6 +200,9 @@ def _check_word(opened: Opened[Authorisation], ground: Ground) -> None:
         )
         if not held:
             raise not_held(word.author, said.cohort, said.site)
+        row = enrolment_row(ground.session, subject.id)
+        assert row is not None  # it is the subject
+        check_not_ended(row)
         if word.meaning in COUNTING_MEANINGS and find_of_the_fleet(ground.session, opened) is None:
             _check_replaced(ground, subject, word.author)
         return

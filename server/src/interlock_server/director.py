@@ -21,23 +21,34 @@ Rules (numbers in brackets are those of ``docs/wire-format.md``, "Who is believe
    with the words that it needs or not at all, the newest first, after all that the order needs.
 7. Of an order that the server holds at a cohort no opening and no renewal is shown: gateways that
    have not begun wait (``not_started``). Its resumes are: stops that they ended stay ended.
+8. A hold stands at every cohort that has devices of its site, while it counts there (22) and is not
+   over; of more than fit, one of each site first, the longest.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from msgspec import UNSET
 from tuf.api.metadata import TargetFile
 
 from interlock_core import wire
 from interlock_core.chain import Chain, cleared, goes_in_force, read_chain, stop_counts
 from interlock_core.current import in_force
-from interlock_core.directive import MAX_DIRECTIVE, MAX_STOPS, Directive, ProductDirective
+from interlock_core.directive import (
+    MAX_DIRECTIVE,
+    MAX_HOLDS,
+    MAX_STOPS,
+    Directive,
+    ProductDirective,
+)
 from interlock_core.errors import RefusedError
 from interlock_core.fleet import assigned_at
+from interlock_core.hold import standing_holds
 from interlock_core.order import Assignment, Authorisation, Go, Order, Stop
 from interlock_core.roster import COUNTING_MEANINGS, Judge
 from interlock_core.statement import Envelope, Opened
@@ -47,6 +58,8 @@ from interlock_server.onfile import OnFile
 MAX_LINKS: Final = 256
 """How many authorisations, goes, and assignments a directive holds for one product."""
 MAX_PRODUCTS: Final = 64
+HOLDS_SHARE: Final = MAX_DIRECTIVE // 8
+"""How many bytes of a directive holds may take."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +113,8 @@ def direct(
                 products[product] = _entry(
                     judge, on_file, order, cohort, stops, leaving, held=held_here
                 )
-    directive, cut = _fitted(fleet, cohort, products)
+    holds = _holds(judge, on_file, cohort) if judge is not None else ()
+    directive, cut = _fitted(fleet, cohort, products, holds)
     images, unlisted = _images(orders, released)
     return Directed(directive, images, unlisted, cut)
 
@@ -219,15 +233,37 @@ def _stops(
     return sorted(standing, key=rank)
 
 
+def _holds(judge: Judge, on_file: OnFile, cohort: str) -> tuple[Envelope, ...]:
+    """The holds that stand here, within their share (rule 8)."""
+    here = on_file.sites.get(cohort, ())
+    nth: Counter[str] = Counter()
+    ranked: list[tuple[int, Envelope]] = []
+    for hold in standing_holds(judge, on_file.holds, cohort):
+        if hold.said.site in here:
+            ranked.append((nth[hold.said.site], hold.envelope))
+            nth[hold.said.site] += 1
+    ordered = [envelope for _, envelope in sorted(ranked, key=lambda pair: pair[0])]
+    return _within(ordered[:MAX_HOLDS], HOLDS_SHARE)
+
+
 def _fitted(
-    fleet: str, cohort: str, products: Mapping[str, ProductDirective]
+    fleet: str,
+    cohort: str,
+    products: Mapping[str, ProductDirective],
+    holds: tuple[Envelope, ...],
 ) -> tuple[bytes, tuple[str, ...]]:
     """The directive's text, and the products that were cut to make it fit (rule 4)."""
-    whole = wire.encode(Directive(fleet=fleet, cohort=cohort, products=dict(products)))
+
+    def text_of(products: Mapping[str, ProductDirective]) -> bytes:
+        return wire.encode(
+            Directive(fleet=fleet, cohort=cohort, products=dict(products), holds=holds or UNSET)
+        )
+
+    whole = text_of(products)
     if len(whole) <= MAX_DIRECTIVE:
         return whole, ()
     # Equal shares, so that what is signed about one product takes no room from another.
-    share = MAX_DIRECTIVE // len(products) // 5
+    share = (MAX_DIRECTIVE - len(wire.encode(holds))) // len(products) // 5
     shorter = {
         name: ProductDirective(
             order=entry.order,
@@ -238,7 +274,7 @@ def _fitted(
         )
         for name, entry in products.items()
     }
-    text = wire.encode(Directive(fleet=fleet, cohort=cohort, products=shorter))
+    text = text_of(shorter)
     if len(text) > MAX_DIRECTIVE:
         raise RefusedError(
             f"The orders in force at {cohort} are longer than a directive may be: the old "

@@ -9,38 +9,55 @@ Rules:
 3. A claim is spent by the enrolment that it let in, in one transaction, and by nothing that was
    refused. Of two that show it at once exactly one is let in. The same enrolment with the same
    claim again is success.
-4. A key is of one device, and of no person: who signs for two is somebody in between.
+4. A key is of one device, and of no person: who signs for two is somebody in between. A key that
+   was revoked or taken out of service is in no enrolment again (24).
 5. An enrolment that was let in waits: nothing that the device says counts before somebody
    countersigns it.
+6. A rotation asks without a claim (26): the key of the enrolment in force has signed it too. Of one
+   enrolment at most 8 wait. A device whose key signs in two places, or whose key was revoked, has
+   no key in force: it needs a claim.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any, Final
 
-from sqlalchemy import select
+from msgspec import UNSET
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from interlock_core import wire
 from interlock_core.api import Enrolled, EnrolmentRequest, EnrolmentState
 from interlock_core.clock import Clock
+from interlock_core.ending import ENDED
 from interlock_core.errors import ConflictError, NotFoundError, RefusedError
-from interlock_core.fleet import claim_counts, claim_refuses, signed_by_device
+from interlock_core.fleet import (
+    claim_counts,
+    claim_refuses,
+    rotates,
+    signed,
+    signed_by_device,
+)
 from interlock_core.keybytes import PublicKey, public_key_bytes
 from interlock_core.report import Enrolment
 from interlock_core.roster import Judge, Roster
-from interlock_core.statement import MAX_ENVELOPE, Opened, open_as
+from interlock_core.statement import MAX_ENVELOPE, Envelope, Opened, open_as
 from interlock_core.store import Store
 from interlock_core.wire import sha256_hex
 from interlock_server.acceptance import check_date
 from interlock_server.db.fleet_tables import ClaimRow, EnrolmentRow
 from interlock_server.db.session import Database
+from interlock_server.db.tables import CohortRow
+from interlock_server.holds import holds_at
 from interlock_server.image import read_released
-from interlock_server.onfile import open_kept, trimmed
+from interlock_server.onfile import open_enrolment, open_kept, trimmed
 from interlock_server.refusals import Refusals
-from interlock_server.standing import enrolment_row, restate, state_of
+from interlock_server.standing import check_counts, enrolment_row, restate, state_of
 
+MAX_ROTATIONS: Final = 8
+"""How many enrolments of one device may wait when another is added by a rotation."""
 MAX_REQUEST: Final = MAX_ENVELOPE + 1024
 
 _log = logging.getLogger(__name__)
@@ -79,6 +96,14 @@ class Enrolments:
         """
         request = wire.decode(data, EnrolmentRequest, limit=MAX_REQUEST, what="enrolment request")
         opened = open_as(request.enrolment, Enrolment)
+        if request.claim is None:
+            return self._rotate(opened)
+        if opened.said.replaces is not UNSET:
+            raise RefusedError(
+                "A rotation asks without a claim; whoever has a claim names no enrolment that is "
+                "replaced.",
+                reason="bad_rotation",
+            )
         secret_sha256 = sha256_hex(request.claim.encode())
         with self._refusals.counted("enrolment"):
             judge = self._judge()
@@ -89,6 +114,20 @@ class Enrolments:
             if known is None:
                 self._check(opened, judge)
                 known = self._keep(trimmed(opened, signed_by_device), secret_sha256)
+                if known is None:
+                    return Enrolled(id=opened.id, state="waiting"), True
+        return Enrolled(id=opened.id, state=known), False
+
+    def _rotate(self, opened: Opened[Enrolment]) -> tuple[Enrolled, bool]:
+        """Take a rotation (rule 6)."""
+        with self._refusals.counted("enrolment"):
+            judge = self._judge()
+            with self._database.reading() as session:
+                known = _judge_rotation(session, opened)
+                both = _both(session, opened)
+            if known is None:
+                self._check(opened, judge)
+                known = self._keep(both, None)
                 if known is None:
                     return Enrolled(id=opened.id, state="waiting"), True
         return Enrolled(id=opened.id, state=known), False
@@ -138,16 +177,23 @@ class Enrolments:
             )
         return Judge(roster, self._clock())
 
-    def _keep(self, opened: Opened[Enrolment], secret_sha256: str) -> EnrolmentState | None:
-        """Put an enrolment on file and spend its claim; its state if it was known, else None."""
+    def _keep(self, opened: Opened[Enrolment], secret_sha256: str | None) -> EnrolmentState | None:
+        """Put an enrolment on file and spend its claim; its state if it was known, else None.
+
+        Without a claim it is a rotation, and keeps both signatures.
+        """
         said = opened.said
         key = sha256_hex(public_key_bytes(said.key.sslib()))
         with self._database.writing() as session:
             # Again, under the turn: another device may have been quicker (rule 3), or a roster.
             judge = self._judge()
-            known = _judge_claim(session, judge, secret_sha256, opened)
+            if secret_sha256 is None:
+                known = _judge_rotation(session, opened)
+            else:
+                known = _judge_claim(session, judge, secret_sha256, opened)
             if known is not None:
                 return known
+            _check_key(session, key)
             wanted = select(EnrolmentRow.id).where(
                 EnrolmentRow.key_sha256 == key, EnrolmentRow.device != said.device
             )
@@ -172,10 +218,15 @@ class Enrolments:
                     envelope=wire.encode(opened.envelope),
                 )
             )
-            claim = _find_claim(session, secret_sha256)
-            assert claim is not None
-            claim.used_by = opened.id
+            if secret_sha256 is not None:
+                claim = _find_claim(session, secret_sha256)
+                assert claim is not None
+                claim.used_by = opened.id
             session.flush()
+            if holds_at(session, said.site, judge.now):
+                # The hold of its site must stand where it polls; the next publication shows it.
+                due = update(CohortRow).where(CohortRow.name == said.cohort)
+                session.execute(due.values(due=True))
             restate(session, judge.roster, judge.now, said.device)
         _log.info(
             "device %s asks to be enrolled at site %s, cohort %s (enrolment %s)",
@@ -209,6 +260,70 @@ def _judge_claim(
     if why is not None:
         raise RefusedError(f"This claim does not fit: {why}.", reason="claim_mismatch")
     return None
+
+
+def _judge_rotation(session: Session, opened: Opened[Enrolment]) -> EnrolmentState | None:
+    """See that the key in force lets this enrolment in (rule 6); its state if it did before."""
+    said = opened.said
+    if said.replaces is UNSET:
+        raise RefusedError(
+            "Without a claim only a rotation may ask, signed by the key in force: ask for a claim.",
+            reason="bad_claim",
+        )
+    before = enrolment_row(session, said.replaces)
+    if before is None:
+        raise RefusedError(
+            f"No enrolment {said.replaces[:12]} is on file here: ask for a claim.",
+            reason="unknown_enrolment",
+        )
+    why = rotates(opened, open_enrolment(before.envelope))
+    if why is not None:
+        raise RefusedError(f"This is no rotation: {why}.", reason="bad_rotation")
+    # Who signed it is known from here on, so it may be told how it stands.
+    known = enrolment_row(session, opened.id)
+    if known is not None:
+        return state_of(known)
+    check_counts(before)
+    waiting = select(func.count()).where(
+        EnrolmentRow.device == said.device, EnrolmentRow.state == "waiting"
+    )
+    if (session.scalar(waiting) or 0) >= MAX_ROTATIONS:
+        raise ConflictError(
+            f"{MAX_ROTATIONS} enrolments of {said.device} wait already: have one countersigned.",
+            reason="too_many_rotations",
+        )
+    return None
+
+
+def _both(session: Session, opened: Opened[Enrolment]) -> Opened[Enrolment]:
+    """A rotation with the signatures of both keys alone: whoever relays it could add others."""
+    assert opened.said.replaces is not UNSET  # it was judged
+    before = enrolment_row(session, opened.said.replaces)
+    assert before is not None  # as above
+    keys = (opened.said.key, open_enrolment(before.envelope).said.key)
+    kept = [trimmed(opened, _signed_with(key)).envelope for key in keys]
+    envelope = Envelope(
+        payload=opened.envelope.payload,
+        payload_type=opened.envelope.payload_type,
+        signatures=tuple(one.signatures[0] for one in kept),
+    )
+    return Opened(opened.said, opened.id, opened.payload, envelope)
+
+
+def _signed_with(key: PublicKey) -> Callable[[Opened[Enrolment]], bool]:
+    return lambda one: signed(one, key)
+
+
+def _check_key(session: Session, key: str) -> None:
+    """See that a key was not ended for good (rule 4)."""
+    ended = select(EnrolmentRow.state).where(
+        EnrolmentRow.key_sha256 == key, EnrolmentRow.state.in_(ENDED)
+    )
+    state = session.scalar(ended.limit(1))
+    if state is not None:
+        raise RefusedError(
+            f"This key was {state}: make a new one on the device.", reason=str(state)
+        )
 
 
 def _find_claim(session: Session, secret_sha256: str) -> ClaimRow | None:

@@ -12,6 +12,8 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select, update
@@ -20,20 +22,24 @@ from sqlalchemy.orm import Session
 from interlock_core import wire
 from interlock_core.errors import ConflictError
 from interlock_core.exclusion import Exclusion
+from interlock_core.hold import Hold
 from interlock_core.order import Assignment, Authorisation, Order
 from interlock_core.recall_papers import RECALL_STATEMENTS
 from interlock_core.report import Claim
 from interlock_core.roster import Judge
 from interlock_core.statement import Opened
+from interlock_server.acts import act_row
 from interlock_server.admission import (
     check_assignment_seq,
     check_secret_is_new,
     find_of_the_fleet,
     find_subject,
     is_of_the_fleet,
+    table_of,
 )
-from interlock_server.db.fleet_tables import AssignmentRow, ClaimRow, WordRow
+from interlock_server.db.fleet_tables import ActRow, AssignmentRow, ClaimRow, WordRow
 from interlock_server.db.tables import StatementRow
+from interlock_server.holds import cohorts_of_site, holds_at
 from interlock_server.onfile import find
 from interlock_server.standing import enrolment_row, restate
 
@@ -45,7 +51,9 @@ def known(session: Session, opened: Opened[Any]) -> Opened[Any] | None:
     return find(session, opened.id)
 
 
-def concerned(session: Session, opened: Opened[Any], order_id: str | None) -> set[str]:
+def concerned(
+    session: Session, opened: Opened[Any], order_id: str | None, now: datetime
+) -> set[str]:
     """The cohorts whose directives may change with a statement."""
     if _stands_beside(opened):
         return set()
@@ -58,7 +66,24 @@ def concerned(session: Session, opened: Opened[Any], order_id: str | None) -> se
         subject = find_subject(session, said)
         assert subject is not None
         said = subject.said
-    return {said.from_cohort} if isinstance(said, Assignment) else set()
+    match said:
+        case Assignment():
+            row = enrolment_row(session, said.enrolment)
+            assert row is not None
+            # Where it is on its way to, the hold of its site must stand before it comes.
+            return {said.from_cohort, *_held(session, row.site, now, [said.to_cohort])}
+        case Authorisation():
+            row = enrolment_row(session, said.id)
+            assert row is not None
+            return set(_held(session, row.site, now, [row.cohort]))
+        case Hold():
+            return cohorts_of_site(session, said.site)
+    return set()
+
+
+def _held(session: Session, site: str, now: datetime, cohorts: Collection[str]) -> Collection[str]:
+    """These cohorts, if something holds the site."""
+    return cohorts if holds_at(session, site, now) else ()
 
 
 def _stands_beside(opened: Opened[Any]) -> bool:
@@ -99,17 +124,15 @@ def keep(session: Session, opened: Opened[Any], judge: Judge, order_id: str | No
 
 def _table(
     opened: Opened[Any], order_id: str | None
-) -> type[StatementRow | ClaimRow | AssignmentRow | WordRow]:
+) -> type[StatementRow | ClaimRow | AssignmentRow | WordRow | ActRow]:
     if order_id is not None:
         return StatementRow
-    if isinstance(opened.said, Claim):
-        return ClaimRow
-    return AssignmentRow if isinstance(opened.said, Assignment) else WordRow
+    return table_of(opened)
 
 
 def _row(
     session: Session, opened: Opened[Any], judge: Judge, order_id: str | None
-) -> StatementRow | ClaimRow | AssignmentRow | WordRow:
+) -> StatementRow | ClaimRow | AssignmentRow | WordRow | ActRow:
     said, envelope = opened.said, wire.encode(opened.envelope)
     if order_id is not None:
         order = said if isinstance(said, Order) else None
@@ -149,6 +172,8 @@ def _row(
             received_at=judge.now,
             envelope=envelope,
         )
+    if not isinstance(said, Authorisation):
+        return act_row(session, opened, judge)
     return WordRow(
         id=opened.id,
         authorises=said.authorises,

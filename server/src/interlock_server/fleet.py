@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar, get_args
 
+from msgspec.structs import replace
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -33,8 +34,11 @@ from interlock_core.api import (
     PlacePage,
 )
 from interlock_core.clock import Clock
+from interlock_core.ending import ENDED, Decommission, Revocation
 from interlock_core.errors import NotFoundError, WireError
+from interlock_core.hold import Hold
 from interlock_core.names import check_name
+from interlock_core.site import Site
 from interlock_core.statement import Envelope, read_envelope
 from interlock_core.wire import format_time
 from interlock_server.db.fleet_tables import (
@@ -47,6 +51,7 @@ from interlock_server.db.fleet_tables import (
 )
 from interlock_server.db.session import Database
 from interlock_server.db.tables import CohortRow
+from interlock_server.holds import OVER, described_sites, newest_acts
 from interlock_server.onfile import open_kept
 from interlock_server.standing import state_of
 
@@ -136,7 +141,49 @@ class Fleet:
         """
         with self._database.reading() as session:
             counts = _counts(session, EnrolmentRow.site)
-        return _places(page, counts, counts, lambda _: True)
+            names = {*counts, *described_sites(session, Site.PREDICATE)}
+            shown = _places(page, names, counts, lambda _: True)
+            items = self._signed(session, shown.items, SHARE)
+        return PlacePage(items=items, next=shown.next)
+
+    def site(self, name: str) -> Place:
+        """One site: its counts, and what was signed about it.
+
+        Raises:
+            NotFoundError: ``unknown_site``.
+            TransientError: the database failed.
+        """
+        with self._database.reading() as session:
+            counts = _counts(session, EnrolmentRow.site, EnrolmentRow.site == name)
+            names = {*counts, *(described_sites(session, Site.PREDICATE) & {name})}
+            if not names:
+                raise NotFoundError(
+                    f"No device of a site {name} is known here, and nobody described one.",
+                    reason="unknown_site",
+                )
+            shown = _places(1, names, counts, lambda _: True)
+            (place,) = self._signed(session, shown.items, MAX_ANSWER // 2)
+        return place
+
+    def _signed(self, session: Session, places: Sequence[Place], share: int) -> tuple[Place, ...]:
+        """Sites with what was signed about each, as far as it fits (rule 4)."""
+        names = [place.name for place in places]
+        said = newest_acts(session, Site.PREDICATE, names)
+        holds = newest_acts(session, Hold.PREDICATE, names, self._clock())
+        shown = []
+        for place in places:
+            left = share
+            kept: list[list[bytes]] = []
+            for of in (said.get(place.name, [])[:MAX_WORDS], holds.get(place.name, [])):
+                kept.append([])
+                for envelope in of:
+                    left -= len(envelope)
+                    if left < 0:
+                        break
+                    kept[-1].append(envelope)
+            descriptions, standing = map(_read, kept)
+            shown.append(replace(place, descriptions=descriptions, holds=standing))
+        return tuple(shown)
 
     def claims(self, page: int) -> ClaimPage:
         """A page of claims, newest first.
@@ -174,6 +221,12 @@ def _devices(session: Session, rows: Sequence[EnrolmentRow], share: int) -> tupl
         .where(ReportRow.enrolment.in_(numbers), ReportRow.number == EnrolmentRow.tip_number)
     )
     reports = {row.enrolment: row.envelope for row in session.execute(newest)}
+    ended = [row.id for row in rows if row.state in ENDED]
+    endings = {
+        id_: envelope
+        for predicate in (Revocation.PREDICATE, Decommission.PREDICATE)
+        for id_, (envelope, *_) in newest_acts(session, predicate, ended).items()
+    }
     refused: dict[str, list[tuple[str, int]]] = _grouped(
         (enrolment, (reason, times))
         for enrolment, reason, times in session.execute(
@@ -192,6 +245,7 @@ def _devices(session: Session, rows: Sequence[EnrolmentRow], share: int) -> tupl
             received_at=row.tip_at,
             quarantined=_quarantined(row),
             refused=dict(refused.get(row.id, ())),
+            ending=read_envelope(endings[row.id]) if row.id in endings else None,
         )
         for row in rows
     )
@@ -273,10 +327,12 @@ def _grouped(pairs: Iterable[tuple[K, Any]]) -> dict[K, list[Any]]:
     return groups
 
 
-def _counts(session: Session, place: InstrumentedAttribute[str]) -> Mapping[str, Mapping[str, int]]:
+def _counts(
+    session: Session, place: InstrumentedAttribute[str], *only: ColumnElement[bool]
+) -> Mapping[str, Mapping[str, int]]:
     """How many enrolments stand at each place in each state, but for those that are over."""
-    over: ColumnElement[bool] = EnrolmentRow.state != "superseded"
-    wanted = select(place, EnrolmentRow.state, func.count()).where(over)
+    lives: ColumnElement[bool] = EnrolmentRow.state.not_in(OVER)
+    wanted = select(place, EnrolmentRow.state, func.count()).where(lives, *only)
     counts: dict[str, dict[str, int]] = {}
     for name, state, number in session.execute(wanted.group_by(place, EnrolmentRow.state)):
         counts.setdefault(name, {})[state] = number

@@ -57,6 +57,7 @@ from interlock_core.tuf_stored import StoredRepository, metadata_key, timestamp_
 from interlock_server.db.session import Database
 from interlock_server.db.tables import CohortRow, FleetRow
 from interlock_server.director import Directed, direct
+from interlock_server.holds import with_holds
 from interlock_server.image import Released, read_released
 from interlock_server.moves import settle, with_moves
 from interlock_server.noted import held
@@ -402,6 +403,7 @@ class Publisher:
 
     def _ground(self, session: Session) -> _Ground:
         on_file = with_moves(session, read_on_file(session))
+        on_file = with_holds(session, on_file, self._clock())
         released = read_released(self._store)
         now = on_file.judging_time(self._clock())
         judge = Judge(released.roster, now) if released.roster else None

@@ -18,6 +18,7 @@ from sqlalchemy import exists, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from interlock_server.db.fleet_tables import AssignmentRow, EnrolmentRow, WordRow
+from interlock_server.holds import OVER
 from interlock_server.onfile import OnFile, open_enrolment, open_kept
 
 
@@ -50,7 +51,7 @@ def with_moves(session: Session, on_file: OnFile) -> OnFile:
     wanted = (
         select(AssignmentRow.envelope, AssignmentRow.id, EnrolmentRow.envelope, EnrolmentRow.id)
         .join(EnrolmentRow, EnrolmentRow.number == AssignmentRow.enrolment)
-        .where(AssignmentRow.over.is_(False), EnrolmentRow.state != "superseded")
+        .where(AssignmentRow.over.is_(False), EnrolmentRow.state.not_in(OVER))
         .order_by(AssignmentRow.number)
     )
     found = session.execute(wanted).all()

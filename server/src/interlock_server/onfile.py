@@ -10,8 +10,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import Any, Final
@@ -19,10 +19,18 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from interlock_core.acts import POSTED
 from interlock_core.api import PAGE
 from interlock_core.chain import Papers
 from interlock_core.exclusion import Exclusion
-from interlock_core.order import Assignment, Authorisation, Go, Order, Stop
+from interlock_core.hold import Hold
+from interlock_core.order import (
+    Assignment,
+    Authorisation,
+    Go,
+    Order,
+    Stop,
+)
 from interlock_core.recall_papers import RECALL_STATEMENTS
 from interlock_core.report import Claim, Enrolment
 from interlock_core.statement import (
@@ -35,18 +43,6 @@ from interlock_core.statement import (
     read_envelope,
 )
 from interlock_server.db.tables import StatementRow
-
-POSTED: Final = (
-    Order,
-    Authorisation,
-    Go,
-    Stop,
-    Claim,
-    Assignment,
-    Exclusion,
-    *RECALL_STATEMENTS,
-)
-"""What may be posted as a statement."""
 
 KEPT: Final = (Order, Authorisation, Go, Stop, Claim, Assignment, Exclusion, Enrolment)
 """What a directive follows from, and what is looked at for it."""
@@ -65,6 +61,8 @@ class OnFile:
     Attributes:
         assignments: those that are not over.
         enrolments: those that the assignments name.
+        holds: those that have not expired, and the releases of such.
+        sites: by cohort, the sites of these holds that have devices there.
     """
 
     orders: tuple[Opened[Order], ...]
@@ -74,6 +72,8 @@ class OnFile:
     exclusions: tuple[Opened[Exclusion], ...] = ()
     assignments: tuple[Opened[Assignment], ...] = ()
     enrolments: tuple[Opened[Enrolment], ...] = ()
+    holds: tuple[Opened[Hold], ...] = ()
+    sites: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     @cached_property
     def _orders(self) -> Mapping[str, Sequence[Opened[Order]]]:
@@ -134,6 +134,7 @@ class OnFile:
             self.stops,
             self.exclusions,
             self.assignments,
+            self.holds,
         )
         dated = (opened.said.at for kind in kinds for opened in kind)
         return latest(now, dated)

@@ -12,7 +12,7 @@ Rules (20 is that of ``docs/wire-format.md``):
    kept as evidence, the first of each enrolment; the device is quarantined until a new enrolment of
    it is countersigned, and what it says until then is refused (``quarantined``).
 5. What is said under an enrolment that does not count, not yet or not any more, is refused
-   (``not_countersigned``, ``superseded``): the device keeps it.
+   (``not_countersigned``, ``superseded``, ``revoked``, ``decommissioned``): the device keeps it.
 6. What a report that is taken says about rollouts is counted in the same transaction
    (``counting``).
 7. Whether an enrolment counts is what ``standing`` noted: no roster is read for a report.
@@ -38,7 +38,7 @@ from interlock_server.db.fleet_tables import EnrolmentRow, ForkRow, ReportRow
 from interlock_server.db.session import Database
 from interlock_server.onfile import open_enrolment, trimmed
 from interlock_server.refusals import Refusals
-from interlock_server.standing import enrolment_row
+from interlock_server.standing import check_counts, enrolment_row
 
 _log = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ class Reports:
         if verdict == "fork" and row.state in {"countersigned", "quarantined"}:
             self._keep_fork(session, row, opened)
             return False, True
-        _check_state(row)
+        check_counts(row)
         if verdict == "gap":
             raise ConflictError(
                 f"Report {said.number} came and {row.tip_number + 1} is expected: send what lies "
@@ -169,23 +169,6 @@ class Reports:
         row.state = "quarantined"
         counting.quarantine(session, row)
         _log.warning("device %s is quarantined: %s", row.device, row.quarantined_why)
-
-
-def _check_state(row: EnrolmentRow) -> None:
-    """See that what is said under an enrolment counts (rules 4 and 5)."""
-    if row.state == "waiting":
-        raise RefusedError(
-            f"Nobody has countersigned {row.device} (enrolment {row.id[:12]}): report again when "
-            "somebody has.",
-            reason="not_countersigned",
-        )
-    if row.state == "superseded":
-        raise RefusedError(
-            f"Another enrolment of {row.device} is in force: nothing is taken under this one.",
-            reason="superseded",
-        )
-    if row.state == "quarantined":
-        raise RefusedError(f"{row.device} is quarantined: enrol it anew.", reason="quarantined")
 
 
 def _refuse_fork(opened: Opened[Report]) -> NoReturn:

@@ -11,6 +11,8 @@ Rules:
    and is older than that which is.
 4. A device that signed in two places is quarantined as long as that enrolment is in force: what it
    says is not counted.
+5. What was revoked or taken out of service stays so, whatever becomes of those who signed (24).
+   Nothing older takes its place: it is the one in force, and nothing counts under it.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from sqlalchemy.orm import Session
 
 from interlock_core import wire
 from interlock_core.api import EnrolmentState
+from interlock_core.ending import ENDED
+from interlock_core.errors import RefusedError
 from interlock_core.fleet import countersigned, in_force
 from interlock_core.order import Authorisation
 from interlock_core.roster import Judge, Person, Roster
@@ -54,6 +58,34 @@ def state_of(row: EnrolmentRow) -> EnrolmentState:
     return state
 
 
+def check_counts(row: EnrolmentRow) -> None:
+    """See that what is said under an enrolment counts.
+
+    Raises:
+        RefusedError: ``not_countersigned``, ``superseded``, ``revoked``, ``decommissioned`` or
+            ``quarantined``.
+    """
+    if row.state == "waiting":
+        raise RefusedError(
+            f"Nobody has countersigned {row.device} (enrolment {row.id[:12]}): try again when "
+            "somebody has.",
+            reason="not_countersigned",
+        )
+    if row.state == "superseded":
+        raise RefusedError(
+            f"Another enrolment of {row.device} is in force: nothing is taken under this one.",
+            reason="superseded",
+        )
+    if row.state in ENDED:
+        raise RefusedError(
+            f"{row.device} (enrolment {row.id[:12]}) was {row.state}: nothing is taken under it "
+            "any more.",
+            reason=row.state,
+        )
+    if row.state == "quarantined":
+        raise RefusedError(f"{row.device} is quarantined: enrol it anew.", reason="quarantined")
+
+
 def restate(session: Session, roster: Roster, now: datetime, device: str) -> None:
     """Judge the enrolments of one device anew (rules 1 to 4); the session must write."""
     wanted = select(EnrolmentRow).where(EnrolmentRow.device == device)
@@ -70,6 +102,8 @@ def restate(session: Session, roster: Roster, now: datetime, device: str) -> Non
 
 
 def _state(row: EnrolmentRow, current: EnrolmentRow | None, *, counts: bool) -> EnrolmentState:
+    if row.state in ENDED:
+        return state_of(row)
     if row is current:
         return "countersigned" if row.quarantined_at is None else "quarantined"
     if counts or (current is not None and row.number < current.number):

@@ -10,8 +10,8 @@ Rules:
    published, the statement stays stored, the answer says so, and the same call again publishes.
 4. A cohort is due from the moment that something is stored which its directive must show until that
    was published. Who sends a statement that is known and shown costs no turn and no publication.
-5. A word about an enrolment is judged again under the turn: what follows from it is noted then
-   (``standing``), and must not be noted by a roster that somebody replaced meanwhile.
+5. A word about an enrolment, or its end, is judged again under the turn: what follows from it is
+   noted then (``standing``), and must not be noted by a roster that somebody replaced meanwhile.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from interlock_core.acts import POSTED
 from interlock_core.api import Accepted
 from interlock_core.clock import Clock
+from interlock_core.ending import Decommission, Revocation
 from interlock_core.errors import InterlockError, RefusedError, TransientError
 from interlock_core.order import Authorisation
 from interlock_core.roster import Judge
-from interlock_core.statement import Opened, open_statement, read_envelope
+from interlock_core.statement import Opened, Said, open_statement, read_envelope
 from interlock_core.store import Store
 from interlock_server.acceptance import Ground, check_statement
 from interlock_server.admission import check_of_the_fleet, is_of_the_fleet
@@ -36,7 +38,7 @@ from interlock_server.db.tables import CohortRow
 from interlock_server.filing import concerned, keep, known
 from interlock_server.heads import Publisher
 from interlock_server.image import read_released
-from interlock_server.onfile import POSTED, trimmed
+from interlock_server.onfile import trimmed
 from interlock_server.outward import told
 from interlock_server.refusals import Refusals
 
@@ -119,17 +121,25 @@ class Statements:
                 order_id = check_statement(opened, ground)
             kept = known(session, opened)
             if kept is not None and judge.signer_key(kept) is not None:
-                return False, _due(session, concerned(session, opened, order_id))
+                touched = concerned(session, opened, order_id, judge.now)
+                return False, _due(session, touched)
         alone = trimmed(opened, lambda one: judge.signer_key(one) is not None)
         with self._database.writing() as session:
-            if isinstance(opened.said, Authorisation) and opened.said.authorises == "enrolment":
+            if _stays(opened.said):
                 ground = self._ground(session)
                 judge = ground.judge
                 check_of_the_fleet(alone, ground)
             new = keep(session, alone, judge, order_id)
-            touched = concerned(session, opened, order_id)
+            touched = concerned(session, opened, order_id, judge.now)
             session.execute(update(CohortRow).where(CohortRow.name.in_(touched)).values(due=True))
             return new, _due(session, touched)
+
+
+def _stays(said: Said) -> bool:
+    """Whether what follows is noted, and would stay noted if the roster changed meanwhile."""
+    return isinstance(said, Revocation | Decommission) or (
+        isinstance(said, Authorisation) and said.authorises == "enrolment"
+    )
 
 
 def _due(session: Session, cohorts: Collection[str]) -> list[str]:

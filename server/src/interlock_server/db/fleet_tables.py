@@ -1,4 +1,4 @@
-"""The tables of the fleet: claims, enrolments, what authorises them, assignments, and reports.
+"""The tables of the fleet: claims, enrolments, what authorises them, moves and ends, and reports.
 
 The rules are those of ``tables``. Further:
 
@@ -139,6 +139,32 @@ class AssignmentRow(Base):
     at: Mapped[datetime]
     expires: Mapped[datetime]
     over: Mapped[bool] = mapped_column(Boolean, default=False)
+    received_at: Mapped[datetime]
+    envelope: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class ActRow(Base):
+    """One person's word about a site (a hold, a description) or an enrolment (that it ended).
+
+    Attributes:
+        about: the site's name, or the enrolment's id.
+        seq: of a description; one per site.
+        until: of a hold, when it is over; of a release, when the hold would have been.
+    """
+
+    __tablename__ = "fleet_act"
+    __table_args__ = (
+        UniqueConstraint("type", "about", "seq"),
+        Index("ix_fleet_act_type_until", "type", "until"),
+    )
+
+    number: Mapped[int] = mapped_column(Counted, primary_key=True)
+    id: Mapped[str] = mapped_column(Digest, unique=True)
+    type: Mapped[str] = mapped_column(String(63))
+    author: Mapped[str] = mapped_column(String(127))
+    about: Mapped[str] = mapped_column(Digest)
+    seq: Mapped[int | None] = mapped_column(BigInteger)
+    until: Mapped[datetime | None]
     received_at: Mapped[datetime]
     envelope: Mapped[bytes] = mapped_column(LargeBinary)
 

@@ -9,7 +9,7 @@ from flask import Blueprint, request
 from werkzeug.wrappers import Response
 
 from interlock_core.errors import NotFoundError
-from interlock_core.names import DEVICE_PATTERN
+from interlock_core.names import DEVICE_PATTERN, check_name
 from interlock_server.web.bodies import answer, page_number
 from interlock_server.web.tokens import bearer
 from interlock_server.wiring import Services
@@ -50,6 +50,11 @@ def blueprint(services: Services) -> Blueprint:
     def list_sites() -> Response:
         bearer(services.sessions)
         return answer(fleet.sites(page_number()))
+
+    @routes.get("/sites/<site>")
+    def get_site(site: str) -> Response:
+        bearer(services.sessions)
+        return answer(fleet.site(check_name(site, "site")))
 
     @routes.get("/claims")
     def list_claims() -> Response:

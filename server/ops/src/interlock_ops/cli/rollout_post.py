@@ -8,10 +8,8 @@ from typing import Final
 import click
 
 from interlock_core import durable
+from interlock_core.acts import POSTED
 from interlock_core.errors import WireError
-from interlock_core.order import ROLLOUT_STATEMENTS
-from interlock_core.recall_papers import RECALL_STATEMENTS
-from interlock_core.report import Claim
 from interlock_core.statement import (
     MAX_ENVELOPE,
     Opened,
@@ -26,8 +24,6 @@ EXAMPLES: Final = (
     "interlock-ops rollout post stop.json",
     "interlock-ops post secrets/GW-0001.claim.json",
 )
-POSTED: Final = (*ROLLOUT_STATEMENTS, *RECALL_STATEMENTS, Claim)
-"""What people sign."""
 
 
 @click.command("post", cls=Operation, examples=EXAMPLES)
