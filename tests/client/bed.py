@@ -21,6 +21,7 @@ from interlock_client import (
     explain,
     reporting,
     rollback,
+    rotation,
     status,
 )
 from interlock_client.boot import BootEnvironment, Slot
@@ -194,6 +195,9 @@ class Bed:
     def enrol(self, secret: str | None = SECRET, *, renew: bool = False) -> Outcome:
         claim = (lambda: secret) if secret is not None else None
         return self._run(lambda made: enrol.enrol(made, claim, renew=renew))
+
+    def rotate(self) -> Outcome:
+        return self._run(rotation.rotate)
 
     def report(self) -> Outcome:
         return self._run(reporting.report)

@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import UNSET
+
 from interlock_core.api import Enrolled, EnrolmentRequest, EnrolmentState, Problem, Received
-from interlock_core.fleet import Tip, follows, report_counts, signed_by_device
+from interlock_core.fleet import Tip, follows, report_counts, rotates, signed_by_device
 from interlock_core.report import Enrolment, Report
 from interlock_core.statement import Opened, open_as, read_envelope
 from interlock_core.wire import decode, encode
@@ -29,6 +31,8 @@ class Fleet:
         countersigned: whether an enrolment counts as soon as it is taken.
         chains: accepted reports by enrolment id.
         quarantined: enrolments whose reports forked.
+        countersign_rotations: whether a rotation counts as soon as it is taken.
+        ended: the state of enrolments that are over for good.
         lose: how many of the next answers are lost after the work was done.
         asked: every request's body, by path.
     """
@@ -38,6 +42,8 @@ class Fleet:
     countersigned: bool = True
     chains: dict[str, list[Opened[Report]]] = field(default_factory=dict)
     quarantined: set[str] = field(default_factory=set)
+    countersign_rotations: bool = False
+    ended: dict[str, EnrolmentState] = field(default_factory=dict)
     lose: int = 0
     asked: list[tuple[str, bytes]] = field(default_factory=list)
 
@@ -77,9 +83,15 @@ class Fleet:
     def state(self, id_: str) -> EnrolmentState:
         if id_ in self.quarantined:
             return "quarantined"
-        if not self.countersigned:
+        if id_ in self.ended:
+            return self.ended[id_]
+        if not self.countersigned or not self._let_in(self.enrolments[id_]):
             return "waiting"
-        return "countersigned" if id_ == list(self.enrolments)[-1] else "superseded"
+        counting = [key for key, one in self.enrolments.items() if self._let_in(one)]
+        return "countersigned" if id_ == counting[-1] else "superseded"
+
+    def _let_in(self, one: Opened[Enrolment]) -> bool:
+        return one.said.replaces is UNSET or self.countersign_rotations
 
     def _enrol(self, request: EnrolmentRequest) -> tuple[int, Any]:
         opened = open_as(request.enrolment, Enrolment)
@@ -87,9 +99,14 @@ class Fleet:
             return 200, Enrolled(id=opened.id, state=self.state(opened.id))
         if not signed_by_device(opened):
             return problem(403, "bad_signature", "The device did not sign this.")
-        if request.claim not in self.claims:
+        if request.claim is None:
+            before = self.enrolments.get(str(opened.said.replaces))
+            if before is None or rotates(opened, before) is not None:
+                return problem(403, "bad_rotation", "This is no rotation.")
+        elif request.claim not in self.claims:
             return problem(403, "bad_claim", "No such claim is open: ask for another.")
-        self.claims.remove(request.claim)
+        else:
+            self.claims.remove(request.claim)
         self.enrolments[opened.id] = opened
         return 201, Enrolled(id=opened.id, state=self.state(opened.id))
 
@@ -99,6 +116,8 @@ class Fleet:
             return problem(403, "bad_signature", "No enrolled device signed this.")
         if not self.countersigned:
             return problem(403, "not_countersigned", "Nobody has let this device in yet.")
+        if enrolment.id in self.ended:
+            return problem(403, self.ended[enrolment.id], "Its key is over.")
         chain = self.chains.setdefault(enrolment.id, [])
         number = report.said.number
         known = chain[number - 1].id if number <= len(chain) else None

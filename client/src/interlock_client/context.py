@@ -126,9 +126,10 @@ class Context:
     def place(self, memory_: Memory) -> Place:
         """Where this gateway belongs, by its configuration or by the assignment obeyed last.
 
-        An assignment counts under the enrolment that it names and no other, and a configuration
-        that names another cohort than it did then wins. An identity that is damaged moves nothing:
-        it is said where it is needed, and what this gateway installs does not wait for it.
+        An assignment counts under the enrolment that it names, and under one that only rotated its
+        key. A configuration that names another cohort than it did then wins. An identity that is
+        damaged moves nothing: it is said where it is needed, and what this gateway installs does
+        not wait for it.
 
         Raises:
             TransientError: the identity cannot be read.
@@ -139,7 +140,7 @@ class Context:
         moved = (
             known is not None
             and known.configured == self.settings.cohort
-            and (present is None or known.enrolment == present)
+            and present in (None, known.enrolment, known.carried_to)
         )
         if known is None or not moved:
             return Place(present, self.settings.cohort, seq, None)

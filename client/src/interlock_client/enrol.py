@@ -47,6 +47,10 @@ _MEANS: Final = {
     "count. Renew it with 'interlock-client enrol --renew' and a new claim",
     "quarantined": "its reports were forked, and nothing that it says is counted: renew it with "
     "'interlock-client enrol --renew' and a new claim",
+    "revoked": "its key was revoked, and nothing that it signs is taken. It updates all the same. "
+    "If this is the device, renew it with 'interlock-client enrol --renew' and a new claim",
+    "decommissioned": "it was taken out of service, and nothing that it says is taken. It updates "
+    "all the same. To put it into service again, 'interlock-client enrol --renew' with a new claim",
 }
 
 
@@ -83,7 +87,10 @@ def _ask(context: Context, claim: Callable[[], str] | None) -> Outcome:
         )
     secret = _checked(claim()) if claim is not None else None
     home = identity.unfinished(context.state)
-    asked, sound = _asked(home) if home is not None else (None, True)
+    asked, sound = asked_before(home) if home is not None else (None, True)
+    if asked is not None and asked.replaces is not None:
+        # A rotation that waits: whoever has a claim begins anew beside it.
+        asked, sound = None, False
     fits = asked is not None and _fits(context, asked, site)
     if home is not None and asked is not None:
         taken = _taken(context, home, asked, fits=fits, secret=secret)
@@ -103,7 +110,7 @@ def _ask(context: Context, claim: Callable[[], str] | None) -> Outcome:
         "POST",
         "/v1/enrolments",
         Enrolled,
-        encode(EnrolmentRequest(claim=secret, enrolment=_envelope(asked))),
+        encode(EnrolmentRequest(claim=secret, enrolment=envelope_of(asked))),
     )
     return _take(context, home, asked, answered.said)
 
@@ -118,8 +125,12 @@ def _checked(secret: str) -> str:
         ) from e
 
 
-def _asked(home: Home) -> tuple[Identity | None, bool]:
-    """What was signed and not taken, and whether it and its key are sound."""
+def asked_before(home: Home) -> tuple[Identity | None, bool]:
+    """What was signed and not taken, and whether it and its key are sound.
+
+    Raises:
+        TransientError: it cannot be read.
+    """
     asked = None
     try:
         if home.key.exists():
@@ -148,7 +159,7 @@ def _taken(
         # The same bytes again are as good as a question.
         return None
     try:
-        found = _look(context, asked)
+        found = look(context, asked)
     except NotFoundError:
         return None
     return _take(context, home, asked, found)
@@ -185,7 +196,8 @@ def _sign(context: Context, home: Home, site: str) -> Identity:
     return asked
 
 
-def _envelope(asked: Identity) -> Envelope:
+def envelope_of(asked: Identity) -> Envelope:
+    """What was signed, as it is sent."""
     return decode(asked.envelope.encode(), Envelope, limit=2**20, what="enrolment")
 
 
@@ -198,7 +210,7 @@ def _take(context: Context, home: Home, asked: Identity, found: Enrolled) -> Out
 
 def _standing(context: Context, home: Home, known: Identity) -> Outcome:
     try:
-        found = _look(context, known)
+        found = look(context, known)
     except NotFoundError as e:
         raise RefusedError(
             f"The server does not know this gateway's enrolment {known.enrolment[:12]}… (restored "
@@ -209,12 +221,22 @@ def _standing(context: Context, home: Home, known: Identity) -> Outcome:
     return _known(home, known, found)
 
 
-def _look(context: Context, asked: Identity) -> Enrolled:
+def look(context: Context, asked: Identity) -> Enrolled:
+    """Where an enrolment stands, by a server.
+
+    Raises:
+        NotFoundError: it knows none of that id.
+        TransientError: ``network``.
+    """
     return call(context.servers, "GET", f"/v1/enrolments/{asked.enrolment}", Enrolled).said
 
 
-def _known(home: Home, asked: Identity, found: Enrolled) -> Outcome:
-    """Keep what the server says of an enrolment, and say it."""
+def known_state(home: Home, asked: Identity, found: Enrolled) -> None:
+    """Keep what the server says of an enrolment.
+
+    Raises:
+        TransientError: ``wrong_answer``: it speaks of another one; or the disk.
+    """
     if found.id != asked.enrolment:
         raise TransientError(
             f"A server answered about another enrolment, {found.id[:12]}…: nothing was changed.",
@@ -222,6 +244,11 @@ def _known(home: Home, asked: Identity, found: Enrolled) -> Outcome:
         )
     if asked.state != found.state:
         identity.save(home, msgspec.structs.replace(asked, state=found.state))
+
+
+def _known(home: Home, asked: Identity, found: Enrolled) -> Outcome:
+    """Keep what the server says of an enrolment, and say it."""
+    known_state(home, asked, found)
     detail = f"{asked.device} is enrolled at {asked.site}: {_MEANS[found.state]}."
     more = {
         "enrolment": asked.enrolment,

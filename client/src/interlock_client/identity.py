@@ -48,6 +48,7 @@ class Identity(Kept, frozen=True, kw_only=True):
         envelope: exactly what is sent.
         at: when it was signed.
         state: ``asked``, or the server's last word (``api.EnrolmentState``).
+        replaces: of a rotation, the enrolment whose key gives way.
     """
 
     enrolment: str
@@ -60,6 +61,7 @@ class Identity(Kept, frozen=True, kw_only=True):
     cohort: str
     at: datetime
     state: str = ASKED
+    replaces: str | None = None
 
 
 @dataclass(frozen=True)

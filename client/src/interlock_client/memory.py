@@ -90,6 +90,7 @@ class Assigned(Kept, frozen=True, kw_only=True):
         cohort: where it moved this gateway to.
         configured: the cohort that the configuration named then; one that names another wins.
         id, by, at, reason: of the statement.
+        carried_to: the enrolment of a rotation, under which it counts too: only the key is new.
     """
 
     enrolment: str
@@ -100,6 +101,7 @@ class Assigned(Kept, frozen=True, kw_only=True):
     by: str
     at: datetime
     reason: str
+    carried_to: str | None = None
 
 
 class Answered(Kept, frozen=True, kw_only=True):

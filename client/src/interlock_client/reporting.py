@@ -45,6 +45,10 @@ _ADVICE: Final = {
     ),
     "quarantined": f"nothing that it says is counted until then: {_RENEW}",
     "superseded": f"another enrolment of this device is in force: {_RENEW} if this is the device",
+    "revoked": f"this gateway's key was revoked; it updates all the same: {_RENEW} if it is yours",
+    "decommissioned": (
+        f"this gateway was taken out of service; it updates all the same. To use it again, {_RENEW}"
+    ),
     "unknown_enrolment": (
         "the server has lost the enrolment (restored from a backup?). Restore its newest backup, "
         f"or {_RENEW}"
@@ -59,6 +63,8 @@ _STATES: Final = {
     "report_fork": "quarantined",
     "quarantined": "quarantined",
     "superseded": "superseded",
+    "revoked": "revoked",
+    "decommissioned": "decommissioned",
 }
 """What a refusal says about the enrolment."""
 
@@ -106,6 +112,10 @@ def report(context: Context) -> Outcome:
         TransientError: ``network``, ``not_countersigned``, or the disk; what was sent is done.
     """
     with context.state.lock():
+        if identity.unfinished(context.state) is not None:
+            from interlock_client import rotation  # noqa: PLC0415  # rule 4
+
+            rotation.finish(context)
         made = make_due(context)
         return send(context, made)
 

@@ -26,11 +26,14 @@ _ENROLMENT: Final[Mapping[str | None, str]] = {
     "waiting": "enrolled, waiting for a countersignature",
     "superseded": "its enrolment was superseded by another: enrol it anew",
     "quarantined": "its reports were forked and count for nothing: enrol it anew",
+    "revoked": "its key was revoked and signs nothing that counts: enrol it anew",
+    "decommissioned": "it was taken out of service: enrol it anew to use it again",
     "damaged": "its enrolment is damaged: enrol it anew",
 }
 _WAITS_FOR: Final = {
     "interlock_not_clear": "a patient depends on it",
     "local_hold": "the hospital holds it back",
+    "site_hold": "its site is held",
     "outside_window": "the window is closed",
 }
 
