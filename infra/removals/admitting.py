@@ -24,6 +24,16 @@ def _server(what: str, module: str, within: str, old: str, new: str) -> Removal:
     return Removal(f"fleet: {what}", f"{SERVER}{module}.py", within, old, new, SERVERS)
 
 
+def _ending(what: str, within: str, old: str, new: str) -> Removal:
+    units = ("tests/core/test_ending.py",)
+    return Removal(f"fleet: {what}", f"{CORE}ending.py", within, old, new, units)
+
+
+def _acts(what: str, module: str, within: str, old: str, new: str) -> Removal:
+    tests = ("tests/server/test_acts.py",)
+    return Removal(f"fleet: {what}", f"{SERVER}{module}.py", within, old, new, tests)
+
+
 ADMITTING: Final[tuple[Removal, ...]] = (
     _fleet(
         "a claim is signed by somebody entitled",
@@ -149,7 +159,7 @@ ADMITTING: Final[tuple[Removal, ...]] = (
     _fleet(
         "a report is signed by the enrolment's key",
         "report_counts",
-        "and _signed(report, of.key)",
+        "and signed(report, of.key)",
         "",
     ),
     _fleet(
@@ -169,6 +179,56 @@ ADMITTING: Final[tuple[Removal, ...]] = (
         "follows",
         "report.said.previous == (tip.id if tip is not None else None)",
         "True",
+    ),
+    _ending(
+        "an enrolment is ended by somebody entitled",
+        "ending_counts",
+        "and judge.author_is(ending, COUNTERSIGNERS, of.cohort, of.site) is not None",
+        "",
+    ),
+    _ending(
+        "what ends an enrolment names it and its device",
+        "ending_counts",
+        "(said.enrolment, said.device) == (enrolment.id, of.device)\n        and ",
+        "",
+    ),
+    Removal(
+        "fleet: a rotation is signed by both keys",
+        f"{CORE}fleet.py",
+        "rotates",
+        "not (signed(enrolment, new.key) and signed(enrolment, old.key))",
+        "False",
+        ("tests/core/test_ending.py",),
+    ),
+    Removal(
+        "fleet: a rotation names the enrolment whose key gives way",
+        f"{CORE}fleet.py",
+        "rotates",
+        "new.replaces != before.id",
+        "False",
+        ("tests/core/test_ending.py",),
+    ),
+    _acts("what ended stays ended", "standing", "_state", "row.state in ENDED", "False"),
+    _acts(
+        "nothing is taken from a key that is over",
+        "standing",
+        "check_counts",
+        "row.state in ENDED",
+        "False",
+    ),
+    _acts(
+        "a key that is over is in no enrolment again",
+        "enrolments",
+        "_check_key",
+        "state is not None",
+        "False",
+    ),
+    _acts(
+        "a decommissioning names the last report",
+        "acts",
+        "_check_last",
+        "named != expected",
+        "False",
     ),
     _server(
         "nobody takes a device away from those who look after it",

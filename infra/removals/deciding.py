@@ -20,6 +20,10 @@ def _here(what: str, within: str, old: str, new: str, *tests: str) -> Removal:
     return Removal(what, f"{CORE}decide_here.py", within, old, new, (*tests, *UNITS))
 
 
+def _hold(what: str, within: str, old: str, new: str) -> Removal:
+    return Removal(what, f"{CORE}hold.py", within, old, new, ("tests/core/test_hold.py",))
+
+
 DECIDING: tuple[Removal, ...] = (
     # To believe anything.
     _decide(
@@ -410,6 +414,39 @@ DECIDING: tuple[Removal, ...] = (
         "local.hold is not None",
         "False",
         f"{PLACE}::TestInterlock::test_a_hold_of_the_hospital",
+    ),
+    _here(
+        "decide: no signed hold of the site stands",
+        "site_held",
+        "hold is None",
+        "True",
+        f"{PLACE}::TestInterlock::test_a_signed_hold_of_the_hospital",
+    ),
+    _hold(
+        "decide: a hold is for its own site",
+        "holding",
+        "and site in (None, one.said.site)",
+        "",
+    ),
+    _hold("decide: a hold begins", "holding", "and one.said.begins <= now", ""),
+    _hold("decide: a hold ends", "standing_holds", "and one.said.until > judge.now", ""),
+    _hold(
+        "decide: a hold is signed by somebody entitled",
+        "standing_holds",
+        "and hold_role(judge, one, cohort) is not None",
+        "",
+    ),
+    _hold(
+        "decide: a release is signed by the role that holds",
+        "releases",
+        "and judge.author_is(release, (role,), cohort, hold.said.site) is not None",
+        "",
+    ),
+    _hold(
+        "decide: a release ends the hold that it names",
+        "releases",
+        "and release.said.ends == hold.id",
+        "",
     ),
     _here(
         "decide: the windows are open",

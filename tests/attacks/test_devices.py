@@ -18,8 +18,12 @@ from tests.support.papers import (
     assignment,
     authorise,
     claim,
+    decommission,
     enrolment,
+    hold,
     report,
+    revocation,
+    rotation,
 )
 from tests.support.people import CANARY, ST_ANNA
 
@@ -111,6 +115,50 @@ class TestEnrolments:
         siege.says(claim())
         assert siege.ask("POST", "/v1/enrolments", self.asks(SECRET)).status == 201
         siege.refuses_paper("role_not_held", authorise(MINE, by, role="operator"))
+
+
+class TestEnds:
+    """A stolen key that was revoked, and those who would revoke, hold or rotate what is not theirs."""
+
+    def test_what_a_revoked_key_says(self, siege: Siege) -> None:
+        told(siege, FIRST).says(revocation(MINE, by="olga"))
+        refused(siege, "revoked", SECOND)
+        again = encode({"claim": SECRET, "enrolment": enrolment(reason="me again").envelope})
+        siege.says(claim())
+        siege.is_refusal(siege.ask("POST", "/v1/enrolments", again), 403, "revoked")
+        siege.is_refusal(siege.post(authorise(MINE, "omar", role="operator")), 403, "revoked")
+
+    @pytest.mark.parametrize("by", ["ada", "hanna", "mona"])
+    def test_by_somebody_not_entitled(self, siege: Siege, by: str) -> None:
+        told(siege, FIRST)
+        for paper in (revocation(MINE, by=by), decommission(MINE, FIRST, by=by), hold(by=by)):
+            siege.is_refusal(siege.post(paper), 403, "role_not_held")
+        assert siege.bench.read(f"/v1/devices/{DEVICE}", Device).state == "countersigned"
+        assert b"holds" not in encode(siege.bench.directive())
+
+    def test_a_certificate_of_what_is_not_true(self, siege: Siege) -> None:
+        told(siege, FIRST)
+        for wrong in (decommission(MINE, by="olga"), decommission(MINE, SECOND, by="olga")):
+            siege.is_refusal(siege.post(wrong), 409, "other_report")
+        assert siege.bench.read(f"/v1/devices/{DEVICE}", Device).state == "countersigned"
+
+    def test_a_stolen_key_rotates_nothing_by_itself(self, siege: Siege) -> None:
+        """It may ask, as with a claim; nothing counts before somebody countersigns."""
+        told(siege, FIRST)
+        mine = rotation(MINE, "eve")
+        asked = encode({"claim": None, "enrolment": mine.envelope})
+        assert siege.ask("POST", "/v1/enrolments", asked).status == 201
+        forged = report(mine, key="eve")
+        siege.is_refusal(
+            siege.ask("POST", "/v1/reports", forged.envelope), 403, "not_countersigned"
+        )
+        assert siege.ask("POST", "/v1/reports", SECOND.envelope).status == 201
+
+    def test_a_rotation_without_the_key_in_force(self, siege: Siege) -> None:
+        told(siege, FIRST)
+        forged = rotation(MINE, "eve", keys=("eve", "GW-0002"))
+        asked = encode({"claim": None, "enrolment": forged.envelope})
+        siege.refuses(403, "bad_rotation", "POST", "/v1/enrolments", asked)
 
 
 class TestAssignments:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import msgspec
 import pytest
 
 from interlock_client import boot
 from interlock_core.errors import Exit
+from interlock_core.hold import Hold
+from interlock_core.statement import Envelope, open_as
 from tests.attacks import lies
 from tests.attacks.simulator import IMAGE, Simulator
 from tests.client.bed import FACTORY
-from tests.client.world import NOW
+from tests.client.world import APPROVERS, NOW, OPERATOR, WARDS
 
 
 class TestPower:
@@ -117,6 +120,34 @@ class TestInterlock:
         (sim.bed.home / "hold").write_text("theatre in use")
         sim.world.roll_out(sim.release())
         sim.defers("local_hold", slot=True)
+
+    def held(self, sim: Simulator, author: str = OPERATOR, **said: Any) -> Envelope:
+        """A hold of this hospital, signed by an operator."""
+        now = sim.world.clock()
+        made = {"site": "st-elsewhere", "begins": now, "until": now + timedelta(days=9)}
+        return sim.world.by(author, Hold(**sim.world.said(author) | made | {"ends": None} | said))
+
+    def test_a_signed_hold_of_the_hospital(self, sim: Simulator) -> None:
+        rollout = sim.world.roll_out(sim.release())
+        sim.world.show(WARDS, rollout, holds=(self.held(sim),))
+        sim.defers("site_hold", slot=True)
+
+    def test_a_hold_that_is_left_out(self, sim: Simulator) -> None:
+        """The hospital's own file is the lock: no server can leave it out."""
+        (sim.bed.home / "hold").write_text("theatre in use")
+        rollout = sim.world.roll_out(sim.release())
+        sim.world.show(WARDS, rollout)
+        sim.defers("local_hold", slot=True)
+
+    def test_a_hold_or_a_release_that_nobody_entitled_signed(self, sim: Simulator) -> None:
+        rollout = sim.world.roll_out(sim.release())
+        forged = self.held(sim, APPROVERS[0])
+        sim.world.show(WARDS, rollout, holds=(forged,))
+        sim.grants()
+        true = self.held(sim)
+        over = {"begins": None, "until": None, "ends": open_as(true, Hold).id}
+        sim.world.show(WARDS, rollout, holds=(true, self.held(sim, APPROVERS[0], **over)))
+        sim.defers("site_hold", slot=True)
 
 
 class TestSlots:

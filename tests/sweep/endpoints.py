@@ -151,6 +151,7 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     "GET /v1/devices/<device>": Endpoint(path=lambda _: {"device": "GW-IN"}, token=True),
     "GET /v1/cohorts": Endpoint(token=True, query=("page",)),
     "GET /v1/sites": Endpoint(token=True, query=("page",)),
+    "GET /v1/sites/<site>": Endpoint(path=lambda _: {"site": "ward-7"}, token=True),
     "GET /v1/claims": Endpoint(token=True, query=("page",)),
     "POST /v1/enrolments": Endpoint(
         lambda _: EnrolmentRequest(claim=SECRET, enrolment=ASKS.envelope),
