@@ -118,7 +118,7 @@ class TestEnrolments:
 
 
 class TestEnds:
-    """A stolen key that was revoked, and those who would revoke, hold or rotate what is not theirs."""
+    """A stolen key that was revoked; those who would revoke, hold or rotate what is not theirs."""
 
     def test_what_a_revoked_key_says(self, siege: Siege) -> None:
         told(siege, FIRST).says(revocation(MINE, by="olga"))

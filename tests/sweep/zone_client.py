@@ -477,6 +477,25 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
             ),
         ),
         Entry(("--config", "{enrolled}"), makes=("enrolled/state/*",), inputs=(IDENTITY,)),
+        Entry(
+            ("--rotate", "--config", "{enrolled}"),
+            makes=("enrolled/state/*",),
+            inputs=(IDENTITY, DEVICE_KEY),
+            slips=(
+                Slip(
+                    "a rotation with a claim",
+                    USAGE,
+                    ("--rotate",),
+                    ("--rotate", "--claim-file", "{home}/claim", "--config", "{enrolled}"),
+                ),
+                Slip(
+                    "a rotation of what is not enrolled",
+                    USAGE,
+                    ("not enrolled",),
+                    ("--rotate", "--config", "{rebooted}"),
+                ),
+            ),
+        ),
     ),
     "report": (
         Entry(
