@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.client.bed import Bed
+from tests.client.fleet import Fleet
 from tests.client.web import Web
 from tests.client.world import World
 
@@ -34,4 +35,12 @@ def web(world: World) -> Iterator[Web]:
 def bed(tmp_path: Path, world: World, web: Web) -> Bed:
     made = Bed(tmp_path / "gateway", world, web)
     made.power_on()
+    return made
+
+
+@pytest.fixture
+def fleet(web: Web) -> Fleet:
+    """The fleet's side of the server."""
+    made = Fleet()
+    made.answers(web)
     return made

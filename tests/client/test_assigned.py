@@ -22,13 +22,6 @@ NEW = b"what the canaries run " * 100
 
 
 @pytest.fixture
-def fleet(web: Web) -> Fleet:
-    made = Fleet()
-    made.answers(web)
-    return made
-
-
-@pytest.fixture
 def enrolled(bed: Bed, fleet: Fleet) -> Bed:
     """A gateway of the wards that may be moved to any canary cohort."""
     bed.change(cohort_patterns=("canar*", "wards"))

@@ -26,13 +26,6 @@ from tests.client.web import Web
 from tests.client.world import World
 
 
-@pytest.fixture
-def fleet(web: Web) -> Fleet:
-    made = Fleet()
-    made.answers(web)
-    return made
-
-
 def home(bed: Bed) -> Home:
     found = identity.in_force(StateDir(bed.home / "state"))
     assert found is not None

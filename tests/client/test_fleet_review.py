@@ -13,13 +13,6 @@ from tests.client.web import Handler, Web
 from tests.client.world import World
 
 
-@pytest.fixture
-def fleet(web: Web) -> Fleet:
-    made = Fleet()
-    made.answers(web)
-    return made
-
-
 class TestClock:
     def test_an_enrolment_that_was_dated_ahead_is_made_again_when_the_clock_is_right(
         self, world: World, bed: Bed, web: Web, fleet: Fleet

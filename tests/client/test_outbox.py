@@ -27,13 +27,6 @@ NEW = b"release one " * 100
 
 
 @pytest.fixture
-def fleet(web: Web) -> Fleet:
-    made = Fleet()
-    made.answers(web)
-    return made
-
-
-@pytest.fixture
 def enrolled(bed: Bed, fleet: Fleet) -> Bed:
     assert bed.enrol().reason == "countersigned"
     return bed

@@ -19,15 +19,7 @@ from tests.client.fleet import SECRET, Fleet
 from tests.client.test_assigned import cohort, enrolment
 from tests.client.test_cli import client
 from tests.client.test_power import cut, every_step
-from tests.client.web import Web
 from tests.client.world import CANARY, World
-
-
-@pytest.fixture
-def fleet(web: Web) -> Fleet:
-    made = Fleet()
-    made.answers(web)
-    return made
 
 
 @pytest.fixture

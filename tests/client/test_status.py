@@ -7,18 +7,10 @@ import pytest
 from tests.client.bed import Bed
 from tests.client.fleet import SECRET, Fleet
 from tests.client.test_cli import client
-from tests.client.web import Web
 from tests.client.world import World
 
 NEW = b"release one " * 100
 NOT_ENROLLED = "; not enrolled"
-
-
-@pytest.fixture
-def fleet(web: Web) -> Fleet:
-    made = Fleet()
-    made.answers(web)
-    return made
 
 
 def why(bed: Bed) -> str:

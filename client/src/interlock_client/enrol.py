@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Final
 
 import msgspec
+from msgspec import UNSET
 
 from interlock_client import identity
 from interlock_client.api import call
@@ -180,9 +181,19 @@ def _sign(context: Context, home: Home, site: str) -> Identity:
         site=site,
         cohort=settings.cohort,
     )
-    envelope = sign(said, signer)
+    return save_asked(home, sign(said, signer))
+
+
+def save_asked(home: Home, envelope: Envelope) -> Identity:
+    """Make durable what was signed and will be sent (rule 2).
+
+    Raises:
+        TransientError: the disk did not do it.
+    """
+    opened = open_as(envelope, Enrolment)
+    said = opened.said
     asked = Identity(
-        enrolment=open_as(envelope, Enrolment).id,
+        enrolment=opened.id,
         envelope=encode(envelope).decode(),
         fleet=said.fleet,
         device=said.device,
@@ -191,6 +202,7 @@ def _sign(context: Context, home: Home, site: str) -> Identity:
         site=said.site,
         cohort=said.cohort,
         at=said.at,
+        replaces=None if said.replaces is UNSET else said.replaces,
     )
     identity.save(home, asked)
     return asked

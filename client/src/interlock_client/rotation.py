@@ -19,14 +19,14 @@ import msgspec
 from interlock_client import identity
 from interlock_client.api import call
 from interlock_client.context import Context
-from interlock_client.enrol import asked_before, envelope_of, known_state, look
+from interlock_client.enrol import asked_before, envelope_of, known_state, look, save_asked
 from interlock_client.identity import Home, Identity
 from interlock_client.outcome import Outcome
 from interlock_core.api import Enrolled, EnrolmentRequest
 from interlock_core.errors import ConfigurationError, Exit, NotFoundError
 from interlock_core.keybytes import PublicKey
 from interlock_core.report import Enrolment
-from interlock_core.statement import Envelope, open_as, sign
+from interlock_core.statement import Envelope, sign
 from interlock_core.wire import encode
 
 ROTATING: Final = "rotating"
@@ -115,20 +115,7 @@ def _sign(context: Context, home: Home, before: Home, present: Identity) -> Iden
         payload_type=first.payload_type,
         signatures=(*first.signatures, *second.signatures),
     )
-    asked = Identity(
-        enrolment=open_as(envelope, Enrolment).id,
-        envelope=encode(envelope).decode(),
-        fleet=said.fleet,
-        device=said.device,
-        product=said.product,
-        hardware=said.hardware,
-        site=said.site,
-        cohort=said.cohort,
-        at=said.at,
-        replaces=present.enrolment,
-    )
-    identity.save(home, asked)
-    return asked
+    return save_asked(home, envelope)
 
 
 def _settled(context: Context, home: Home, asked: Identity, found: Enrolled) -> Outcome:
