@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from securesystemslib.signer import Signer
@@ -57,9 +56,7 @@ class Gateways:
     def publish(self) -> None:
         """What the newest ceremony left, as a server publishes it."""
         output = self.chain.output()
-        transcript = self.chain.verify("--json")
-        assert transcript.exit_code == 0, transcript.output
-        seamless = json.loads(transcript.stdout)["switch_without_gap"]
+        seamless = self.chain.seamless
         for repository, prefix in PREFIXES.items():
             signers = {
                 role: self.signers[name]
@@ -101,7 +98,12 @@ class Gateways:
         )
 
     def agree(self) -> None:
-        """Every gateway, however long it slept, trusts the same as a new one."""
+        """Every gateway, however long it slept, trusts the same as a new one.
+
+        The chain of ceremonies is proved, too; each of them proved its own output when it was made.
+        """
+        transcript = self.chain.verify()
+        assert transcript.exit_code == 0, transcript.output
         for repository in PREFIXES:
             newest = self.chain.newest(repository)
             fresh = self.state(self.client(repository, newest))
