@@ -143,6 +143,7 @@ largest_target_bytes = 4_294_967_296
 image_online = "online/image-online.key.json"
 director_targets = "online/director-targets.key.json"
 director_online = "online/director-online.key.json"
+log = "online/log.key.json"
 passphrase_file = "{self.secret}"
 """
         )

@@ -31,6 +31,8 @@ from interlock_core.api import (
     Accepted,
     Challenge,
     CohortView,
+    LogRecord,
+    LogRecordPage,
     Problem,
     RecallPage,
     Rollout,
@@ -214,6 +216,8 @@ class StandIn:
         lie: other bytes for a static file's path.
         summaries: changes each line of the list before it is sent: a lie.
         receipt: the id in every receipt: a lie.
+        log: the files of a log, by path.
+        records: what stands behind its entries.
         room: so many statements are taken before it is busy; below 0 any number.
         fleet: what it knows of devices.
         hides: types of what stands beside a recall that it does not show.
@@ -232,6 +236,8 @@ class StandIn:
     lie: dict[str, bytes] = field(default_factory=dict)
     page: int = 2
     room: int = -1
+    log: dict[str, bytes] = field(default_factory=dict)
+    records: tuple[LogRecord, ...] = ()
     fleet: FleetStandIn = field(default_factory=FleetStandIn)
     hides: tuple[type[Any], ...] = ()
 
@@ -316,6 +322,8 @@ class StandIn:
         path = url.path
         if method == "GET" and path.startswith("/image/"):
             return self._file(path)
+        if method == "GET" and path.startswith("/log/"):
+            return (200, self.log[path]) if path in self.log else (404, b"")
         if (method, path) == ("POST", "/v1/challenges"):
             return 201, Challenge(challenge="challenge-" + "0" * 16, expires=self.clock())
         if (method, path) == ("POST", "/v1/tokens"):
@@ -326,6 +334,8 @@ class StandIn:
             return 200, self.fleet.info(self.roster.fleet)
         if token not in self.tokens:
             return 401, problem(401, "no_token", "Sign a challenge first.")
+        if (method, path) == ("GET", "/v1/log/records"):
+            return 200, LogRecordPage(items=self.records, next=None)
         if (method, path) == ("GET", "/v1/rollouts"):
             return 200, self._list(parse_qs(url.query))
         if method == "GET" and not path.startswith("/v1/rollouts"):

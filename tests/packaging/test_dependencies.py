@@ -108,12 +108,12 @@ def test_only_core_has_extras_and_the_gateway_asks_for_none() -> None:
         )
         for one in DEPLOYABLES
     }
-    assert set(CORE.project["optional-dependencies"]) == {"tokens", "words"}
+    assert set(CORE.project["optional-dependencies"]) == {"log", "tokens", "words"}
     assert not [one for one in DEPLOYABLES if extras(one)]
     assert asking == {
         "interlock-client": [],
-        "interlock-server": ["tokens"],
-        "interlock-ops": ["tokens"],
+        "interlock-server": ["log", "tokens"],
+        "interlock-ops": ["log", "tokens"],
         "interlock-repo": ["tokens", "words"],
         "interlock-ceremony": ["tokens", "words"],
     }

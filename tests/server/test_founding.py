@@ -65,7 +65,7 @@ def test_new_keys_cut_off_are_finished(tmp_path: Path, empty: Fleet) -> None:
     assert call("keys", "new", online, "--passphrase-file", other).code == 2
     assert call("keys", "new", online, "--passphrase-file", secret).code == 0
     assert (online / "image-online.pub.json").read_bytes() == kept
-    assert len(list(online.iterdir())) == 6
+    assert len(list(online.iterdir())) == 8
 
 
 def test_init_makes_heads_that_gateways_read(empty: Fleet, tmp_path: Path) -> None:

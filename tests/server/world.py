@@ -26,6 +26,7 @@ from tuf.ngclient.fetcher import FetcherInterface
 from interlock_core import keys, wire
 from interlock_core.api import MAX_ANSWER, EnrolmentRequest
 from interlock_core.ceremony_output import read_ceremony
+from interlock_core.checkpoint import LOG_KEY
 from interlock_core.directive import Directive, read_directive
 from interlock_core.errors import NotFoundError
 from interlock_core.genesis import ONLINE_ROLES, FleetFile
@@ -73,6 +74,7 @@ largest_target_bytes = 1_000_000
 image_online = "online/image-online.key.json"
 director_targets = "online/director-targets.key.json"
 director_online = "online/director-online.key.json"
+log = "online/log.key.json"
 passphrase_file = "passphrase"
 """
 
@@ -185,7 +187,7 @@ class Fleet:
     def __init__(self, home: Path, now: datetime) -> None:
         self.now = now
         self._lies_at(home)
-        for name in ONLINE_ROLES:
+        for name in (*ONLINE_ROLES, LOG_KEY):
             keys.new_key(self.online, name, "ed25519", PASSPHRASE, scrypt_n=keys.MIN_SCRYPT_N)
         self.config.write_text(SERVER_TOML)
         secret = home / "passphrase"

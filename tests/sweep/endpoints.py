@@ -153,6 +153,8 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     "GET /v1/sites": Endpoint(token=True, query=("page",)),
     "GET /v1/sites/<site>": Endpoint(path=lambda _: {"site": "ward-7"}, token=True),
     "GET /v1/claims": Endpoint(token=True, query=("page",)),
+    "GET /v1/log/consistency": Endpoint(query=("old", "new")),
+    "GET /v1/log/records": Endpoint(token=True, query=("from",)),
     "POST /v1/enrolments": Endpoint(
         lambda _: EnrolmentRequest(claim=SECRET, enrolment=ASKS.envelope),
         fresh=lambda _: EnrolmentRequest(claim=OPEN, enrolment=enrolment("GW-NEW").envelope),

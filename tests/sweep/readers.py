@@ -24,6 +24,12 @@ from interlock_core import encrypted_keys, keys, store, tuf_metadata, urls, wire
 from interlock_core.acts import ACT_STATEMENTS
 from interlock_core.api import MAX_BODY, EnrolmentRequest, PublicationRequest
 from interlock_core.bundle import read_bundle
+from interlock_core.checkpoint import (
+    Checkpoint,
+    read_checkpoint,
+    sign_checkpoint,
+    verify_checkpoint,
+)
 from interlock_core.clock import EPOCH
 from interlock_core.directive import read_directive
 from interlock_core.errors import (
@@ -37,6 +43,7 @@ from interlock_core.errors import (
 from interlock_core.exclusion import Exclusion
 from interlock_core.genesis import read_fleet
 from interlock_core.inventory import read_gateways
+from interlock_core.log import Entry, pack, read_entry, statement_fact, unpack, write_entry
 from interlock_core.names import check_name, check_product, split_path
 from interlock_core.order import ROLLOUT_STATEMENTS
 from interlock_core.recall_papers import RECALL_STATEMENTS
@@ -53,6 +60,7 @@ from interlock_core.statement import (
 from interlock_core.statement import Signature as StatementSignature
 from interlock_core.tuf_metadata import COHORT, parse_metadata, serialise, set_issued
 from interlock_ops import order_file, settings
+from interlock_ops.taking import text_of
 from interlock_repo import as_signed, intent, sbom, signatures, specs
 from interlock_repo.event import MAX_EVENT, EventFile
 from interlock_server import config as server_config
@@ -233,6 +241,11 @@ def _signature() -> bytes:
         "record_sig": "cd",
     }
     return wire.encode(text)
+
+
+def _entry() -> bytes:
+    fact = statement_fact("urn:interlock:order:v1", "0" * 64, b"an envelope")
+    return write_entry(Entry(number=7, at=DAY0, fact=fact))
 
 
 def _event(metadata_sha256: str = "0" * 64) -> bytes:
@@ -440,6 +453,33 @@ READERS: Final[dict[str, Reader]] = {
         document("roster"),
         (RefusedError,),
     ),
+    # The log
+    "a log entry": Reader(
+        ("interlock_core.log.read_entry",),
+        lambda data, _: read_entry(data),
+        _entry,
+        again=write_entry,
+    ),
+    "a bundle of the log": Reader(
+        ("interlock_core.log.unpack",),
+        lambda data, _: unpack(data),
+        lambda: pack([_entry(), b"x"]),
+        again=pack,
+        form="other",
+    ),
+    "a checkpoint": Reader(
+        ("interlock_ops.taking.text_of",),
+        lambda data, _: read_checkpoint(text_of(data)),
+        lambda: sign_checkpoint(Checkpoint("fleet/log", 7, b"r" * 32), signer("olga")).encode(),
+        form="other",
+    ),
+    "a checkpoint, believed": Reader(
+        (),
+        lambda data, _: verify_checkpoint(text_of(data), "fleet/log", signer("olga").public_key),
+        lambda: sign_checkpoint(Checkpoint("fleet/log", 7, b"r" * 32), signer("olga")).encode(),
+        (WireError, RefusedError),
+        form="other",
+    ),
     # The operators
     "an operator's settings": Reader(
         ("interlock_ops.order_file.read_toml",),
@@ -551,6 +591,8 @@ READERS: Final[dict[str, Reader]] = {
 
 ELSEWHERE: Final = {
     "interlock_ceremony.audit.audit": "tests/keys_ceremony/test_audit.py",
+    "interlock_core.tree.leaf_hash": "reads nothing",
+    "interlock_core.tree.verify_inclusion": "tests/core/test_tree.py",
     "interlock_core.wire.sha256_hex": "reads nothing",
 }
 """What takes bytes, and where else it is given any."""

@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from interlock_core import wire
+from interlock_core.api import LogRecord
+from interlock_core.checkpoint import Checkpoint, sign_checkpoint
 from interlock_core.inventory import MAX_INVENTORY
 from interlock_core.keys import MAX_KEY_FILE
+from interlock_core.log import Entry as LogEntry
+from interlock_core.log import pack, statement_fact, write_entry
 from interlock_core.order import Target
 from interlock_core.recall_papers import Recalled
 from interlock_core.statement import MAX_ENVELOPE
+from interlock_core.tree import Tree, leaf_hash
 from interlock_ops.cli import main
 from interlock_ops.cli.edge import Edge
 from interlock_ops.order_file import MAX_ORDER_FILE
@@ -34,6 +39,7 @@ from tests.ops.world import (
 )
 from tests.support import papers
 from tests.support.papers import authorise, opening, started, stop
+from tests.support.people import FLEET, signer
 from tests.sweep.commands import (
     BAD,
     GIVEN,
@@ -89,6 +95,7 @@ def place(beside: Path) -> Place:
     server.post(new, ready, running, paused, opened, *consents, go, authorise(go), waiting)
     server.post(*started(paused), stop(paused))
     clock.now += timedelta(days=2)
+    _keep_log(server, home)
     made = world.Place(home, clock, server, served.url)
     made.order_file()
     waits, belongs = (server.fleet.add(papers.enrolment(f"GW-000{n}")) for n in (1, 2))
@@ -119,10 +126,28 @@ def place(beside: Path) -> Place:
     assert inventory["reason"] == "exported"
     edge = Edge(clock, at_terminal=lambda: False)
     ready_made = prepared(home, values, edge, served.close)
-    seen = run(PROGRAM, ["rollout", "status", "--config", str(config)], ready_made)
-    assert seen.code == 0, seen
+    for words in (
+        ("rollout", "status"),
+        ("log", "export", str(home / "audit"), "--log-key", str(home / "log.pub.json")),
+    ):
+        seen = run(PROGRAM, [*words, "--config", str(config)], ready_made)
+        assert seen.code == 0, seen
     ready_made.keep()
     return ready_made
+
+
+def _keep_log(server: StandIn, home: Path) -> None:
+    """A log of what was posted, at the stand-in, and its public key."""
+    world.write_key(home, "log")
+    entries, records = [], []
+    for number, paper in enumerate(server.papers):
+        fact = statement_fact(paper.said.PREDICATE, paper.id, wire.encode(paper.envelope))
+        entries.append(write_entry(LogEntry(number=number, at=server.clock(), fact=fact)))
+        records.append(LogRecord(number=number, envelope=paper.envelope))
+    root = Tree.of([leaf_hash(entry) for entry in entries]).root()
+    note = sign_checkpoint(Checkpoint(f"{FLEET}/log", len(entries), root), signer("log"))
+    server.log = {"/log/checkpoint": note.encode(), "/log/tail": pack(entries)}
+    server.records = tuple(records)
 
 
 MENDED: Final[Codes] = frozenset({0}) | TRANSIENT | REFUSED
@@ -274,6 +299,13 @@ def listing(*words: str, slips: tuple[Slip, ...] = ()) -> Entry:
     """A command that reads what the server knows."""
     return Entry((*words, *BASE), makes=STATE, inputs=(CONFIG,), slips=slips)
 
+
+LOG: Final = ("--log-key", "{home}/log.pub.json", *BASE)
+LOG_KEY: Final = Input("log.pub.json", Kind.JSON, GIVEN, MAX_KEY_FILE, leaves=STATE)
+EXPORTED: Final[Rule] = {"absent": BAD, "content": REFUSED, "access": USAGE | TRANSIENT}
+NEW: Final = ("new", "new/*", *STATE)
+HELPS: Final[Rule] = {"absent": MENDED, "content": MENDED, "access": MENDED | USAGE}
+"""Hashes only help to name what is wrong with the entries."""
 
 CLAIM: Final = ("--product", "gateway", "--site", "ward-7", "--cohort", "canary")
 CLAIMED: Final = ("--secret-dir", "{home}/secrets", *ACT)
@@ -484,6 +516,47 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
         Entry(
             ("{home}/envelope.json", *BASE),
             inputs=(CONFIG, Input("envelope.json", Kind.JSON, GIVEN, MAX_ENVELOPE)),
+        ),
+    ),
+    "log export": (
+        Entry(
+            ("{home}/new", *LOG),
+            makes=NEW,
+            inputs=(
+                CONFIG,
+                LOG_KEY,
+                Input("state/log-checkpoint", Kind.TEXT, SEEN, 16_384, ("heckpoint",), NEW),
+            ),
+            slips=(
+                Slip("a directory that is not empty", REFUSED, ("audit",), ("{home}/audit", *LOG)),
+                Slip("a file", USAGE, ("log.pub.json",), ("{home}/log.pub.json", *LOG)),
+                Slip("no key", USAGE, ("log_key",), ("{home}/new", *BASE)),
+            ),
+        ),
+    ),
+    "log verify": (
+        Entry(
+            ("{home}/audit", "--checkpoint", "{home}/audit/checkpoint", *LOG),
+            inputs=(
+                LOG_KEY,
+                Input("audit/checkpoint", Kind.TEXT, EXPORTED, 16_384, ("heckpoint",)),
+                Input("audit/entries.jsonl", Kind.TEXT, EXPORTED, says=("ntry", "ntries")),
+                Input("audit/records.jsonl", Kind.TEXT, EXPORTED, says=("record",)),
+                Input("audit/hashes.txt", Kind.TEXT, HELPS, says=("hashes",)),
+            ),
+            slips=(
+                Slip("a directory that is none", USAGE, ("nothing",), ("{home}/nothing", *LOG)),
+                Slip("no key", USAGE, ("log_key",), ("{home}/audit", *BASE)),
+                *(
+                    Slip(
+                        f"the statement {wrong!r}",
+                        USAGE,
+                        ("is not an id", "UTF-8"),
+                        ("{home}/audit", "--statement", wrong, *LOG),
+                    )
+                    for wrong in ("../../x", "", "\udcff")
+                ),
+            ),
         ),
     ),
     "post": (Entry(("{home}/envelope.json", *BASE), inputs=(CONFIG,)),),

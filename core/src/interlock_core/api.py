@@ -430,3 +430,25 @@ class ClaimPage(Record, frozen=True, kw_only=True):
 
     items: tuple[OpenClaim, ...]
     next: int | None
+
+
+class LogProof(Record, frozen=True, kw_only=True):
+    """That the log of ``new`` entries begins with that of ``old`` (RFC 9162, 2.1.4.1)."""
+
+    old: Annotated[int, Meta(ge=0)]
+    new: Annotated[int, Meta(ge=0)]
+    hashes: Annotated[tuple[Digest, ...], Meta(max_length=106)]
+
+
+class LogRecord(Record, frozen=True, kw_only=True):
+    """What stands behind an entry of the log: the statement, or a state's evidence."""
+
+    number: Annotated[int, Meta(ge=0)]
+    envelope: Envelope
+
+
+class LogRecordPage(Record, frozen=True, kw_only=True):
+    """A page of records, by the number of the entry; ``next`` is the number to ask from."""
+
+    items: tuple[LogRecord, ...]
+    next: int | None

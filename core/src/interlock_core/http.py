@@ -106,6 +106,19 @@ class Api:
             self._call("GET", path, None, {}, token), type_, limit=MAX_ANSWER, what="answer"
         )
 
+    def fetch(self, path: str, *, limit: int) -> bytes:
+        """GET a static file of at most ``limit`` bytes, as it is.
+
+        Raises:
+            NotFoundError: nothing is there, whatever else serves the files and says so.
+            WireError: it is longer.
+            InterlockError: of the family that the status names (rule 2).
+        """
+        data = self._call("GET", path, None, {}, None)
+        if len(data) > limit:
+            raise WireError(f"{path} is longer than {limit} bytes.")
+        return data
+
     def post(self, path: str, body: object, type_: type[T], *, token: str | None = None) -> T:
         """POST ``body`` as JSON and decode the answer.
 
@@ -158,7 +171,8 @@ def _error(status: int, data: bytes) -> InterlockError:
     try:
         problem = wire.decode(data, Problem, limit=MAX_ANSWER, what="problem document")
     except WireError:
-        return TransientError(f"The server answered {status} without saying why.")
+        said = f"The server answered {status} without saying why."
+        return NotFoundError(said) if status in {404, 410} else TransientError(said)
     if status in {404, 410}:
         return NotFoundError(problem.detail, reason=problem.reason)
     if status == 409:

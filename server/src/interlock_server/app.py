@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Flask
+from flask import Flask, Response, request
 
 from interlock_core import wire
 from interlock_core.api import MAX_BODY
@@ -10,6 +10,7 @@ from interlock_server.web import (
     ceremonies_api,
     fleet_api,
     gateway_api,
+    log_api,
     operator_api,
     problems,
     publications_api,
@@ -42,6 +43,21 @@ def create_app(services: Services) -> Flask:
     app.register_blueprint(operator_api.blueprint(services))
     app.register_blueprint(fleet_api.blueprint(services))
     app.register_blueprint(gateway_api.blueprint(services))
+    app.register_blueprint(log_api.blueprint(services))
+
+    @app.after_request
+    def publish_log(response: Response) -> Response:
+        # Whatever a call recorded is published before its answer. Of reports, soon after, and so
+        # of calls that failed half way: nobody waits for what keeps them from succeeding.
+        checkpoints = services.backstage.checkpoints
+        if request.method == "POST":
+            failed = response.status_code >= 400
+            if failed or request.endpoint == gateway_api.REPORTS:
+                checkpoints.later()
+            else:
+                checkpoints.publish_or_log()
+        return response
+
     # The read path stands before Flask: a poll must cost no more than a look at a file.
     app.wsgi_app = ReadPath(services.backstage.store, app.wsgi_app)  # type: ignore[method-assign]
     return app

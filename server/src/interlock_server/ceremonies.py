@@ -34,6 +34,7 @@ from interlock_core.errors import (
     TransientError,
 )
 from interlock_core.genesis import DIRECTOR, IMAGE
+from interlock_core.log import Fact, metadata_fact
 from interlock_core.root_chain import check_apart, check_rising, follow
 from interlock_core.store import Store
 from interlock_core.tuf_metadata import check_signatures, parse_metadata
@@ -41,6 +42,7 @@ from interlock_core.tuf_stored import StoredRepository
 from interlock_server.db.session import Database
 from interlock_server.db.tables import PublicationRow
 from interlock_server.heads import Publisher, fleet_of
+from interlock_server.logbook import record, unrecorded
 from interlock_server.offline import verify_top
 from interlock_server.online_keys import missing_keys
 from interlock_server.outward import told
@@ -103,12 +105,30 @@ class Ceremonies:
         with self._refusals.counted("ceremony"):
             with self._database.reading() as session:
                 verified = self._verify(session, request)
-                if verified.is_in_force:
+                if verified.is_in_force and not self._unrecorded(session):
                     return self._in_force(session, changed=False)
             with self._database.writing() as session:
                 self._publisher.finish(session)
-                self._put(session, self._verify(session, request).rotation)
-                return self._in_force(session, changed=True)
+                verified = self._verify(session, request)
+                if not verified.is_in_force:
+                    self._put(session, verified.rotation)
+                # Of a call that was cut off between the Store and the database, too.
+                for fact in self._unrecorded(session):
+                    record(session, self._clock(), fact)
+                return self._in_force(session, changed=not verified.is_in_force)
+
+    def _unrecorded(self, session: Session) -> list[Fact]:
+        """What ceremonies put in force and the log does not hold yet."""
+        director = self._publisher.standing_roots(session).texts
+        roots = ((IMAGE, self._image.roots()), (DIRECTOR, director))
+        facts = [
+            metadata_fact(name, Root.type, version, text)
+            for name, texts in roots
+            for version, text in enumerate(texts, 1)
+        ]
+        version = self._image.published_version(Targets.type) or 0
+        text = self._image.get(version, Targets.type)
+        return unrecorded(session, [*facts, metadata_fact(IMAGE, Targets.type, version, text)])
 
     def _put(self, session: Session, rotation: Rotation) -> None:
         cohorts = self._publisher.cohorts(session)

@@ -25,6 +25,7 @@ import msgspec
 from msgspec import Meta
 
 from interlock_core import durable
+from interlock_core.checkpoint import LOG_KEY
 from interlock_core.errors import ConfigurationError, NotFoundError, WireError
 from interlock_core.genesis import DIRECTOR_ONLINE, DIRECTOR_TARGETS, IMAGE_ONLINE
 
@@ -118,6 +119,7 @@ class KeysSection(_Section, frozen=True, kw_only=True):
     image_online: Keys
     director_targets: Keys
     director_online: Keys
+    log: Text | None = None
     passphrase_file: Text | None = None
     pin_file: Text | None = None
 
@@ -136,7 +138,7 @@ class Settings:
         database_url: an SQLAlchemy URL, or None for SQLite.
         database_file: where SQLite keeps it, or None for another database.
         engine_interval_seconds: how long rollouts wait between two looks at them.
-        key_uris: by the name of the online key, one or more (rule 5).
+        key_uris: by the name of the online key, one or more (rule 5); the log's, one, among them.
         oldest_supported_root: version of the oldest image root in any firmware that is supported.
         passphrase_file: None means the systemd credential ``interlock-online``.
         pin_file: None means the systemd credential ``interlock-pin``.
@@ -211,6 +213,13 @@ def _checked(path: Path, file: _File) -> Settings:
                 f"storage.{name} lies inside storage.store_directory, which everybody may read: "
                 "move it elsewhere."
             )
+    if file.keys.log is None:
+        raise ConfigurationError(
+            "keys.log is not set: this program keeps a signed log, with a key of its own. Make it "
+            "with 'interlock-server keys new DIRECTORY', which adds it beside the other online "
+            "keys, set keys.log = \"DIRECTORY/log.key.json\", and run 'interlock-server migrate'.",
+            reason="no_log_key",
+        )
     return Settings(
         source=path,
         listen=listen,
@@ -230,6 +239,7 @@ def _checked(path: Path, file: _File) -> Settings:
             IMAGE_ONLINE: _keys(base, "image_online", file.keys.image_online),
             DIRECTOR_TARGETS: _keys(base, "director_targets", file.keys.director_targets),
             DIRECTOR_ONLINE: _keys(base, "director_online", file.keys.director_online),
+            LOG_KEY: _keys(base, "log", file.keys.log),
         },
         passphrase_file=base / file.keys.passphrase_file if file.keys.passphrase_file else None,
         pin_file=base / file.keys.pin_file if file.keys.pin_file else None,

@@ -41,6 +41,7 @@ from interlock_core.fleet import (
     signed_by_device,
 )
 from interlock_core.keybytes import PublicKey, public_key_bytes
+from interlock_core.log import statement_fact
 from interlock_core.report import Enrolment
 from interlock_core.roster import Judge, Roster
 from interlock_core.statement import MAX_ENVELOPE, Envelope, Opened, open_as
@@ -52,6 +53,7 @@ from interlock_server.db.session import Database
 from interlock_server.db.tables import CohortRow
 from interlock_server.holds import holds_at
 from interlock_server.image import read_released
+from interlock_server.logbook import record
 from interlock_server.onfile import open_enrolment, open_kept, trimmed
 from interlock_server.refusals import Refusals
 from interlock_server.standing import check_counts, enrolment_row, restate, state_of
@@ -203,6 +205,8 @@ class Enrolments:
             if row is not None:
                 # Let in by another claim: this one is not needed, and not spent.
                 return state_of(row)
+            envelope = wire.encode(opened.envelope)
+            record(session, judge.now, statement_fact(said.PREDICATE, opened.id, envelope))
             session.add(
                 EnrolmentRow(
                     id=opened.id,
@@ -215,7 +219,7 @@ class Enrolments:
                     state="waiting",
                     shown=False,
                     received_at=judge.now,
-                    envelope=wire.encode(opened.envelope),
+                    envelope=envelope,
                 )
             )
             if secret_sha256 is not None:

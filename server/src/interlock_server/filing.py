@@ -6,7 +6,8 @@ Rules:
    tables of its own. Its envelope is kept as it was signed.
 2. The same words under a key that the roster has since taken away give way to the same words under
    a key that counts: the new signature lives.
-3. What must hold of the file as a whole (one number, one order; one secret, one claim) is looked at
+3. What is put on file, or signed anew, is recorded in the log with it.
+4. What must hold of the file as a whole (one number, one order; one secret, one claim) is looked at
    again here, under the turn.
 """
 
@@ -23,6 +24,7 @@ from interlock_core import wire
 from interlock_core.errors import ConflictError
 from interlock_core.exclusion import Exclusion
 from interlock_core.hold import Hold
+from interlock_core.log import statement_fact
 from interlock_core.order import Assignment, Authorisation, Order
 from interlock_core.recall_papers import RECALL_STATEMENTS
 from interlock_core.report import Claim
@@ -40,6 +42,7 @@ from interlock_server.admission import (
 from interlock_server.db.fleet_tables import ActRow, AssignmentRow, ClaimRow, WordRow
 from interlock_server.db.tables import StatementRow
 from interlock_server.holds import cohorts_of_site, holds_at
+from interlock_server.logbook import record
 from interlock_server.onfile import find
 from interlock_server.standing import enrolment_row, restate
 
@@ -102,7 +105,7 @@ def keep(session: Session, opened: Opened[Any], judge: Judge, order_id: str | No
         order_id: the order that it concerns; None if it is about the fleet.
 
     Raises:
-        ConflictError: ``seq_taken`` or ``secret_taken`` (rule 3).
+        ConflictError: ``seq_taken`` or ``secret_taken`` (rule 4).
     """
     kept = known(session, opened)
     if kept is None:
@@ -115,6 +118,8 @@ def keep(session: Session, opened: Opened[Any], judge: Judge, order_id: str | No
         return False
     session.flush()
     said = opened.said
+    envelope = wire.encode(opened.envelope)
+    record(session, judge.now, statement_fact(said.PREDICATE, opened.id, envelope))
     if isinstance(said, Authorisation) and said.authorises == "enrolment":
         row = enrolment_row(session, said.id)
         assert row is not None

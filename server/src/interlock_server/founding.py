@@ -14,7 +14,7 @@ Rules:
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,11 +24,13 @@ from tuf.api.metadata import Root, Targets
 from interlock_core.ceremony_output import Ceremony
 from interlock_core.clock import Clock
 from interlock_core.errors import ConfigurationError, ConflictError
-from interlock_core.genesis import IMAGE
+from interlock_core.genesis import DIRECTOR, IMAGE
+from interlock_core.log import Fact, metadata_fact
 from interlock_core.names import check_name
 from interlock_core.store import Store
 from interlock_core.tuf_stored import StoredRepository, metadata_key
 from interlock_core.wire import sha256_hex
+from interlock_server import log_facts, logbook
 from interlock_server.db.session import Database
 from interlock_server.db.tables import CohortRow, FleetRow
 from interlock_server.heads import Publisher, director_prefix, fleet_of
@@ -81,6 +83,11 @@ def found(
         check_name(cohort, "cohort")
     with database.writing() as session:
         new = _claim(session, ceremony, clock())
+        session.flush()
+        log_facts.begin(session, fleet_of(session), clock())
+        if new:
+            for fact in _facts(ceremony):
+                logbook.record(session, clock(), fact)
         known = publisher.cohorts(session)
         if new:
             check_online_keys(ceremony.roots, publisher.signers)
@@ -147,6 +154,14 @@ def add_cohorts(
 def no_cohort() -> ConfigurationError:
     """What to say to whoever names no cohort where there is none yet."""
     return ConfigurationError("Name at least one cohort: --cohort NAME.")
+
+
+def _facts(ceremony: Ceremony) -> Iterator[Fact]:
+    """What the log records of a ceremony that founds a fleet."""
+    for name, texts in ((IMAGE, ceremony.image_roots), (DIRECTOR, ceremony.director_roots)):
+        for version, text in enumerate(texts, 1):
+            yield metadata_fact(name, Root.type, version, text)
+    yield metadata_fact(IMAGE, Targets.type, ceremony.targets_version, ceremony.targets)
 
 
 def _claim(session: Session, ceremony: Ceremony, now: datetime) -> bool:

@@ -298,7 +298,7 @@ class Publisher:
             except RefusedError as e:
                 _log.error("%s %s was cut off and stays so: %s", row.role, row.version, e)
             else:
-                mark_published(session, row, parts)
+                mark_published(session, row, parts, self._clock())
 
     def publish_directors(self, session: Session) -> None:
         """Publish every director and bundle by what the image repository says now.

@@ -5,7 +5,8 @@ Rules:
 1. Every repository is read by an unmodified ``tuf.ngclient`` that begins with the first root, held
    against the digest which ``init`` recorded, so whoever changed the Store is found.
 2. Roots: those of all directors are the same, and the online keys that they name are held here.
-3. A problem has a name, a place and a sentence. What gateways would refuse is *refused*; the rest
+3. The log is held against what is published of it and against the facts (``log_inspection``).
+4. A problem has a name, a place and a sentence. What gateways would refuse is *refused*; the rest
    (permissions, work that ``refresh`` has to do) is a fault.
 """
 
@@ -36,6 +37,7 @@ from interlock_core.store import FileStore
 from interlock_core.tuf_repository import ROLES
 from interlock_core.tuf_stored import StoredRepository, metadata_key
 from interlock_core.wire import format_time, sha256_hex
+from interlock_server.checkpoints import Checkpoints
 from interlock_server.db.session import Database
 from interlock_server.db.tables import PublicationRow
 from interlock_server.heads import (
@@ -47,6 +49,7 @@ from interlock_server.heads import (
     poll_key,
 )
 from interlock_server.image import Released, read_released, target_key
+from interlock_server.log_inspection import inspect_log
 from interlock_server.offline import read_parts
 
 ROSTER_WARNING: Final = timedelta(days=7)
@@ -61,7 +64,7 @@ class Problem:
     """Something that is wrong.
 
     Attributes:
-        refused: gateways would refuse it.
+        refused: gateways, or whoever verifies the log, would refuse it.
     """
 
     name: str
@@ -95,6 +98,7 @@ class Inspection:
     database: Database
     store: FileStore
     publisher: Publisher
+    checkpoints: Checkpoints
     clock: Clock
     private: tuple[Path, ...]
     hashes: bool = False
@@ -119,6 +123,10 @@ class Inspection:
                 problems += self._published(session)
                 for cohort in cohorts:
                     problems += self._cohort(session, cohort)
+            problems += (
+                Problem(one.name, one.where, one.detail, one.refused)
+                for one in inspect_log(session, fleet, self.store, self.checkpoints)
+            )
         return problems
 
     # Roots

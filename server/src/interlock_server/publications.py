@@ -59,7 +59,7 @@ from interlock_server.releases import (
     check_roster_targets,
 )
 from interlock_server.sent import newest
-from interlock_server.unfinished import PUBLISHED, WAITING, is_stored, mark_published
+from interlock_server.unfinished import PUBLISHED, WAITING, is_stored, mark_published, record_published
 
 
 class Publications:
@@ -117,6 +117,8 @@ class Publications:
             if row is None:
                 row = self._row(parts)
                 session.add(row)
+                if row.state == PUBLISHED:
+                    record_published(session, parts, self._clock())
             return self._view(row, parts)
 
     def get(self, id_: str) -> Publication:
@@ -268,7 +270,7 @@ class Publications:
                     f"{told(e)} Commit it again, or run 'interlock-server refresh'.",
                     reason="not_published",
                 ) from e
-            return mark_published(session, row, parts)
+            return mark_published(session, row, parts, self._clock())
 
     def _put_target(self, id_: str, path: str, info: TargetFile) -> None:
         if is_stored(self._store, path, info):

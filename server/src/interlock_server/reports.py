@@ -31,11 +31,13 @@ from interlock_core.api import Received
 from interlock_core.clock import Clock
 from interlock_core.errors import ConflictError, RefusedError
 from interlock_core.fleet import Tip, follows, report_counts
+from interlock_core.log import state_fact, statement_fact
 from interlock_core.report import Enrolment, Report
 from interlock_core.statement import Opened, open_as, read_envelope
 from interlock_server import counting
 from interlock_server.db.fleet_tables import EnrolmentRow, ForkRow, ReportRow
 from interlock_server.db.session import Database
+from interlock_server.logbook import record
 from interlock_server.onfile import open_enrolment, trimmed
 from interlock_server.refusals import Refusals
 from interlock_server.standing import check_counts, enrolment_row
@@ -132,13 +134,15 @@ class Reports:
                 reason="report_gap",
             )
         now = self._clock()
+        envelope = wire.encode(opened.envelope)
+        record(session, now, statement_fact(said.PREDICATE, opened.id, envelope))
         session.add(
             ReportRow(
                 enrolment=row.number,
                 number=said.number,
                 id=opened.id,
                 received_at=now,
-                envelope=wire.encode(opened.envelope),
+                envelope=envelope,
             )
         )
         row.tip_number, row.tip_id = said.number, opened.id
@@ -152,13 +156,15 @@ class Reports:
         if row.quarantined_at is not None:
             return
         now = self._clock()
+        envelope = wire.encode(opened.envelope)
+        record(session, now, state_fact("quarantined", row.id, envelope))
         session.add(
             ForkRow(
                 enrolment=row.number,
                 number=opened.said.number,
                 id=opened.id,
                 received_at=now,
-                envelope=wire.encode(opened.envelope),
+                envelope=envelope,
             )
         )
         row.quarantined_at = now

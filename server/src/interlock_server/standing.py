@@ -31,10 +31,12 @@ from interlock_core.api import EnrolmentState
 from interlock_core.ending import ENDED
 from interlock_core.errors import RefusedError
 from interlock_core.fleet import countersigned, in_force
+from interlock_core.log import state_fact
 from interlock_core.order import Authorisation
 from interlock_core.roster import Judge, Person, Roster
 from interlock_core.statement import Opened
 from interlock_server.db.fleet_tables import EnrolmentRow, StandingRow, WordRow
+from interlock_server.logbook import record
 from interlock_server.onfile import latest, open_enrolment, open_kept
 
 _log = logging.getLogger(__name__)
@@ -97,7 +99,10 @@ def restate(session: Session, roster: Roster, now: datetime, device: str) -> Non
     in_force_row = next((row for row in rows if current is not None and row.id == current.id), None)
     for row in rows:
         counts = countersigned(judge, enrolments[row.id], words) is not None
-        _change(row, _state(row, in_force_row, counts=counts))
+        state = _state(row, in_force_row, counts=counts)
+        if state != row.state:
+            record(session, now, state_fact(state, row.id))
+        _change(row, state)
         row.shown = row is (in_force_row or rows[-1])
 
 

@@ -14,6 +14,7 @@ Rules:
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import delete, select, update
@@ -22,10 +23,12 @@ from tuf.api.metadata import TargetFile, Targets
 
 from interlock_core.errors import NotFoundError
 from interlock_core.genesis import IMAGE
+from interlock_core.log import metadata_fact
 from interlock_core.store import Store
 from interlock_core.tuf_stored import StoredRepository
 from interlock_server.db.tables import PublicationRow
 from interlock_server.image import target_key
+from interlock_server.logbook import record
 from interlock_server.offline import Part, Parts, read_parts
 
 WAITING: Final = "waiting"
@@ -81,8 +84,18 @@ def is_stored(store: Store, path: str, info: TargetFile) -> bool:
         return False
 
 
-def mark_published(session: Session, row: PublicationRow, parts: Parts) -> list[str]:
+def record_published(session: Session, parts: Parts, now: datetime) -> None:
+    """Record in the log that the parts of a publication are published."""
+    for part in parts.each:
+        fact = metadata_fact(IMAGE, part.role, part.targets.version, part.text)
+        record(session, now, fact)
+
+
+def mark_published(
+    session: Session, row: PublicationRow, parts: Parts, now: datetime
+) -> list[str]:
     """Note that a publication was published; returns the ids of those that are over (rule 3)."""
+    record_published(session, parts, now)
     session.execute(
         update(PublicationRow).where(PublicationRow.id == row.id).values(state=PUBLISHED)
     )

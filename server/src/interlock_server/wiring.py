@@ -17,12 +17,15 @@ from pathlib import Path
 
 from securesystemslib.signer import Signer
 
+from interlock_core.checkpoint import LOG_KEY, check_log_key
 from interlock_core.clock import Clock, system_clock
 from interlock_core.credentials import Source, service_handler
 from interlock_core.errors import ConfigurationError
 from interlock_core.keys import load_signer
 from interlock_core.store import FileStore, Store
+from interlock_server import logbook
 from interlock_server.ceremonies import Ceremonies
+from interlock_server.checkpoints import Checkpoints
 from interlock_server.config import CREDENTIAL, PIN_CREDENTIAL, Settings
 from interlock_server.db import schema
 from interlock_server.db.session import Database
@@ -61,6 +64,7 @@ class Backstage:
     ceremonies: Ceremonies
     refusals: Refusals
     engine: Engine
+    checkpoints: Checkpoints
 
 
 @dataclass(frozen=True)
@@ -147,8 +151,20 @@ def backstage(
     )
     ceremonies = Ceremonies(database, writes, publisher, refusals, clock)
     engine = Engine(database, writes, publisher, clock)
+    (log_signer,) = signers[LOG_KEY]
+    check_log_key(log_signer.public_key)
+    checkpoints = Checkpoints(database, writes, log_signer, clock)
     return Backstage(
-        clock, database, store, writes, publisher, publications, ceremonies, refusals, engine
+        clock,
+        database,
+        store,
+        writes,
+        publisher,
+        publications,
+        ceremonies,
+        refusals,
+        engine,
+        checkpoints,
     )
 
 
@@ -183,12 +199,17 @@ def check_ready(backstage: Backstage) -> list[str]:
         is not held here. It can be read all the same, and nothing is lost (``online_keys``).
 
     Raises:
-        ConfigurationError: another schema, or not initialised.
+        ConfigurationError: another schema, not initialised, or no log begun.
         TransientError: the store or the database failed.
     """
     schema.check(backstage.database)
     with backstage.database.reading() as session:
         fleet_of(session)
+        if not logbook.size(session):
+            raise ConfigurationError(
+                "The log of this server was not begun: run 'interlock-server migrate'.",
+                reason="no_log",
+            )
         cohorts = backstage.publisher.cohorts(session)
     return backstage.publisher.missing_keys(cohorts)
 

@@ -7,11 +7,14 @@ Rules:
    roster does not know, or knows as somebody else's, signs nothing.
 3. The token to read with is kept in memory only, and authorises nothing.
 4. What a server lists is not believed: orders are read from their signed statements.
+5. Where the settings name the log's key, its checkpoint is taken along at each contact (``taking``)
+   and stands in whatever is signed. A log that contradicts itself is refused, except that a stop is
+   signed all the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Final, TypeVar
@@ -32,9 +35,10 @@ from interlock_core.api import (
     RolloutSummary,
     Token,
 )
+from interlock_core.checkpoint import origin_of
 from interlock_core.clock import Clock
 from interlock_core.credentials import Prompt, passphrase_handler
-from interlock_core.errors import ConfigurationError, RefusedError
+from interlock_core.errors import ConfigurationError, InterlockError, RefusedError
 from interlock_core.keybytes import public_key_bytes
 from interlock_core.roster import OPERATOR, Judge, Roster
 from interlock_core.statement import Envelope, sign
@@ -43,6 +47,7 @@ from interlock_core.tuf_metadata import MAX_LENGTH
 from interlock_ops.dossier import Dossier, open_rollout
 from interlock_ops.image import ImageRepository
 from interlock_ops.settings import Settings
+from interlock_ops.taking import LogView
 
 MAX_PAGES: Final = 1000
 
@@ -56,12 +61,16 @@ class Session:
         settings: of this run.
         clock: now.
         prompt: asks a person for a passphrase; by default the terminal.
+
+    Attributes:
+        in_spite_of_log: told what is wrong with the log, where that must keep nobody from signing.
     """
 
     def __init__(self, settings: Settings, clock: Clock, prompt: Prompt | None = None) -> None:
         self.settings = settings
         self.clock = clock
         self._prompt = prompt
+        self.in_spite_of_log: Callable[[str], None] | None = None
 
     # Who signs
 
@@ -160,9 +169,44 @@ class Session:
         )
 
     @cached_property
+    def log(self) -> LogView | None:
+        """The log, as it was seen before; None where the settings name no key for it.
+
+        Raises:
+            ConfigurationError, NotFoundError, WireError: the key is missing or malformed.
+        """
+        if self.settings.log_key is None:
+            return None
+        key = keys.load_public_key(self.settings.log_key).key
+        fleet = self.settings.need(self.settings.fleet, "fleet")
+        path = self.settings.need(self.settings.image_root, "image_root")
+        root = durable.read(path, limit=MAX_LENGTH["root"], what="image root file")
+        return LogView(self.api, origin_of(fleet), key, self.settings.state(root))
+
+    @cached_property
+    def checkpoint(self) -> str | None:
+        """The newest checkpoint, to be put into what is signed (rule 5).
+
+        Raises:
+            RefusedError: ``log_fork`` or ``log_behind``, or as ``LogView.look``.
+            TransientError: the server could not be asked.
+        """
+        log = self.log
+        if log is None:
+            return None
+        try:
+            return log.look()
+        except InterlockError as e:
+            if self.in_spite_of_log is None:
+                raise
+            self.in_spite_of_log(f"{e} Your stop is signed all the same.")
+            return log.remembered
+
+    @cached_property
     def token(self) -> str:
         """A token to read with, for a signed challenge (rule 3)."""
         me = self.me
+        checkpoint = self.checkpoint
         # Before the challenge, which does not wait for somebody who looks for his passphrase.
         signer = self.signer
         challenge = self.api.post("/v1/challenges", {}, Challenge)
@@ -171,6 +215,7 @@ class Session:
             author=me,
             at=self.clock(),
             reason="to read the fleet",
+            checkpoint=checkpoint,
             challenge=challenge.challenge,
         )
         return self.api.post("/v1/tokens", sign(said, signer), Token).token

@@ -44,6 +44,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     proxy: _Text | None = None
     fleet: _Name | None = None
     image_root: _Text | None = None
+    log_key: _Text | None = None
     person: _Name | None = None
     key: _Text | None = None
     public_key: _Text | None = None
@@ -61,6 +62,8 @@ class Settings:
         proxy: URL of an HTTP proxy.
         fleet: the fleet id that the ceremony fixed.
         image_root: a trusted ``root.json`` of the image repository, from the ceremony.
+        log_key: the public key of the fleet's log, as its operators were given it; with it the
+            newest checkpoint is verified at each contact, remembered, and put into what is signed.
         person: who signs, as the roster names him; found by the key if not set.
         key: private key file, or the URI of a key in a token or KMS.
         public_key: its public half, where it does not stand beside the private key.
@@ -73,6 +76,7 @@ class Settings:
     proxy: str | None = None
     fleet: str | None = None
     image_root: Path | None = None
+    log_key: Path | None = None
     person: str | None = None
     key: str | None = None
     public_key: Path | None = None
@@ -139,7 +143,14 @@ def load(config: Path | None, flags: Mapping[str, str | None]) -> Settings:
     return settings
 
 
-_PATHS: Final = ("ca_file", "image_root", "public_key", "passphrase_file", "state_directory")
+_PATHS: Final = (
+    "ca_file",
+    "image_root",
+    "log_key",
+    "public_key",
+    "passphrase_file",
+    "state_directory",
+)
 
 
 def _typed(name: str, text: str | None) -> Any:

@@ -27,7 +27,8 @@ from interlock_server.wiring import backstage, check_ready, open_signers
 def check(config: Path, hashes: bool, as_json: bool) -> int:
     """Read every repository as a gateway would, and name what is wrong.
 
-    Exit code 0: all is well; 20: something that gateways would refuse; 1: something else to mend.
+    Exit code 0: all is well; 20: something that gateways or auditors would refuse; 1: something
+    else to mend.
     """
     settings = load_settings(config)
     signers = open_signers(settings)
@@ -35,7 +36,13 @@ def check(config: Path, hashes: bool, as_json: bool) -> int:
     try:
         check_ready(back)
         inspection = Inspection(
-            back.database, back.store, back.publisher, back.clock, _private(settings), hashes
+            back.database,
+            back.store,
+            back.publisher,
+            back.checkpoints,
+            back.clock,
+            _private(settings),
+            hashes,
         )
         problems = inspection.run()
     finally:

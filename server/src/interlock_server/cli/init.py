@@ -54,6 +54,7 @@ def init(ceremony_dir: Path, config: Path, cohorts: tuple[str, ...], as_json: bo
             publisher=back.publisher,
             clock=back.clock,
         )
+        back.checkpoints.publish()
     finally:
         back.database.close()
     if founded.new:

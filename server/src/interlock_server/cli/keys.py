@@ -1,4 +1,4 @@
-"""``interlock-server keys``: the online keys, made or proved before the ceremony."""
+"""``interlock-server keys``: the online keys, made or proved before the ceremony; the log's."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from interlock_core import durable
+from interlock_core.checkpoint import ED25519, LOG_KEY
 from interlock_core.credentials import Source, new_passphrase, passphrase_handler, service_handler
 from interlock_core.errors import ConflictError
 from interlock_core.genesis import ONLINE_ROLES
@@ -50,28 +51,36 @@ def keys() -> None:
 )
 @json_option
 def new(directory: Path, passphrase_file: Path | None, scheme: str, as_json: bool) -> None:
-    """Make the three online keys in DIRECTORY, encrypted, with proofs of possession.
+    """Make the online keys and the log's in DIRECTORY, encrypted, with proofs of possession.
 
-    The ceremony imports the .pub.json files; the .key.json files never leave this machine. If an
-    earlier call was cut off, the same call finishes it.
+    The ceremony imports the three online .pub.json files; operators and auditors take log.pub.json,
+    which is always Ed25519. The .key.json files never leave this machine. If an earlier call was
+    cut off, or made no log key yet, the same call adds what is missing.
     """
-    complete = [name for name in ONLINE_ROLES if (directory / (name + PUBLIC_SUFFIX)).exists()]
-    if len(complete) == len(ONLINE_ROLES):
-        raise ConflictError(f"{directory} holds all three online keys already: nothing was done.")
+    names = (*ONLINE_ROLES, LOG_KEY)
+    complete = [name for name in names if (directory / (name + PUBLIC_SUFFIX)).exists()]
+    if len(complete) == len(names):
+        raise ConflictError(
+            f"{directory} holds all online keys and the log's already: nothing was done."
+        )
     passphrase = new_passphrase(passphrase_file, "passphrase of the online keys")
     for name in complete:
-        # All three open with one passphrase, or the server could not start.
+        # All open with one passphrase, or the server could not start.
         load_signer(directory / (name + PRIVATE_SUFFIX), lambda _: passphrase)
-    for name in ONLINE_ROLES:
+    for name in names:
         if name not in complete:
-            new_key(directory, name, scheme, passphrase)
+            new_key(directory, name, ED25519 if name == LOG_KEY else scheme, passphrase)
+    log_key = str(directory / (LOG_KEY + PUBLIC_SUFFIX))
     public = [str(directory / (name + PUBLIC_SUFFIX)) for name in ONLINE_ROLES]
     say(
         as_json,
-        f"Made {', '.join(ONLINE_ROLES)} in {directory}. Take these to the ceremony:\n  "
-        + "\n  ".join(public),
+        f"Made {', '.join(name for name in names if name not in complete)} in {directory}. "
+        "Take these to the ceremony:\n  "
+        + "\n  ".join(public)
+        + f"\nGive this to operators and auditors:\n  {log_key}",
         directory=str(directory),
         public=public,
+        log_key=log_key,
     )
 
 

@@ -34,9 +34,13 @@ def refresh(config: Path, force: bool, as_json: bool) -> None:
     back = backstage(settings, signers)
     try:
         check_ready(back)
-        done = back.publisher.refresh(force=force)
-        back.engine.round()
-        back.engine.leave()
+        try:
+            done = back.publisher.refresh(force=force)
+            back.engine.round()
+            back.engine.leave()
+        finally:
+            # Whatever else failed, the log shows what is on file.
+            back.checkpoints.publish()
         back.publications.sweep()
     finally:
         back.database.close()

@@ -5,6 +5,8 @@ A poll is no call: gateways read static files (``read_path``).
 
 from __future__ import annotations
 
+from typing import Final
+
 from flask import Blueprint
 from werkzeug.wrappers import Response
 
@@ -13,6 +15,9 @@ from interlock_core.statement import MAX_ENVELOPE
 from interlock_server.enrolments import MAX_REQUEST
 from interlock_server.web.bodies import answer, is_digest, read_json
 from interlock_server.wiring import Services
+
+REPORTS: Final = "gateways.post_report"
+"""Flask's name of the call that takes reports."""
 
 
 def blueprint(services: Services) -> Blueprint:

@@ -179,3 +179,4 @@ class _Gunicorn(BaseApplication):
         assert self._back is not None
         serve_health(self._health, self._back)
         engine.start(self._back.engine, self._interval)
+        self._back.checkpoints.keep_publishing()

@@ -42,15 +42,20 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-PREFIXES: Final = ("/image/", "/director/", "/poll/")
+PREFIXES: Final = ("/image/", "/director/", "/log/", "/poll/")
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 NO_CACHE: Final = "no-cache"
 JSON: Final = "application/json"
+TEXT: Final = "text/plain; charset=utf-8"
+BINARY: Final = "application/octet-stream"
 
 _NAME: Final = r"[a-z0-9][a-z0-9-]{0,62}"
 _PATH: Final = re.compile(
     rf"""/(?:
       (?P<head>(?:image|director/{_NAME})/metadata/timestamp\.json)
+    | (?P<checkpoint>log/checkpoint)
+    | (?P<tail>log/tail)
+    | (?P<bundle>log/entries/(?:0|[1-9][0-9]{{0,14}}))
     | (?P<poll>poll/{_NAME})
     | (?P<versioned>(?:image|director/{_NAME})/metadata/[1-9][0-9]{{0,14}}\.{_NAME}\.json
         | director/{_NAME}/targets/[0-9a-f]{{64}}\.directive\.json)
@@ -113,10 +118,11 @@ class ReadPath:
             return self._target(file, match["sha256"], environ, start_response)
         if match["poll"]:
             return self._poll(file, environ, start_response)
-        cached = IMMUTABLE if match["versioned"] else NO_CACHE
+        cached = IMMUTABLE if match["versioned"] or match["bundle"] else NO_CACHE
+        kind = TEXT if match["checkpoint"] else BINARY if match["bundle"] or match["tail"] else JSON
         known = self._look(file, pack=False)
         etag = f'"{known.sha256}"'
-        headers = [("ETag", etag), ("Cache-Control", cached)]
+        headers = [("ETag", etag), ("Cache-Control", cached), ("Content-Type", kind)]
         return self._send(file, known, etag, headers, environ, start_response)
 
     # Small objects
@@ -128,6 +134,7 @@ class ReadPath:
         headers = [("ETag", etag), ("Cache-Control", NO_CACHE), ("Vary", "Accept-Encoding")]
         if packed:
             headers.append(("Content-Encoding", "gzip"))
+        headers.append(("Content-Type", JSON))
         return self._send(file, known, etag, headers, environ, start_response)
 
     def _look(self, file: Path, *, pack: bool) -> _Known:
@@ -156,7 +163,7 @@ class ReadPath:
     ) -> Iterable[bytes]:
         held: str | None = environ.get("HTTP_IF_NONE_MATCH")
         if held is not None and (held == etag or _matches(held, etag)):
-            kept = [header for header in headers if header[0] != "Content-Encoding"]
+            kept = [one for one in headers if one[0] not in {"Content-Encoding", "Content-Type"}]
             start_response("304 Not Modified", kept)
             return []
         if ("Content-Encoding", "gzip") in headers:
@@ -168,7 +175,6 @@ class ReadPath:
                 return self(environ, start_response)
         headers = [
             *headers,
-            ("Content-Type", JSON),
             ("Content-Length", str(len(body))),
             ("X-Content-Type-Options", "nosniff"),
         ]

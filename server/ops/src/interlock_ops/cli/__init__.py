@@ -22,6 +22,8 @@ from interlock_ops.cli.explain import explain_device
 from interlock_ops.cli.groups import Defaulting
 from interlock_ops.cli.key_new import key_new
 from interlock_ops.cli.key_show import key_show
+from interlock_ops.cli.log_export import log_export
+from interlock_ops.cli.log_verify import log_verify
 from interlock_ops.cli.recall_record import recall_record
 from interlock_ops.cli.recall_status import recall_status
 from interlock_ops.cli.rollout_advance import rollout_advance
@@ -63,6 +65,10 @@ SECTIONS: Final = {
         "interlock-ops device show GW-0001",
         'interlock-ops device assign GW-0001 --to icu --reason "moved"',
         'interlock-ops device authorise ASSIGNMENT_ID --role approver --reason "..."  (others)',
+    ),
+    "The log, for an auditor": (
+        "interlock-ops log export audit --log-key log.pub.json",
+        "interlock-ops log verify audit --log-key log.pub.json --checkpoint older",
     ),
     "Why something stands still": (
         "interlock-ops explain GW-0003",
@@ -122,6 +128,11 @@ def site() -> None:
     """Show the hospitals: their engineers, their devices, and what stands still there."""
 
 
+@main.group()
+def log() -> None:
+    """Export the log of everything that was accepted, and verify it offline."""
+
+
 key.add_command(key_new)
 key.add_command(key_show)
 for _command in (
@@ -153,6 +164,8 @@ cohort.add_command(cohort_list)
 cohort.add_command(cohort_show)
 site.add_command(site_list)
 site.add_command(site_show)
+log.add_command(log_export)
+log.add_command(log_verify)
 main.add_command(rollout_post)
 main.add_command(explain_device)
 main.add_command(sample)

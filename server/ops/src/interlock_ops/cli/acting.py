@@ -6,7 +6,8 @@ Rules:
    unless ``--yes`` was passed. Without a terminal ``--yes`` is needed.
 2. ``--dry-run`` shows the statements and signs nothing of them.
 3. ``--output`` writes the signed envelopes to files, create-only, to be sent with ``rollout post``.
-4. Sending the same envelope again does no harm, so after a network error the same file or command
+4. What is signed carries the log's newest checkpoint that was verified here (``Session``).
+5. Sending the same envelope again does no harm, so after a network error the same file or command
    can be tried again. What must not be lost is kept in a file from before it is sent.
 """
 
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from msgspec import structs
 from rich.console import RenderableType
 
 from interlock_core import durable, wire
@@ -116,6 +118,8 @@ def carry_out(
         count = "this statement" if len(statements) == 1 else f"these {len(statements)} statements"
         need_confirmation(run, f"Sign {count} as {statements[0].author}?")
     signer = run.session.signer
+    checkpoint = run.session.checkpoint
+    statements = [structs.replace(said, checkpoint=checkpoint) for said in statements]
     envelopes = [sign(said, signer) for said in statements]
     ids = [
         open_as(envelope, type(said)).id

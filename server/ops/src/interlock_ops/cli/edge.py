@@ -68,7 +68,8 @@ class Answer:
         shown: for people.
         facts: for machines, beside outcome and reason.
         outcome: ``done``, ``nothing_to_do`` or ``dry_run``; that of ``exit`` where it is not 0.
-        exit: of a question that was answered, and whose answer is not "done".
+        exit: of a question that was answered, and whose answer is not "done"; the ``detail`` in
+            ``facts``, if there is one, is said on standard error.
     """
 
     reason: str
@@ -112,8 +113,12 @@ class Voice:
 
     def fail(self, outcome: str, reason: str, text: str) -> None:
         """Say why not (rule 2)."""
-        click.echo(f"interlock-ops: {plain(text)} [{reason}]", err=True)
+        self.line(text, reason)
         self.tell_failure(outcome, reason, text)
+
+    def line(self, text: str, reason: str) -> None:
+        """The one line on standard error."""
+        click.echo(f"interlock-ops: {plain(text)} [{reason}]", err=True)
 
     def tell_failure(self, outcome: str, reason: str, text: str) -> None:
         """Say why not to a machine alone."""
@@ -154,6 +159,7 @@ _FLAGS: Final = {
     "proxy": ("URL", "An HTTP proxy."),
     "fleet": ("ID", "The fleet id that the ceremony fixed."),
     "image_root": ("FILE", "A trusted root.json of the image repository."),
+    "log_key": ("FILE", "The public key of the fleet's log, as it was given to you."),
     "person": ("NAME", "Who signs, as the roster names him; found by the key if not given."),
     "key": ("FILE|URI", "The key to sign with."),
     "public_key": ("FILE", "Its public half, where it is not beside the private one."),
@@ -223,6 +229,8 @@ class Operation(click.Command):
             voice.fail(OUTCOMES[e.exit_code], e.reason, str(e))
             ctx.exit(e.exit_code)
         voice.tell(answer)
+        if answer.exit is not Exit.DONE and "detail" in answer.facts:
+            voice.line(str(answer.facts["detail"]), answer.reason)
         ctx.exit(answer.exit)
 
 

@@ -38,6 +38,7 @@ def rollout_pause(
     'person' and 'fleet' set, no network is needed.
     """
     session = run.session
+    session.in_spite_of_log = run.voice.warn
     settings = session.settings
     offline = how.output is not None and settings.person is not None
     me = _me(run, offline=offline)
