@@ -23,13 +23,14 @@ Rows that are shown where their builders are: a publisher killed between any two
 publishers at once (``tests/server/test_concurrency.py``), power cuts at every write of the client
 (``tests/client/test_power.py``), faults of the disk (``tests/client/test_kept.py``), assignments
 that a stolen server forges, replays or hides (``tests/client/test_assigned.py``), keys in a token
-and in a KMS (``tests/core/test_tokens.py``, ``tests/server/test_kms.py``).
+and in a KMS (``tests/core/test_tokens.py``, ``tests/server/test_kms.py``), the log: entries edited,
+deleted, re-ordered, truncated, a log with two faces, checkpoints forged and replayed
+(``tests/ops/test_log.py``).
 
 Rows that wait for what they attack, by the subject of the work that brings it:
 
 - *ceremonies and offline signing*: a ceremony killed between any two writes;
-- *rollouts, monitor and log*: the log: entries edited, deleted, re-ordered, truncated; a log with
-  two faces; publishers on several hosts; dropped databases;
+- *rollouts, monitor and log*: publishers on several hosts; dropped databases;
 - *the gateway, part one*: resume by Range, and deltas: splices, a delta of another base; every
   crash point enumerated; a secure clock whose jumps are bounded; installers beside A/B slots (RAUC,
   SWUpdate, external commands) called directly;

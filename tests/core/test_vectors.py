@@ -199,3 +199,53 @@ def test_the_documented_placement_is_the_first_vector() -> None:
     assert "".join(line[8:81] for line in lines).replace(" ", "") == vector["hashed"]
     assert f"{vector['sha256'][:16]} {vector['sha256'][16:]}\n" in documented
     assert f"modulo 10,000 = {vector['point']:,}: outside" in documented
+
+
+class TestLog:
+    """Read with hashlib and cryptography alone."""
+
+    log = load("log.json")
+
+    def test_leaves_and_the_bundle_are_the_bytes_of_the_entries(self) -> None:
+        bundle = b""
+        for number, one in enumerate(self.log["entries"]):
+            data = one["text"].encode()
+            assert json.loads(data)["number"] == number
+            assert hashlib.sha256(b"\x00" + data).hexdigest() == one["leaf"]
+            bundle += len(data).to_bytes(2, "big") + data
+        assert bundle.hex() == self.log["bundle"]
+
+    def test_roots_follow_from_the_leaves(self) -> None:
+        leaves = [bytes.fromhex(one["leaf"]) for one in self.log["entries"]]
+        for number, one in enumerate(self.log["entries"], 1):
+            assert merkle(leaves[:number]).hex() == one["root"]
+
+    def test_a_proof_leads_from_a_leaf_to_the_root(self) -> None:
+        for one in self.log["inclusion"]:
+            # Of eight leaves every path is whole: left or right by each bit of the number.
+            node = bytes.fromhex(self.log["entries"][one["number"]]["leaf"])
+            for level, text in enumerate(one["hashes"]):
+                pair = (node, bytes.fromhex(text))
+                left, right = reversed(pair) if one["number"] >> level & 1 else pair
+                node = hashlib.sha256(b"\x01" + left + right).digest()
+            assert node.hex() == self.log["entries"][-1]["root"]
+
+    def test_the_checkpoint_is_signed_by_the_log(self) -> None:
+        text, _, tail = self.log["checkpoint"].rpartition("\n\n")
+        origin, size, root = text.split("\n")
+        assert (int(size), base64.b64decode(root).hex()) == (8, self.log["entries"][-1]["root"])
+        _, name, blob = tail.rstrip("\n").split(" ")
+        public, raw = bytes.fromhex(self.log["log_key"]), base64.b64decode(blob)
+        assert name == origin
+        assert raw[:4] == hashlib.sha256(f"{origin}\n".encode() + b"\x01" + public).digest()[:4]
+        Ed25519PublicKey.from_public_bytes(public).verify(raw[4:], f"{text}\n".encode())
+
+
+def merkle(leaves: list[bytes]) -> bytes:
+    """RFC 9162, 2.1.1, over leaf hashes."""
+    if len(leaves) == 1:
+        return leaves[0]
+    k = 1
+    while 2 * k < len(leaves):
+        k *= 2
+    return hashlib.sha256(b"\x01" + merkle(leaves[:k]) + merkle(leaves[k:])).digest()

@@ -60,8 +60,10 @@ HOLDERS = {"image": ROOT, "director": DIRECTOR_ROOT}
 
 
 def files(bench: Bench) -> dict[str, bytes]:
+    """What gateways read: all of the Store but the log."""
     root = bench.settings.store_directory
-    return {str(path): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    found = [path for path in root.rglob("*") if path.is_file()]
+    return {str(path): path.read_bytes() for path in found if not path.is_relative_to(root / "log")}
 
 
 def signed_by(bench: Bench, prefix: str) -> set[str]:

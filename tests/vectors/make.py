@@ -67,7 +67,7 @@ from tests.support.people import (
     public_key,
     signer,
 )
-from tests.vectors import refused
+from tests.vectors import log, refused
 
 HERE: Final = Path(__file__).parent
 ODD_TEXT: Final = 'Ärzte melden: "Pumpe" \\ hält\n\t\x01\x7f\u2028停止 🛑 </stop>'
@@ -302,6 +302,7 @@ def vectors() -> dict[str, bytes]:
                 ],
             }
         ),
+        "log.json": _pretty(log.vectors()),
         "refused.json": _pretty(refused.vectors(STATEMENTS, DOCUMENTS)),
     }
 
