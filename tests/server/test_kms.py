@@ -25,7 +25,8 @@ from securesystemslib.signer import CryptoSigner
 
 from interlock_ceremony.custody import read_public
 from interlock_client import agent, check
-from interlock_core import wire
+from interlock_core import keys, wire
+from interlock_core.checkpoint import LOG_KEY
 from interlock_core.clock import system_clock
 from interlock_core.errors import ConfigurationError, TransientError
 from interlock_core.genesis import ONLINE_ROLES
@@ -38,6 +39,7 @@ from tests.server.test_founding import ALL
 from tests.server.world import (
     MANAGERS,
     NOW,
+    PASSPHRASE,
     SERVER_TOML,
     TARGETS,
     V1,
@@ -89,14 +91,17 @@ def prove(aws: StandIn, directory: Path) -> None:
 
 
 class KmsFleet(Fleet):
-    """A fleet all of whose online keys live in the KMS."""
+    """A fleet all of whose online keys live in the KMS; the log's is a file."""
 
     def __init__(self, home: Path, aws: StandIn, now: Any = NOW) -> None:
         home.mkdir(parents=True)
         self.now = now
         self._lies_at(home)
         prove(aws, self.online)
-        self.config.write_text(SERVER_TOML.replace('passphrase_file = "passphrase"\n', ""))
+        keys.new_key(self.online, LOG_KEY, "ed25519", PASSPHRASE, scrypt_n=keys.MIN_SCRYPT_N)
+        (home / "passphrase").write_text(PASSPHRASE + "\n")
+        (home / "passphrase").chmod(0o600)
+        self.config.write_text(SERVER_TOML)
         self.write_ceremony(self.ceremony)
 
 
