@@ -16,7 +16,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from infra.bench import check, publish
+from infra.bench import check, log, publish
 from infra.bench.fleet import found
 from infra.bench.measure import Row, as_table
 from infra.demo.stage import Stage
@@ -36,6 +36,7 @@ def main() -> int:
         stack.callback(fleet.relay.shutdown)
         rows += check.measure(fleet)
         rows += publish.measure(fleet)
+        rows += log.measure(place)
     OUTPUT.parent.mkdir(exist_ok=True)
     OUTPUT.write_bytes(msgspec.json.format(msgspec.json.encode(rows), indent=1) + b"\n")
     table = Table(
