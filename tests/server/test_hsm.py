@@ -6,20 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from interlock_core import tokens
+from interlock_core import keys, tokens
+from interlock_core.checkpoint import LOG_KEY
 from interlock_core.clock import system_clock
 from interlock_core.errors import SecretError
 from interlock_core.genesis import DIRECTOR_TARGETS, ONLINE_ROLES
 from interlock_server.wiring import open_signers
 from tests.server.test_founding import ALL
-from tests.server.world import SERVER_TOML, Fleet, call
+from tests.server.world import PASSPHRASE, SERVER_TOML, Fleet, call
 from tests.support.tokens import PIN, Shelf, shelf_at, use
 
 NUMBERS = dict(zip(ONLINE_ROLES, (4, 5, 6), strict=True))
 
 
 class HsmFleet(Fleet):
-    """A fleet all of whose online keys live in one token."""
+    """A fleet all of whose online keys live in one token; the log's is a file."""
 
     def __init__(self, home: Path) -> None:
         home.mkdir()
@@ -33,9 +34,10 @@ class HsmFleet(Fleet):
                 "--pin-file", self.pin, "--json",
             )  # fmt: skip
             assert done.code == 0, done.err
-        self.config.write_text(
-            SERVER_TOML.replace('passphrase_file = "passphrase"', 'pin_file = "pin"')
-        )
+        keys.new_key(self.online, LOG_KEY, "ed25519", PASSPHRASE, scrypt_n=keys.MIN_SCRYPT_N)
+        (home / "passphrase").write_text(PASSPHRASE + "\n")
+        (home / "passphrase").chmod(0o600)
+        self.config.write_text(SERVER_TOML + 'pin_file = "pin"\n')
         self.write_ceremony(self.ceremony)
 
     def set_pin(self, pin: str) -> None:

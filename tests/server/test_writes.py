@@ -10,6 +10,7 @@ import pytest
 
 from interlock_core import wire
 from interlock_core.genesis import IMAGE
+from interlock_core.log import CHECKPOINT_KEY, TAIL_KEY
 from interlock_core.names import ROSTER_PATH
 from interlock_core.tuf_stored import StoredRepository
 from interlock_server.online_keys import Signers
@@ -31,6 +32,7 @@ from tests.support.people import CANARY, ST_ANNA, ST_BERT
 
 COHORTS = (CANARY, ST_ANNA, ST_BERT)
 POLLS = {f"poll/{cohort}" for cohort in COHORTS}
+LOG = {TAIL_KEY, CHECKPOINT_KEY}
 
 
 class Recorder(CutStore):
@@ -149,7 +151,7 @@ def targets_of(release: Release) -> set[str]:
 
 def test_a_release_writes_its_role_the_heads_and_the_polls(grown: Grown) -> None:
     release = grown.one_more()
-    expected = targets_of(release) | grown.heads(PRODUCT) | POLLS
+    expected = targets_of(release) | grown.heads(PRODUCT) | POLLS | LOG
     assert grown.written() == sorted(expected)
 
 
@@ -159,7 +161,7 @@ def test_a_release_amid_a_rollout_signs_no_director_anew(grown: Grown) -> None:
     assert any(grown.bench.directive(cohort).products for cohort in COHORTS)
     grown.written()
     release = grown.one_more()
-    assert grown.written() == sorted(targets_of(release) | grown.heads(PRODUCT) | POLLS)
+    assert grown.written() == sorted(targets_of(release) | grown.heads(PRODUCT) | POLLS | LOG)
 
 
 def test_a_roster_changes_the_directors_of_those_whom_it_concerns(grown: Grown) -> None:
@@ -184,7 +186,7 @@ def test_a_word_writes_the_directives_that_it_changes(grown: Grown) -> None:
     written = grown.written()
     directives = [key for key in written if "/targets/" in key]
     assert len(directives) == len(served) > 0
-    expected: set[str] = set()
+    expected: set[str] = set(LOG)
     for cohort in served:
         expected |= grown.director(cohort)
     unconcerned = {f"poll/{c}" for c in COHORTS if c not in served}
@@ -196,7 +198,7 @@ def test_a_roster_that_is_only_renewed_signs_no_director_anew(grown: Grown) -> N
     data = wire.encode(people.roster(seq=2, issued=NOW))
     grown.bench.publish_roster(data, version=2)
     roster = f"image/targets/interlock/{wire.sha256_hex(data)}.{ROSTER_PATH.rpartition('/')[2]}"
-    assert grown.written() == sorted({roster} | grown.heads("interlock") | POLLS)
+    assert grown.written() == sorted({roster} | grown.heads("interlock") | POLLS | LOG)
 
 
 def test_what_is_published_already_writes_nothing(grown: Grown) -> None:
