@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from interlock_core import disk, wire
+from interlock_core.checkpoint import LOG_KEY
 from interlock_core.directive import read_directive
 from interlock_core.genesis import ONLINE_ROLES, FleetFile
 from interlock_core.keys import load_public_key
@@ -50,6 +51,22 @@ def test_new_keys_prove_possession_and_are_private(tmp_path: Path, empty: Fleet)
         assert (online / f"{name}.key.json").stat().st_mode & 0o077 == 0
     again = call("keys", "new", online, "--passphrase-file", secret)
     assert (again.code, again.err.count("\n")) == (20, 1)
+
+
+@pytest.mark.parametrize(("purpose", "names"), [("rotation", ONLINE_ROLES), ("log", (LOG_KEY,))])
+def test_the_log_keeps_its_key_when_online_keys_change(
+    tmp_path: Path, empty: Fleet, purpose: str, names: tuple[str, ...]
+) -> None:
+    made = tmp_path / "made"
+    words = ("keys", "new", made, "--for", purpose, "--passphrase-file", empty.home / "passphrase")
+    done = call(*words, "--json")
+    assert done.code == 0, done.err
+    suffixes = (".key.json", ".pub.json")
+    assert {path.name for path in made.iterdir()} == {n + s for n in names for s in suffixes}
+    log_key = str(made / "log.pub.json") if LOG_KEY in names else None
+    assert done.answer["log_key"] == log_key
+    assert done.answer["public"] == [str(made / f"{n}.pub.json") for n in names if n != LOG_KEY]
+    assert call(*words).code == 20
 
 
 def test_new_keys_cut_off_are_finished(tmp_path: Path, empty: Fleet) -> None:

@@ -27,6 +27,7 @@ from interlock_core.log import (
     bundle_key,
     read_entry,
     statement_fact,
+    transition_fact,
     unpack,
 )
 from interlock_core.report import Enrolment
@@ -358,6 +359,27 @@ def test_what_is_rolled_back_used_no_number(bench: Bench) -> None:
     said = order(targets=(V1.target(),))
     bench.say_all(said)
     assert [one.number for one in entries(bench)] == list(range(8))
+
+
+def test_a_transition_is_recorded_with_what_it_changes(bench: Bench) -> None:
+    """Twice through one state are two entries; what is rolled back is none."""
+    said = order(targets=(V1.target(),))
+    bench.say_all(said)
+    before = len(entries(bench))
+    for kept in (b"paused by a stop", b"paused by a lapse"):
+        with bench.back.database.writing() as session:
+            logbook.record(session, bench.clock(), transition_fact("paused", said.id, kept))
+    bench.back.checkpoints.publish_or_log()
+    found = entries(bench)[before:]
+    assert [(one.fact.kind, one.fact.name, one.fact.id) for one in found] == [
+        ("transition", "rollout/paused", said.id)
+    ] * 2
+    assert [one.fact.sha256 for one in found] == [
+        wire.sha256_hex(b"paused by a stop"),
+        wire.sha256_hex(b"paused by a lapse"),
+    ]
+    assert whole(bench).size == before + 2
+    agree(bench)
 
 
 # Long logs, and proofs

@@ -34,7 +34,7 @@ CHECKPOINT_KEY: Final = "log/checkpoint"
 TAIL_KEY: Final = "log/tail"
 """Where the entries after the last full bundle lie: a head, replaced before the checkpoint."""
 
-Kind = Literal["begun", "statement", "metadata", "state"]
+Kind = Literal["begun", "statement", "metadata", "state", "transition"]
 
 
 class Fact(Record, frozen=True, kw_only=True):
@@ -42,12 +42,14 @@ class Fact(Record, frozen=True, kw_only=True):
 
     Attributes:
         kind: ``begun``, once; ``statement``: something signed was accepted; ``metadata``: offline
-            metadata was published; ``state``: the server changed where an enrolment stands.
+            metadata was published; ``state``: the server changed where an enrolment stands;
+            ``transition``: the server changed where a rollout stands.
         name: the fleet; the statement's type, such as ``order``; repository and role, such as
-            ``image/root``; the state.
-        id: the image root's digest; the statement's id; the metadata's digest; the enrolment's id.
+            ``image/root``; the state; ``rollout/`` and the state.
+        id: the image root's digest; the statement's id; the metadata's digest; the enrolment's id;
+            the order's id.
         sha256: of the bytes on file: the director root, the envelope, the metadata; of a state, the
-            report that brought it about, or null.
+            report that brought it about, or null; of a transition, what the server keeps of it.
         version: of metadata; null otherwise.
     """
 
@@ -94,6 +96,20 @@ def state_fact(state: str, enrolment: str, evidence: bytes | None = None) -> Fac
     """The server changed where an enrolment stands; ``evidence`` is the report that showed why."""
     digest = None if evidence is None else sha256_hex(evidence)
     return Fact(kind="state", name=state, id=enrolment, sha256=digest)
+
+
+def transition_fact(state: str, order: str, kept: bytes) -> Fact:
+    """The server changed where a rollout stands.
+
+    Args:
+        state: the one that it is in now.
+        order: the order's id.
+        kept: what is on file of this transition (from where, why, on what evidence), which differs
+            from every other one; the log commits to it and shows nothing of it.
+    """
+    return Fact(
+        kind="transition", name=f"rollout/{state}", id=order, sha256=sha256_hex(kept), version=None
+    )
 
 
 def read_entry(data: bytes) -> Entry:

@@ -77,7 +77,7 @@ def unfounded(session: Session, fleet: FleetRow, logged: Sequence[Entry]) -> lis
         entry
         for entry in logged
         if entry.fact not in exact
-        and not (entry.fact.kind in {"statement", "state"} and entry.fact.id in ids)
+        and not (entry.fact.kind in {"statement", "state", "transition"} and entry.fact.id in ids)
         # Which roots and targets a ceremony left is for the Store to say (``inspection``).
         and entry.fact.kind != "metadata"
     ]

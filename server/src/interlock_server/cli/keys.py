@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -27,6 +28,14 @@ from interlock_server.config import PIN_CREDENTIAL
 from interlock_server.kms import Kms, handle, is_kms
 
 
+PURPOSES: Final = {
+    "genesis": (*ONLINE_ROLES, LOG_KEY),
+    "rotation": ONLINE_ROLES,
+    "log": (LOG_KEY,),
+}
+"""What keys are made for, and which these are: the log keeps its key in a rotation."""
+
+
 @click.group()
 def keys() -> None:
     """Make the online keys, or prove that they live elsewhere."""
@@ -34,13 +43,25 @@ def keys() -> None:
 
 @keys.command(
     cls=Command,
-    examples=("interlock-server keys new online --passphrase-file passphrase",),
+    examples=(
+        "interlock-server keys new online --passphrase-file passphrase",
+        "interlock-server keys new online-2 --for rotation --passphrase-file passphrase",
+    ),
 )
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @click.option(
     "--passphrase-file",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Its first line is the passphrase; without it you are asked twice.",
+)
+@click.option(
+    "--for",
+    "purpose",
+    type=click.Choice(list(PURPOSES)),
+    default="genesis",
+    show_default=True,
+    help="genesis: the online keys and the log's; rotation: new online keys; log: the log's alone, "
+    "beside online keys that live in a token or a KMS.",
 )
 @click.option(
     "--scheme",
@@ -50,19 +71,20 @@ def keys() -> None:
     help="The kind of key.",
 )
 @json_option
-def new(directory: Path, passphrase_file: Path | None, scheme: str, as_json: bool) -> None:
+def new(
+    directory: Path, passphrase_file: Path | None, purpose: str, scheme: str, as_json: bool
+) -> None:
     """Make the online keys and the log's in DIRECTORY, encrypted, with proofs of possession.
 
     The ceremony imports the three online .pub.json files; operators and auditors take log.pub.json,
-    which is always Ed25519. The .key.json files never leave this machine. If an earlier call was
-    cut off, or made no log key yet, the same call adds what is missing.
+    which is always Ed25519 and stays when online keys are rotated. The .key.json files never leave
+    this machine. If an earlier call was cut off, or made no log key yet, the same call adds what is
+    missing.
     """
-    names = (*ONLINE_ROLES, LOG_KEY)
+    names = PURPOSES[purpose]
     complete = [name for name in names if (directory / (name + PUBLIC_SUFFIX)).exists()]
     if len(complete) == len(names):
-        raise ConflictError(
-            f"{directory} holds all online keys and the log's already: nothing was done."
-        )
+        raise ConflictError(f"{directory} holds {', '.join(names)} already: nothing was done.")
     passphrase = new_passphrase(passphrase_file, "passphrase of the online keys")
     for name in complete:
         # All open with one passphrase, or the server could not start.
@@ -70,18 +92,14 @@ def new(directory: Path, passphrase_file: Path | None, scheme: str, as_json: boo
     for name in names:
         if name not in complete:
             new_key(directory, name, ED25519 if name == LOG_KEY else scheme, passphrase)
-    log_key = str(directory / (LOG_KEY + PUBLIC_SUFFIX))
-    public = [str(directory / (name + PUBLIC_SUFFIX)) for name in ONLINE_ROLES]
-    say(
-        as_json,
-        f"Made {', '.join(name for name in names if name not in complete)} in {directory}. "
-        "Take these to the ceremony:\n  "
-        + "\n  ".join(public)
-        + f"\nGive this to operators and auditors:\n  {log_key}",
-        directory=str(directory),
-        public=public,
-        log_key=log_key,
-    )
+    public = [str(directory / (name + PUBLIC_SUFFIX)) for name in names if name != LOG_KEY]
+    log_key = str(directory / (LOG_KEY + PUBLIC_SUFFIX)) if LOG_KEY in names else None
+    text = f"Made {', '.join(name for name in names if name not in complete)} in {directory}."
+    if public:
+        text += " Take these to the ceremony:\n  " + "\n  ".join(public)
+    if log_key:
+        text += f"\nGive this to operators and auditors:\n  {log_key}"
+    say(as_json, text, directory=str(directory), public=public, log_key=log_key)
 
 
 @keys.command(
