@@ -217,7 +217,8 @@ def _checked(path: Path, file: _File) -> Settings:
         raise ConfigurationError(
             "keys.log is not set: this program keeps a signed log, with a key of its own. Make it "
             "with 'interlock-server keys new DIRECTORY --for log', in the directory of the other "
-            "online keys, set keys.log = \"DIRECTORY/log.key.json\", and run 'interlock-server migrate'.",
+            'online keys, set keys.log = "DIRECTORY/log.key.json", and run '
+            "'interlock-server migrate'.",
             reason="no_log_key",
         )
     return Settings(

@@ -27,7 +27,6 @@ from interlock_server.cli.common import Command, json_option, say
 from interlock_server.config import PIN_CREDENTIAL
 from interlock_server.kms import Kms, handle, is_kms
 
-
 PURPOSES: Final = {
     "genesis": (*ONLINE_ROLES, LOG_KEY),
     "rotation": ONLINE_ROLES,
