@@ -320,10 +320,8 @@ class StandIn:
         self.asked.append(f"{method} {target}")
         url = urlsplit(target)
         path = url.path
-        if method == "GET" and path.startswith("/image/"):
+        if method == "GET" and path.startswith(("/image/", "/log/")):
             return self._file(path)
-        if method == "GET" and path.startswith("/log/"):
-            return (200, self.log[path]) if path in self.log else (404, b"")
         if (method, path) == ("POST", "/v1/challenges"):
             return 201, Challenge(challenge="challenge-" + "0" * 16, expires=self.clock())
         if (method, path) == ("POST", "/v1/tokens"):
@@ -365,6 +363,8 @@ class StandIn:
         return 404, problem(404, "not_found", "There is no such thing.")
 
     def _file(self, path: str) -> tuple[int, object]:
+        if path.startswith("/log/"):
+            return (200, self.log[path]) if path in self.log else (404, b"")
         file = self.files / path.removeprefix("/")
         if path in self.lie:
             return 200, self.lie[path]

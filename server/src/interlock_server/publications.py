@@ -59,7 +59,13 @@ from interlock_server.releases import (
     check_roster_targets,
 )
 from interlock_server.sent import newest
-from interlock_server.unfinished import PUBLISHED, WAITING, is_stored, mark_published, record_published
+from interlock_server.unfinished import (
+    PUBLISHED,
+    WAITING,
+    is_stored,
+    mark_published,
+    record_published,
+)
 
 
 class Publications:

@@ -91,9 +91,7 @@ def record_published(session: Session, parts: Parts, now: datetime) -> None:
         record(session, now, fact)
 
 
-def mark_published(
-    session: Session, row: PublicationRow, parts: Parts, now: datetime
-) -> list[str]:
+def mark_published(session: Session, row: PublicationRow, parts: Parts, now: datetime) -> list[str]:
     """Note that a publication was published; returns the ids of those that are over (rule 3)."""
     record_published(session, parts, now)
     session.execute(
