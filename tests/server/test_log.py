@@ -564,7 +564,7 @@ def test_what_was_on_file_before_is_logged_by_migrate(bench: Bench, signers: Sig
         for table in ("log_head", "log_entry", "log_bundle"):
             connection.execute(text(f"DROP TABLE {table}"))
         config.attributes["connection"] = connection
-        command.stamp(config, "0004")
+        command.stamp(config, "0005")
     for key in (CHECKPOINT_KEY, TAIL_KEY):
         bench.store.path(key).unlink()
     bench.back.database.close()

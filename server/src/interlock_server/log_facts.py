@@ -22,6 +22,7 @@ from interlock_core.log import Entry, Fact, metadata_fact, state_fact, statement
 from interlock_core.order import Assignment, Authorisation
 from interlock_core.report import Claim, Enrolment, Report
 from interlock_server.db.fleet_tables import (
+    ActRow,
     AssignmentRow,
     ClaimRow,
     EnrolmentRow,
@@ -34,6 +35,7 @@ from interlock_server.logbook import record, unrecorded
 from interlock_server.offline import read_parts
 
 _AT_ONCE: Final = 1000
+_TYPED: Final[tuple[Any, ...]] = (StatementRow, ActRow)
 
 Kept = tuple[datetime, int, Fact]
 
@@ -88,7 +90,8 @@ def on_file(session: Session) -> list[Fact]:
     found: list[Kept] = []
     found += [
         (row.received_at, row.number, statement_fact(row.type, row.id, row.envelope))
-        for row in session.scalars(select(StatementRow))
+        for table in _TYPED
+        for row in session.scalars(select(table))
     ]
     for table, predicate in (
         (ClaimRow, Claim.PREDICATE),

@@ -21,6 +21,7 @@ from interlock_core.api import MAX_ANSWER, PAGE, LogRecord, LogRecordPage
 from interlock_core.log import Entry, read_entry
 from interlock_core.statement import read_envelope
 from interlock_server.db.fleet_tables import (
+    ActRow,
     AssignmentRow,
     ClaimRow,
     EnrolmentRow,
@@ -39,6 +40,7 @@ _TABLES: Final[tuple[Any, ...]] = (
     WordRow,
     AssignmentRow,
     ReportRow,
+    ActRow,
 )
 
 

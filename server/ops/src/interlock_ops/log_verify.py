@@ -21,6 +21,7 @@ from typing import Any, Final
 from securesystemslib.signer import Key
 
 from interlock_core import durable, wire
+from interlock_core.acts import POSTED
 from interlock_core.api import LogRecord
 from interlock_core.checkpoint import (
     MAX_CHECKPOINT,
@@ -29,12 +30,9 @@ from interlock_core.checkpoint import (
     verify_checkpoint,
 )
 from interlock_core.errors import InterlockError, NotFoundError, WireError
-from interlock_core.exclusion import Exclusion
 from interlock_core.log import Entry, read_entry
 from interlock_core.log_audit import Finding, Seen, audit, hold_against, names_of
-from interlock_core.order import Assignment, Authorisation, Go, Order, Stop
-from interlock_core.recall_papers import RECALL_STATEMENTS
-from interlock_core.report import Claim, Enrolment, Report
+from interlock_core.report import Enrolment, Report
 from interlock_core.statement import MAX_ENVELOPE, Opened, open_statement
 from interlock_core.tree import Tree, leaf_hash, verify_inclusion
 from interlock_ops.log_export import CHECKPOINT, ENTRIES, HASHES, RECORDS
@@ -43,10 +41,7 @@ from interlock_ops.taking import text_of
 MAX_EXPORT: Final = 2**33
 """The largest file of an export that is read."""
 
-_LOGGED: Final = (
-    Order, Authorisation, Go, Stop, Exclusion, Assignment, Claim, Enrolment, Report,
-    *RECALL_STATEMENTS,
-)  # fmt: skip
+_LOGGED: Final = (*POSTED, Enrolment, Report)
 
 
 @dataclass(frozen=True)
