@@ -21,7 +21,7 @@ from securesystemslib.signer import Signer
 
 from interlock_ceremony.ceremony import Room
 from interlock_ceremony.cli import main
-from interlock_core import keys
+from interlock_core import encrypted_keys, keys
 from interlock_core.clock import fixed_clock
 from interlock_core.genesis import DIRECTOR_ONLINE, DIRECTOR_TARGETS, IMAGE_ONLINE
 
@@ -84,8 +84,8 @@ def passphrase(holder: str) -> str:
 
 
 @cache
-def _online() -> dict[str, bytes]:
-    """The files of the three online keys, made once for a whole run of tests."""
+def _online(_password: object) -> dict[str, bytes]:
+    """The files of the three online keys, made once for each way to derive passwords."""
     with TemporaryDirectory() as directory:
         for name in ONLINE:
             keys.new_key(Path(directory), name, "ed25519", passphrase(name), scrypt_n=CHEAP)
@@ -106,7 +106,7 @@ class Stage:
     @classmethod
     def setup(cls, home: Path, script: str = SCRIPT) -> Stage:
         (home / "online").mkdir()
-        for name, data in _online().items():
+        for name, data in _online(encrypted_keys._password).items():
             (home / "online" / name).write_bytes(data)
         (home / "genesis.toml").write_text(script)
         for holder in PEOPLE:

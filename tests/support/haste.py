@@ -14,11 +14,15 @@ def _not_flushed(_: int) -> None:
     """No power goes here; ``disk.step`` still tells of each flush."""
 
 
+def _without_scrypt(passphrase: str, _: object) -> bytes:
+    return passphrase.encode()
+
+
 @contextmanager
 def hasty() -> Iterator[None]:
     """Passwords without scrypt, and nothing flushed."""
     with (
-        mock.patch.object(encrypted_keys, "_password", lambda passphrase, _: passphrase.encode()),
+        mock.patch.object(encrypted_keys, "_password", _without_scrypt),
         mock.patch.object(os, "fsync", _not_flushed),
     ):
         yield
