@@ -203,3 +203,16 @@ def test_a_proxy_that_is_none_is_a_setting_to_mend(proxy: str) -> None:
 def test_plain_http_beyond_loopback_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="use https"):
         Api("http://updates.example.org")
+
+
+def test_what_has_not_changed_is_not_sent_again() -> None:
+    with serving(ETag='"one"') as (api, seen):
+        assert api.get_if_changed("/v1/x", Accepted) == (ACCEPTED, '"one"')
+        assert "If-None-Match" not in seen[0][2]
+    with serving(304, b"") as (api, seen):
+        assert api.get_if_changed("/v1/x", Accepted, etag='"one"') is None
+        assert seen[0][2]["If-None-Match"] == '"one"'
+        with pytest.raises(TransientError, match="304"):
+            api.get("/v1/x", Accepted)
+    with serving() as (api, _):
+        assert api.get_if_changed("/v1/x", Accepted, etag='"one"') == (ACCEPTED, None)

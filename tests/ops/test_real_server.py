@@ -14,12 +14,12 @@ from werkzeug.serving import make_server
 from interlock_core import wire
 from interlock_core.clock import system_clock
 from interlock_core.order import Order
-from interlock_core.report import Attempt, CheckResult, Enrolment, InterlockState, Report
+from interlock_core.report import Attempt, CheckResult, Enrolment, InterlockState, Report, Running
 from interlock_core.statement import Opened
 from interlock_ops.settings import CONFIG_VARIABLE
 from interlock_server.app import create_app
 from tests.ops.world import OPS_ROSTER, PASSPHRASE, Place, StandIn, Ticking, write_key
-from tests.server.world import V1, Bench, Fleet
+from tests.server.world import V1, V2, Bench, Fleet
 from tests.support import papers
 from tests.support.papers import authorise, enrolment, report
 from tests.support.people import CANARY, ELLEN, PEOPLE, ST_BERT, roster
@@ -197,3 +197,51 @@ def test_an_engineer_stops_at_his_site(real: Real) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     [stop] = real.place.json("site", "show", "ward-7")["stops"]
     assert (stop["author"], stop["counts"]) == ("ellen", True)
+
+
+def test_a_release_comes_back(real: Real) -> None:
+    """Recalled by one command, led back by signed orders, and closed by what gateways signed."""
+    place, bench = real.place, real.bench
+    bench.release(2, V1, V2)
+    claimed(real, "GW-0001", "GW-0002")
+    devices = [real.ask(name) for name in ("GW-0001", "GW-0002")]
+    place.device("countersign", "--waiting", "--role", "engineer", by="ellen")
+    bad = papers.order(
+        targets=(V2.target(),),
+        at=real.now,
+        not_before=real.now,
+        expires=real.now + timedelta(days=30),
+    )
+    bench.say_all(bad, *papers.started(bad))
+    said = [real.tell(one, about=bad) for one in devices]
+    bench.back.engine.round()
+    real.later()
+
+    answer = place.act("recall", "gateway/2.0.0", "--first", CANARY)
+    id_ = answer["id"]
+    assert answer["version"] == "1.0.0"
+    assert {one["device"] for one in answer["affected"]["gateways"]} == {"GW-0001", "GW-0002"}
+    assert place.json("explain", "GW-0001")["because"]["reason"] == "confirmed"
+    bench.back.engine.round()
+    watched = place.json("rollout", "watch", bad.id, "--for", "1m", code=20)
+    assert watched["reason"] in {"paused", "stopped"}
+
+    place.act("authorise", id_, "--role", "approver", by="ada")
+    opened = place.act("start", id_)
+    place.act("authorise", "--go", opened["id"], "--role", "approver", by="ada")
+    bench.back.engine.round()
+    open_ = place.json("rollout", "recall", "status", id_, code=10)
+    assert (open_["reason"], open_["open_by"]) == ("recall_open", {"runs": 2})
+    real.later()
+    attempt = Attempt(
+        order=id_,
+        target=V1.target().sha256,
+        outcome="confirmed",
+        reason=None,
+        deferred_since=None,
+    )
+    running = Running(slot="b", sha256=V1.target().sha256, version="1.0.0")
+    real.tell(devices[0], said[0], attempt=attempt, running=running)
+    place.act("recall", "record", id_, "GW-0002", "--as", "returned", by="ellen")
+    closed = place.json("rollout", "recall", "status", id_)
+    assert closed["counts"] == {"returned": 1, "updated": 1}

@@ -221,6 +221,7 @@ class StandIn:
         room: so many statements are taken before it is busy; below 0 any number.
         fleet: what it knows of devices.
         hides: types of what stands beside a recall that it does not show.
+        stages: what it answers about the counters of a rollout, one after another; the last stays.
     """
 
     roster: Roster
@@ -240,6 +241,10 @@ class StandIn:
     records: tuple[LogRecord, ...] = ()
     fleet: FleetStandIn = field(default_factory=FleetStandIn)
     hides: tuple[type[Any], ...] = ()
+    stages: list[tuple[int, object]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.stages = [(404, problem(404, "not_found", "It keeps no counters."))]
 
     def of(self, type_: type[Any]) -> list[Opened[Any]]:
         """The statements of one type."""
@@ -339,9 +344,13 @@ class StandIn:
         if method == "GET" and not path.startswith("/v1/rollouts"):
             return self._fleet(path, parse_qs(url.query))
         known = {order.id: order for order in self.of(Order)}
-        order = known.get(path.removeprefix("/v1/rollouts/").removesuffix("/recall"))
+        order = known.get(
+            path.removeprefix("/v1/rollouts/").removesuffix("/recall").removesuffix("/stages")
+        )
         if order is None:
             return 404, problem(404, "not_found", "There is no such rollout.")
+        if path.endswith("/stages"):
+            return self.stages.pop(0) if len(self.stages) > 1 else self.stages[0]
         if path.endswith("/recall"):
             return 200, self._beside(order, parse_qs(url.query))
         rollout = self.rollout(order)
@@ -471,6 +480,7 @@ class Place:
     clock: Ticking
     server: StandIn
     url: str
+    slept: list[float] = field(default_factory=list)
 
     def config(self, whose: str, /, **settings: str) -> Path:
         """The settings of a person."""
@@ -500,11 +510,15 @@ class Place:
         config: Path | None = None,
     ) -> Result:
         """Run a command as a person; ``answer`` is what he types at a terminal."""
-        edge = Edge(self.clock, at_terminal=lambda: answer is not None)
+        edge = Edge(self.clock, self._sleep, at_terminal=lambda: answer is not None)
         said = [str(word) for word in words]
         if by is not None:
             said += ["--config", str(config or self.config(by))]
         return CliRunner().invoke(main, said, obj=edge, input=answer)
+
+    def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.clock.now += timedelta(seconds=seconds)
 
     def json(self, *words: str | Path, by: str | None = "olga", code: int = 0) -> dict[str, Any]:
         """Run with ``--json``; the answer, once the exit code is as expected."""

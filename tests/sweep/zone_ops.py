@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from interlock_core import wire
-from interlock_core.api import LogRecord
+from interlock_core.api import LogRecord, RolloutStages
 from interlock_core.checkpoint import Checkpoint, sign_checkpoint
 from interlock_core.inventory import MAX_INVENTORY
 from interlock_core.keys import MAX_KEY_FILE
@@ -39,7 +39,7 @@ from tests.ops.world import (
 )
 from tests.support import papers
 from tests.support.papers import authorise, opening, started, stop
-from tests.support.people import FLEET, signer
+from tests.support.people import DAY0, FLEET, signer
 from tests.sweep.commands import (
     BAD,
     GIVEN,
@@ -124,7 +124,21 @@ def place(beside: Path) -> Place:
     }
     inventory = made.json("device", "export", home / "before.json")
     assert inventory["reason"] == "exported"
-    edge = Edge(clock, at_terminal=lambda: False)
+    counters = RolloutStages(
+        order=running.id,
+        state="running",
+        changed_at=DAY0,
+        held_since=None,
+        held_why=None,
+        cohorts=(),
+        stages=(),
+    )
+    server.stages = [(200, counters)]
+
+    def sleep(seconds: float) -> None:
+        clock.now += timedelta(seconds=seconds)
+
+    edge = Edge(clock, sleep, at_terminal=lambda: False)
     ready_made = prepared(home, values, edge, served.close)
     for words in (
         ("rollout", "status"),
@@ -511,6 +525,24 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
             slips=(*SETTINGS, *TLS),
         ),
         Entry(("{running}", *BASE), makes=STATE),
+    ),
+    "rollout watch": (
+        Entry(
+            ("{running}", *BASE, "--for", "1s"),
+            good=10,
+            makes=STATE,
+            inputs=(CONFIG,),
+            slips=tuple(
+                Slip(
+                    f"{option} {wrong!r}",
+                    USAGE,
+                    (option,),
+                    ("{running}", option, wrong, *BASE),
+                )
+                for option in ("--for", "--every")
+                for wrong in ("soon", "", "-1h", "\udcff")
+            ),
+        ),
     ),
     "rollout post": (
         Entry(

@@ -119,6 +119,23 @@ class Api:
             raise WireError(f"{path} is longer than {limit} bytes.")
         return data
 
+    def get_if_changed(
+        self, path: str, type_: type[T], *, token: str | None = None, etag: str | None = None
+    ) -> tuple[T, str | None] | None:
+        """GET ``path`` if it is not what ``etag`` names; None where it still is.
+
+        Returns:
+            The decoded answer, and its own ETag if it has one.
+
+        Raises:
+            InterlockError: of the family that the status names (rule 2).
+        """
+        asked = {"If-None-Match": etag} if etag is not None else {}
+        data, answered = self._exchange("GET", path, None, asked, token)
+        if data is None:
+            return None
+        return wire.decode(data, type_, limit=MAX_ANSWER, what="answer"), answered
+
     def post(self, path: str, body: object, type_: type[T], *, token: str | None = None) -> T:
         """POST ``body`` as JSON and decode the answer.
 
@@ -146,6 +163,20 @@ class Api:
         headers: Mapping[str, str],
         token: str | None,
     ) -> bytes:
+        data, _ = self._exchange(method, path, body, headers, token)
+        if data is None:
+            raise TransientError("The server answered 304 where nothing was known before.")
+        return data
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterator[bytes] | None,
+        headers: Mapping[str, str],
+        token: str | None,
+    ) -> tuple[bytes | None, str | None]:
+        """The body, or None for 304, and the ETag."""
         sent = dict(headers) | ({"Authorization": f"Bearer {token}"} if token else {})
         try:
             answer = self._pool.request(
@@ -159,7 +190,7 @@ class Api:
             ) from e
         if answer.status >= 400:
             raise _error(answer.status, data)
-        return data
+        return (None if answer.status == 304 else data), answer.headers.get("ETag")
 
 
 def _cause(error: urllib3.exceptions.HTTPError) -> str:

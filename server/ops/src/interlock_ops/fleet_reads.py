@@ -15,10 +15,18 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 from urllib.parse import quote
 
-from interlock_core.api import ClaimPage, Device, DevicePage, Info, OpenClaim, PlacePage
+from interlock_core.api import (
+    ClaimPage,
+    Device,
+    DevicePage,
+    Info,
+    OpenClaim,
+    PlacePage,
+    RolloutStages,
+)
 from interlock_core.api import Place as ApiPlace
 from interlock_core.current import in_force
-from interlock_core.errors import InterlockError, RefusedError
+from interlock_core.errors import InterlockError, NotFoundError, RefusedError
 from interlock_core.wire import sha256_hex
 from interlock_ops.device_view import DeviceView, read_device
 from interlock_ops.dossier import Dossier
@@ -90,6 +98,20 @@ def places(session: Session, kind: Literal["cohorts", "sites"]) -> Iterator[ApiP
 def served_cohorts(session: Session) -> frozenset[str]:
     """The cohorts for which the server says that it publishes a director."""
     return frozenset(session.api.get("/v1/info", Info).cohorts)
+
+
+def read_stages(
+    session: Session, order_id: str, warn: Callable[[str], None]
+) -> RolloutStages | None:
+    """The server's counters of a rollout; None, and a warning, where they cannot be read."""
+    path = f"/v1/rollouts/{order_id}/stages"
+    try:
+        return session.api.get(path, RolloutStages, token=session.token)
+    except NotFoundError:
+        return None
+    except InterlockError as e:
+        warn(f"The server's counters could not be read: {e}")
+        return None
 
 
 class Orders:

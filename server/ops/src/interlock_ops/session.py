@@ -220,6 +220,10 @@ class Session:
         )
         return self.api.post("/v1/tokens", sign(said, signer), Token).token
 
+    def renew_token(self) -> None:
+        """Ask for another token when one is needed next: they do not last."""
+        self.__dict__.pop("token", None)
+
     def post(self, envelope: Envelope, id_: str) -> None:
         """Send a signed statement.
 

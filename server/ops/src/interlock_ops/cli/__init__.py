@@ -36,6 +36,7 @@ from interlock_ops.cli.rollout_renew import rollout_renew
 from interlock_ops.cli.rollout_resume import rollout_resume
 from interlock_ops.cli.rollout_start import rollout_start
 from interlock_ops.cli.rollout_status import rollout_status
+from interlock_ops.cli.rollout_watch import rollout_watch
 from interlock_ops.cli.sample import sample
 from interlock_ops.cli.site_list import site_list
 from interlock_ops.cli.site_show import site_show
@@ -49,6 +50,7 @@ SECTIONS: Final = {
         'interlock-ops rollout authorise ORDER_ID --role approver --reason "tested"    (others)',
         'interlock-ops rollout start ORDER_ID --reason "window agreed"',
         'interlock-ops rollout authorise --go GO_ID --role approver --reason "agreed"  (others)',
+        "interlock-ops rollout watch ORDER_ID",
         "interlock-ops rollout status ORDER_ID",
         'interlock-ops rollout pause ORDER_ID --reason "ward 3 reports alarms"',
     ),
@@ -144,6 +146,7 @@ for _command in (
     rollout_pause,
     rollout_resume,
     rollout_status,
+    rollout_watch,
     rollout_post,
 ):
     rollout.add_command(_command)

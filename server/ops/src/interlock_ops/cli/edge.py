@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -55,6 +56,7 @@ class Edge:
     """What a command takes from the machine that it runs on."""
 
     clock: Clock = system_clock
+    sleep: Callable[[float], None] = time.sleep
     at_terminal: Callable[[], bool] = _at_terminal
     prompt: Prompt | None = None
 

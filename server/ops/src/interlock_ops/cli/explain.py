@@ -7,8 +7,6 @@ from typing import Final
 
 import click
 
-from interlock_core.api import RolloutStages
-from interlock_core.errors import InterlockError, NotFoundError
 from interlock_core.seen import Seen
 from interlock_ops.cli.common import permits_of
 from interlock_ops.cli.edge import Answer, Operation, Run
@@ -17,7 +15,7 @@ from interlock_ops.cli.survey import Doubts, genuine
 from interlock_ops.device_view import DeviceView
 from interlock_ops.dossier import Dossier
 from interlock_ops.explaining import Explained, Known, explain
-from interlock_ops.fleet_reads import Orders
+from interlock_ops.fleet_reads import Orders, read_stages
 from interlock_ops.next_steps import Step, next_steps
 from interlock_ops.outside import seen_of
 from interlock_ops.recall_reads import catalogue
@@ -90,14 +88,8 @@ def _told(run: Run, view: DeviceView, dossier: Dossier | None) -> str | None:
     """Why the server does not go on at the gateway's cohort, if it says so."""
     if dossier is None:
         return None
-    session = run.session
-    path = f"/v1/rollouts/{dossier.order.id}/stages"
-    try:
-        stages = session.api.get(path, RolloutStages, token=session.token)
-    except NotFoundError:
-        return None
-    except InterlockError as e:
-        run.voice.warn(f"The server's counts could not be read: {e}")
+    stages = read_stages(run.session, dossier.order.id, run.voice.warn)
+    if stages is None:
         return None
     for one in stages.cohorts:
         if one.cohort == view.cohort:

@@ -18,13 +18,15 @@ from interlock_ops.cli.options import statement_id
 from interlock_ops.cli.survey import Doubts
 from interlock_ops.device_view import DeviceView
 from interlock_ops.dossier import Dossier
-from interlock_ops.fleet_reads import devices
+from interlock_ops.fleet_reads import devices, read_stages
 from interlock_ops.next_steps import Step, next_steps, step_facts
 from interlock_ops.show import rollouts
 from interlock_ops.show_status import status
 from interlock_ops.tally import FIELDS, Tally, tally_facts
 from interlock_ops.units import show_time
 from interlock_ops.view import CohortStatus, Status, read_status
+from interlock_ops.watching import counted
+from interlock_ops.watching import facts as progress_facts
 from interlock_ops.why import why
 
 EXAMPLES: Final = (
@@ -39,6 +41,7 @@ ANSWERS: Final = {
     "superseded_by, stops, stages, devices, next",
     "cohorts.*.devices": f"{FIELDS}; null where they were not read",
     "cohorts.*.next": "act, role, people, text, not_before, command",
+    "counters": "of the server, as 'rollout watch' answers; null where they were not read",
     "differences": "where the server's account is not what was signed",
 }
 
@@ -79,10 +82,16 @@ def rollout_status(
         cohort.cohort: next_steps(judge, dossier, cohort, tallies.get(cohort.cohort))
         for cohort in found.cohorts
     }
+    told = read_stages(session, order_id, run.voice.warn)
+    order = dossier.order.said
     return Answer(
         "server_differs" if found.differences else doubts.reason("status"),
-        status(found, images, tallies, steps),
-        _facts(found, tallies, steps),
+        [
+            *status(found, images, tallies, steps),
+            *(counted(order, told) if told is not None else ()),
+        ],
+        _facts(found, tallies, steps)
+        | {"counters": progress_facts(order_id, order, told) if told is not None else None},
     )
 
 
