@@ -343,16 +343,17 @@ class StandIn:
             return 200, self._list(parse_qs(url.query))
         if method == "GET" and not path.startswith("/v1/rollouts"):
             return self._fleet(path, parse_qs(url.query))
-        known = {order.id: order for order in self.of(Order)}
-        order = known.get(
-            path.removeprefix("/v1/rollouts/").removesuffix("/recall").removesuffix("/stages")
-        )
+        return self._rollout(path.removeprefix("/v1/rollouts/"), parse_qs(url.query))
+
+    def _rollout(self, path: str, query: dict[str, list[str]]) -> tuple[int, object]:
+        id_, _, what = path.partition("/")
+        order = next((one for one in self.of(Order) if one.id == id_), None)
         if order is None:
             return 404, problem(404, "not_found", "There is no such rollout.")
-        if path.endswith("/stages"):
+        if what == "stages":
             return self.stages.pop(0) if len(self.stages) > 1 else self.stages[0]
-        if path.endswith("/recall"):
-            return 200, self._beside(order, parse_qs(url.query))
+        if what == "recall":
+            return 200, self._beside(order, query)
         rollout = self.rollout(order)
         return 200, self.alter(rollout) if self.alter else rollout
 
