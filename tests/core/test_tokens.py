@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from securesystemslib.signer import Signer
 
-from interlock_core import disk, keys, token_keys, tokens, wire
+from interlock_core import disk, keys, token_keys, token_turn, tokens, wire
 from interlock_core.errors import (
     ConfigurationError,
     ConflictError,
@@ -29,7 +30,7 @@ from interlock_core.errors import (
 )
 from interlock_core.keys import home_of, load_public_key, load_signer, new_key, new_token_key
 from interlock_core.tokens import TokenUri, check_token, read_uri
-from tests.support.tokens import PIN, Shelf, shelf_at, typing, use
+from tests.support.tokens import PIN, Shelf, library, shelf_at, typing, use
 
 URI = "hsm:2?label=alice"
 P256 = "ecdsa-sha2-nistp256"
@@ -491,6 +492,41 @@ def test_a_key_opened_before_a_fork_signs_in_every_child(alice: Path) -> None:
     command = [sys.executable, "-c", FORKS, str(alice), PIN]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+CROWD = """
+import os, sys
+from pathlib import Path
+from interlock_core.keys import load_signer
+signer = load_signer(Path(sys.argv[1]), lambda _: sys.argv[2])
+children = []
+for _ in range(3):
+    child = os.fork()
+    if child == 0:
+        for _ in range(8):
+            signer.sign(b"x")
+        sys.exit()
+    children.append(child)
+ended = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+sys.exit(str(ended) if any(ended) else 0)
+"""
+
+
+def test_processes_take_turns(alice: Path) -> None:
+    """Without, most of these signatures fail: a login rewrites the files of a token in software."""
+    command = [sys.executable, "-c", CROWD, str(alice), PIN]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_whoever_keeps_the_turn_keeps_nobody_from_signing(
+    alice: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_turn, "PATIENCE_SECONDS", 0.05)
+    signer = load_signer(alice, typing(PIN))
+    with library().open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        signer.sign(b"x")
 
 
 def test_threads_take_turns(alice: Path) -> None:

@@ -30,6 +30,7 @@ ACTING = {
     "root_chain",
     "store",
     "token_keys",
+    "token_turn",
     "tokens",
     "tuf_metadata",
     "withdrawn",

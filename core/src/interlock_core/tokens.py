@@ -11,7 +11,7 @@ Rules:
 3. A token that asks for no PIN is refused: a key needs two factors, the token and what its holder
    knows.
 4. Between calls nothing is kept open: the library is initialised for each, and finalised, so that a
-   process may fork. One thread at a time.
+   process may fork. One thread at a time, and one process of the host (``token_turn``).
 
 The variable ``PYKCS11LIB`` names the library that speaks to the token. python-pkcs11 is imported
 where it is used, because the gateway has none.
@@ -39,6 +39,7 @@ from interlock_core.errors import (
     SecretError,
     TransientError,
 )
+from interlock_core.token_turn import turn_at
 
 if TYPE_CHECKING:
     import pkcs11
@@ -233,7 +234,7 @@ def _library(uri: TokenUri) -> Iterator[tuple[ModuleType, Any]]:
             "PKCS#11 library, for instance /usr/lib/softhsm/libsofthsm2.so.",
             reason="no_token_library",
         )
-    with _in_use:
+    with _in_use, turn_at(path):
         try:
             library = pkcs11.lib(path)
         except (pkcs11.PKCS11Error, OSError) as e:
