@@ -69,6 +69,8 @@ class Chain:
         openings: every opening of an opened stage that counts.
         renewals: the renewals that count, in the order of signing.
         resumes: the resumes that count.
+        by_operator: when an operator signed the newest ``go`` that counts: what a monitor signs
+            lasts no longer than 30 days after it (12). None where no stage is open.
     """
 
     stages: tuple[OpenStage, ...]
@@ -78,6 +80,7 @@ class Chain:
     openings: tuple[OpenStage, ...]
     renewals: tuple[Opened[Go], ...]
     resumes: tuple[Opened[Go], ...]
+    by_operator: datetime | None
 
     def live_until(self, stage: int) -> datetime | None:
         """When the stage lapses (13), or None if it was never opened."""
@@ -117,7 +120,7 @@ def read_chain(judge: Judge, papers: Papers, cohort: str) -> Chain:
     if objection is None and len(stages) <= claims < len(order.stages):
         objection = f"no opening of stage {len(stages)} was shown"
     resumes = tuple(go for go in reading.goes if reading.resume_counts(go, cohort))
-    until, renewals = _lifetimes(reading, openings, resumes, cohort)
+    until, renewals, by_operator = _lifetimes(reading, openings, resumes, cohort)
     return Chain(
         stages=tuple(stages),
         claims=claims,
@@ -126,6 +129,7 @@ def read_chain(judge: Judge, papers: Papers, cohort: str) -> Chain:
         openings=tuple(openings),
         renewals=renewals,
         resumes=resumes,
+        by_operator=by_operator,
     )
 
 
@@ -234,8 +238,11 @@ def _lifetimes(
     openings: Sequence[OpenStage],
     resumes: Sequence[Opened[Go]],
     cohort: str,
-) -> tuple[dict[int, datetime], tuple[Opened[Go], ...]]:
-    """When the newest ``go`` of each opened stage ends, and the renewals that count (12, 13)."""
+) -> tuple[dict[int, datetime], tuple[Opened[Go], ...], datetime | None]:
+    """When the newest ``go`` of each opened stage ends, and the renewals that count (12, 13).
+
+    The third is when an operator signed the newest ``go`` that counts.
+    """
     stages = reading.order.said.stages
     opened = {(o.number, o.opening.id, o.opening.said.opened_at) for o in openings}
     numbers = {o.number for o in openings}
@@ -276,7 +283,7 @@ def _lifetimes(
         until[said.stage] = max(until.get(said.stage, end), end)
     for o in openings:
         until.setdefault(o.number, o.opening.said.valid_until)
-    return until, tuple(kept)
+    return until, tuple(kept), by_operator
 
 
 def stop_counts(judge: Judge, stop: Opened[Stop], cohort: str) -> bool:

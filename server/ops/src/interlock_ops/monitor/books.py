@@ -1,0 +1,105 @@
+"""What people signed, as the monitor keeps it (I/O: reads memory).
+
+Rule: opening judges nothing. Whose signature counts is asked of the roster of the moment.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+
+from interlock_core import current
+from interlock_core.chain import Papers
+from interlock_core.order import Authorisation, Go, Order, Stop
+from interlock_core.roster import Judge
+from interlock_core.statement import Opened, Said, open_as, read_envelope
+from interlock_ops.monitor.memory import Memory
+
+_KEPT_OPEN: Final = 64
+
+S = TypeVar("S", bound=Said)
+
+
+class Books:
+    """Orders and what was signed about them."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        # The same few orders are asked for with every report.
+        self._opened: dict[str, Opened[Order]] = {}
+
+    def orders(self, product: str | None = None) -> list[Opened[Order]]:
+        """Every order; of one product, if it is named."""
+        if product is None:
+            return self._all(Order, "kind = 'order'")
+        return self._all(Order, "kind = 'order' AND about = ?", product)
+
+    def order(self, id_: str) -> Opened[Order] | None:
+        """The order of that id, if it is known."""
+        if id_ not in self._opened:
+            found = self._all(Order, "kind = 'order' AND id = ?", id_)
+            if not found:
+                return None
+            if len(self._opened) >= _KEPT_OPEN:
+                self._opened.clear()
+            self._opened[id_] = found[0]
+        return self._opened[id_]
+
+    def papers(self, order: Opened[Order]) -> Papers:
+        """The order with its chain and their authorisations."""
+        goes = self._all(Go, "kind = 'go' AND about = ?", order.id)
+        words = [
+            word
+            for id_ in (order.id, *(go.id for go in goes))
+            for word in self._all(Authorisation, "kind = 'authorisation' AND about = ?", id_)
+        ]
+        return Papers(order, words, goes)
+
+    def stops(self, order_id: str) -> list[tuple[Opened[Stop], bool]]:
+        """The stops of an order, each with whether it ever counted."""
+        rows = self._memory.rows(
+            "SELECT envelope, counted FROM paper WHERE kind = 'stop' AND about = ?", order_id
+        )
+        return [(open_as(read_envelope(one), Stop), bool(counted)) for one, counted in rows]
+
+    def stop(self, id_: str) -> Opened[Stop] | None:
+        """The stop of that id, if it is known."""
+        found = self._all(Stop, "kind = 'stop' AND id = ?", id_)
+        return found[0] if found else None
+
+    def in_force_at(self, judge: Judge, order: Opened[Order]) -> frozenset[str]:
+        """The cohorts in which this order is the one in force (``current``)."""
+        orders = self.orders(order.said.product)
+        papers: dict[str, Papers] = {}
+
+        def asked(one: Opened[Order]) -> Papers:
+            if one.id not in papers:
+                papers[one.id] = self.papers(one)
+            return papers[one.id]
+
+        found = set()
+        for cohort in order.said.cohorts():
+            one = current.in_force(judge, orders, asked, cohort)
+            if one is not None and one.id == order.id:
+                found.add(cohort)
+        return frozenset(found)
+
+    def order_of(self, said: Said) -> Opened[Order] | None:
+        """The order that a statement is about."""
+        match said:
+            case Go() | Stop():
+                return self.order(said.order)
+            case Authorisation(authorises="order"):
+                return self.order(said.id)
+            case Authorisation(authorises="go"):
+                row = self._memory.row(
+                    "SELECT about FROM paper WHERE kind = 'go' AND id = ?", said.id
+                )
+                return None if row is None else self.order(row[0])
+        return None
+
+    def _all(self, type_: type[S], where: str, *values: Any) -> list[Opened[S]]:
+        rows = self._memory.rows(
+            f"SELECT envelope FROM paper WHERE {where} ORDER BY rowid",  # noqa: S608  # ours
+            *values,
+        )
+        return [open_as(read_envelope(envelope), type_) for (envelope,) in rows]
