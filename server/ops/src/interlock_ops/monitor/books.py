@@ -14,7 +14,7 @@ from interlock_core.roster import Judge
 from interlock_core.statement import Opened, Said, open_as, read_envelope
 from interlock_ops.monitor.memory import Memory
 
-_KEPT_OPEN: Final = 64
+_KEPT_OPEN: Final = 1024
 
 S = TypeVar("S", bound=Said)
 
@@ -24,14 +24,20 @@ class Books:
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
-        # The same few orders are asked for with every report.
+        # The same few are asked for with every report.
         self._opened: dict[str, Opened[Order]] = {}
 
-    def orders(self, product: str | None = None) -> list[Opened[Order]]:
-        """Every order; of one product, if it is named."""
-        if product is None:
-            return self._all(Order, "kind = 'order'")
-        return self._all(Order, "kind = 'order' AND about = ?", product)
+    def products(self) -> list[str]:
+        """The products of which there are orders."""
+        rows = self._memory.rows("SELECT DISTINCT about FROM paper WHERE kind = 'order'")
+        return sorted(product for (product,) in rows)
+
+    def orders(self, product: str) -> list[Opened[Order]]:
+        """Every order of a product."""
+        rows = self._memory.rows(
+            "SELECT id FROM paper WHERE kind = 'order' AND about = ? ORDER BY rowid", product
+        )
+        return [order for (id_,) in list(rows) if (order := self.order(id_)) is not None]
 
     def order(self, id_: str) -> Opened[Order] | None:
         """The order of that id, if it is known."""
@@ -66,9 +72,9 @@ class Books:
         found = self._all(Stop, "kind = 'stop' AND id = ?", id_)
         return found[0] if found else None
 
-    def in_force_at(self, judge: Judge, order: Opened[Order]) -> frozenset[str]:
-        """The cohorts in which this order is the one in force (``current``)."""
-        orders = self.orders(order.said.product)
+    def in_force(self, judge: Judge, product: str) -> dict[str, frozenset[str]]:
+        """The orders of a product that are in force, by id: in which cohorts (``current``)."""
+        orders = self.orders(product)
         papers: dict[str, Papers] = {}
 
         def asked(one: Opened[Order]) -> Papers:
@@ -76,12 +82,12 @@ class Books:
                 papers[one.id] = self.papers(one)
             return papers[one.id]
 
-        found = set()
-        for cohort in order.said.cohorts():
+        found: dict[str, set[str]] = {}
+        for cohort in sorted({cohort for order in orders for cohort in order.said.cohorts()}):
             one = current.in_force(judge, orders, asked, cohort)
-            if one is not None and one.id == order.id:
-                found.add(cohort)
-        return frozenset(found)
+            if one is not None:
+                found.setdefault(one.id, set()).add(cohort)
+        return {id_: frozenset(cohorts) for id_, cohorts in found.items()}
 
     def order_of(self, said: Said) -> Opened[Order] | None:
         """The order that a statement is about."""

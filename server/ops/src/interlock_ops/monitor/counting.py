@@ -72,13 +72,14 @@ class Counting:
 
     def settle_product(self, judge: Judge, product: str) -> None:
         """See which stages are open of the orders of a product (rules 1, 5 and 6)."""
+        here = self._books.in_force(judge, product)
         begun = {id_ for (id_,) in self._memory.rows("SELECT DISTINCT order_id FROM stage")}
-        for order in self._books.orders(product):
-            if order.id in begun or self._books.in_force_at(judge, order):
-                self._settle(judge, order)
+        for id_ in sorted(begun | set(here)):
+            order = self._books.order(id_)
+            if order is not None and order.said.product == product:
+                self._settle(judge, order, here.get(id_, frozenset()))
 
-    def _settle(self, judge: Judge, order: Opened[Order]) -> None:
-        here = self._books.in_force_at(judge, order)
+    def _settle(self, judge: Judge, order: Opened[Order], here: frozenset[str]) -> None:
         papers = self._books.papers(order)
         for cohort in order.said.cohorts():
             if cohort not in here:

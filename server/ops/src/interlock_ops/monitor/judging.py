@@ -10,7 +10,8 @@ c.  Where a stop stands at a cohort, neither an opening nor a renewal is signed 
     stop that ever counted, until a resume that meets the cohort's rule names it (15, 16). A stop
     for one site binds the gateways of that site, and holds no other hospital up.
 d.  An opening is signed of the next stage alone, if its gate is ``auto`` (10), after the soak of
-    the stage before, counted between signed times (11), and if ``gate`` finds the evidence good.
+    the stage before, counted between signed times (11), if ``gate`` finds the evidence good, and if
+    no cohort before it has fewer devices than people said: a server may hide enrolments too.
     Cohorts that were late get an opening of their own, at most one of a stage every hour.
 e.  A renewal is signed of the newest stage that is live, when less than ``renew_before`` of it is
     left (12), not while the evidence asks for a stop, and not once every stage is open and every
@@ -59,12 +60,14 @@ class Case:
         stops: those that count now or ever counted (c).
         here: the cohorts in which this order is in force.
         evidence: what its devices did.
+        short: cohorts of which fewer devices are known than people said that there are.
     """
 
     papers: Papers
     stops: Sequence[Opened[Stop]]
     here: frozenset[str]
     evidence: Evidence
+    short: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,14 @@ def judge_order(judge: Judge, me: str, case: Case, terms: Terms) -> Verdict:
         work.open()
         work.renew()
     return Verdict(case.papers.order, tuple(work.acts), tuple(work.waits))
+
+
+def live_and_free(judge: Judge, case: Case) -> list[str]:
+    """The cohorts in which the order is live and nothing stands against it: where silence counts."""
+    work = _Order(judge, "", case, Terms(MAX_GO, MAX_GO))
+    if work.said.expires <= judge.now:
+        return []
+    return [cohort for cohort in work.live() if cohort not in work.blocked]
 
 
 @dataclass
@@ -243,6 +254,12 @@ class _Order:
         self.waits.append(Waits("stopped", f"a stop by {by} stands at {cohort}"))
 
     def _open(self, number: int, cohorts: Sequence[str]) -> None:
+        before = {one for stage in self.said.stages[:number] for one in stage.cohorts}
+        short = sorted(before & self.case.short)
+        if short:
+            detail = f"stage {number}: devices of {', '.join(short)} are missing from the log"
+            self.waits.append(Waits("devices_missing", detail))
+            return
         objection = gate_objection(self.said.abort, self.case.evidence, number)
         if objection is not None:
             where = f"stage {number} ({', '.join(cohorts)})"
