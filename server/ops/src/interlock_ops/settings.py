@@ -126,8 +126,46 @@ def load(config: Path | None, flags: Mapping[str, str | None]) -> Settings:
     path = config or (Path(named) if named else None)
     texts: dict[str, str | None] = dict.fromkeys(_File.__struct_fields__)
     if path is not None:
-        texts |= _read(path)
+        texts |= _texts(path, read_tree(path))
     texts |= {name: text for name, text in flags.items() if text is not None}
+    return _checked(texts)
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """What a settings file says, not yet checked.
+
+    Raises:
+        ConfigurationError: ``bad_settings``: no TOML, or too long.
+        NotFoundError: it is missing.
+        TransientError: it cannot be read.
+    """
+    try:
+        return read_toml(durable.read(path, limit=MAX_CONFIG, what="settings file"))
+    except WireError as e:
+        raise ConfigurationError(str(e), reason="bad_settings") from e
+    except ValueError as e:
+        raise bad_settings(path, e) from e
+
+
+def of_tree(path: Path, tree: dict[str, Any]) -> Settings:
+    """The settings that ``tree`` holds, which stands in the file ``path``.
+
+    Raises:
+        ConfigurationError, NotFoundError: as ``load``.
+    """
+    return _checked(_texts(path, tree))
+
+
+def bad_settings(path: Path, error: ValueError) -> ConfigurationError:
+    """What to say of a file whose content is wrong."""
+    return ConfigurationError(
+        f"{path} holds no settings for interlock-ops: {' '.join(str(error).split())}. "
+        "'interlock-ops sample' prints files that do.",
+        reason="bad_settings",
+    )
+
+
+def _checked(texts: Mapping[str, str | None]) -> Settings:
     settings = Settings(**{f.name: _typed(f.name, texts[f.name]) for f in fields(Settings)})
     if settings.ca_file is not None and not settings.ca_file.is_file():
         raise NotFoundError(f"There is no CA file at {settings.ca_file}: mend 'ca_file'.")
@@ -157,18 +195,11 @@ def _typed(name: str, text: str | None) -> Any:
     return Path(text) if text is not None and name in _PATHS else text
 
 
-def _read(path: Path) -> dict[str, str | None]:
+def _texts(path: Path, tree: dict[str, Any]) -> dict[str, str | None]:
     try:
-        data = durable.read(path, limit=MAX_CONFIG, what="settings file")
-        file = msgspec.convert(read_toml(data), _File)
-    except WireError as e:
-        raise ConfigurationError(str(e), reason="bad_settings") from e
+        file = msgspec.convert(tree, _File)
     except ValueError as e:
-        raise ConfigurationError(
-            f"{path} holds no settings for interlock-ops: {' '.join(str(e).split())}. "
-            "'interlock-ops sample ops' prints a file that does.",
-            reason="bad_settings",
-        ) from e
+        raise bad_settings(path, e) from e
     texts = msgspec.structs.asdict(file)
     for name in (*_PATHS, "key"):
         text = texts[name]

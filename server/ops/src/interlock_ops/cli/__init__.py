@@ -24,6 +24,7 @@ from interlock_ops.cli.key_new import key_new
 from interlock_ops.cli.key_show import key_show
 from interlock_ops.cli.log_export import log_export
 from interlock_ops.cli.log_verify import log_verify
+from interlock_ops.cli.monitor import monitor
 from interlock_ops.cli.recall_record import recall_record
 from interlock_ops.cli.recall_status import recall_status
 from interlock_ops.cli.rollout_advance import rollout_advance
@@ -171,4 +172,5 @@ log.add_command(log_export)
 log.add_command(log_verify)
 main.add_command(rollout_post)
 main.add_command(explain_device)
+main.add_command(monitor)
 main.add_command(sample)

@@ -106,7 +106,7 @@ class Alerts:
         for alert in current.values():
             self._note(alert, now)
         if whole:
-            self._end(current, now)
+            self._end(current)
         for key, name, since, detail in list(
             self._memory.rows(
                 "SELECT key, name, since, detail FROM alert WHERE coalesce(told_at, 0) <= ? "
@@ -127,8 +127,7 @@ class Alerts:
         """What lasts, for machines: name, subject, detail, since."""
         rows = self._memory.rows("SELECT key, name, since, detail FROM alert ORDER BY since, key")
         return [
-            _object(name, key.partition(" ")[2], detail, since)
-            for key, name, since, detail in rows
+            _object(name, key.partition(" ")[2], detail, since) for key, name, since, detail in rows
         ]
 
     def _note(self, alert: Alert, now: datetime) -> None:
@@ -143,7 +142,7 @@ class Alerts:
                 alert.detail,
             )
 
-    def _end(self, current: dict[str, Alert], now: datetime) -> None:
+    def _end(self, current: dict[str, Alert]) -> None:
         for key, name, since, detail, told in list(
             self._memory.rows("SELECT key, name, since, detail, told_at FROM alert")
         ):
@@ -156,7 +155,7 @@ class Alerts:
     def _say(self, name: str, subject: str, detail: str, since: int, *, over: bool) -> None:
         told = {**_object(name, subject, detail, since), "over": over}
         text = json.dumps(told, sort_keys=True)
-        print(text, file=self._stream, flush=True)  # noqa: T201  # a structured line
+        print(text, file=self._stream, flush=True)
         if not self._command:
             return
         try:
@@ -170,7 +169,7 @@ class Alerts:
             )
         except (OSError, subprocess.SubprocessError) as e:
             failed = {"alert": "alert_command", "detail": str(e)[:500], "subject": name}
-            print(json.dumps(failed, sort_keys=True), file=self._stream, flush=True)  # noqa: T201
+            print(json.dumps(failed, sort_keys=True), file=self._stream, flush=True)
 
 
 def _object(name: str, subject: str, detail: str, since: int) -> dict[str, str]:

@@ -20,14 +20,12 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from interlock_core import durable
-from interlock_core.errors import ConfigurationError, WireError
+from interlock_core.errors import ConfigurationError
 from interlock_core.names import Name
 from interlock_core.order import DEFAULT_GO, MAX_GO
 from interlock_ops import settings
 from interlock_ops.monitor.judging import Terms
-from interlock_ops.order_file import read_toml
-from interlock_ops.settings import MAX_CONFIG, Settings
+from interlock_ops.settings import Settings
 from interlock_ops.units import parse_duration
 
 CREDENTIAL: Final = "interlock-monitor"
@@ -86,21 +84,15 @@ def load(path: Path) -> MonitorSettings:
         NotFoundError: it is missing, or a file that it names is.
         TransientError: it cannot be read.
     """
+    tree = settings.read_tree(path)
     try:
-        tree = read_toml(durable.read(path, limit=MAX_CONFIG, what="settings file"))
         own = msgspec.convert(tree.pop("monitor", {}), _Own)
         durations = {
             name: _duration(name, getattr(own, name))
             for name in ("interval", "stagger", "valid_for", "renew_before")
         }
-    except WireError as e:
-        raise ConfigurationError(str(e), reason="bad_settings") from e
     except ValueError as e:
-        raise ConfigurationError(
-            f"{path} holds no settings for a monitor: {' '.join(str(e).split())}. "
-            "'interlock-ops sample monitor' prints a file that does.",
-            reason="bad_settings",
-        ) from e
+        raise settings.bad_settings(path, e) from e
     ops = settings.of_tree(path, tree)
     for name in NEEDED:
         if getattr(ops, name) is None:

@@ -100,8 +100,10 @@ class Feed:
         """
         roots = [root for (root,) in self._memory.rows("SELECT root FROM bundle ORDER BY number")]
         place, known = Place.of(said.size), len(roots)
-        for number in range(known, place.bundle):
-            roots.append(subroot(_hashes(self._bundle(view, number, BUNDLE))))
+        roots += [
+            subroot(_hashes(self._bundle(view, number, BUNDLE)))
+            for number in range(known, place.bundle)
+        ]
         last = self._bundle(view, place.bundle, place.within) if place.within else []
         tree = Tree(said.size, roots, lambda _: _hashes(last))
         if tree.root() != said.root:
@@ -134,9 +136,7 @@ class Feed:
         self._bundles[number] = found
         return found[:count]
 
-    def _entries(
-        self, view: LogView, start: int, end: int, last: list[bytes]
-    ) -> Iterator[Entry]:
+    def _entries(self, view: LogView, start: int, end: int, last: list[bytes]) -> Iterator[Entry]:
         """Entries that ``_verify`` held against the root; of full bundles, read again (rule 2)."""
         for number in range(start // BUNDLE, (end - 1) // BUNDLE + 1):
             first = number * BUNDLE
@@ -162,8 +162,8 @@ def _behind(entry: Entry, envelope: Envelope | None) -> Envelope | None:
         return envelope if fact.kind == "state" else None
     if envelope is None:
         raise RefusedError(
-            f"The server keeps back what stands behind {entry.says()}: it may be a stop, so nothing "
-            "is signed by what came before. Ask who runs it.",
+            f"The server keeps back what stands behind {entry.says()}: it may be a stop, so "
+            "nothing is signed by what came before. Ask who runs it.",
             reason="record_withheld",
         )
     try:

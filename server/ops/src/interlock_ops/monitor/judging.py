@@ -140,7 +140,7 @@ def judge_order(judge: Judge, me: str, case: Case, terms: Terms) -> Verdict:
 
 
 def live_and_free(judge: Judge, case: Case) -> list[str]:
-    """The cohorts in which the order is live and nothing stands against it: where silence counts."""
+    """The cohorts in which the order is live and not stopped: where silence counts."""
     work = _Order(judge, "", case, Terms(MAX_GO, MAX_GO))
     if work.said.expires <= judge.now:
         return []

@@ -5,8 +5,8 @@ Rules:
 1. A stop is a file in a directory: the signed envelope, as ``rollout pause --output`` writes it. It
    needs no server and no network; whoever may write there may deliver, and nobody is believed for
    it: what counts is the signature inside.
-2. It is taken into memory first, then sent on to the server, and only then is the file let go. A
-   file that is no stop by somebody in the roster is put aside as ``.refused``, and somebody is told.
+2. It is taken into memory first, to be sent on to the server too, and only then is the file let
+   go. What is no stop by somebody in the roster is put aside as ``.refused``, and somebody is told.
 3. Nothing in the directory can hold the monitor up: at most ``AT_ONCE`` files are looked at, each
    of at most 64 KiB, and only regular ones.
 """
