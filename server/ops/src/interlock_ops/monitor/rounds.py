@@ -257,6 +257,8 @@ class Round:
             )
             if number < least:
                 found.append(cohort)
+                detail = f"{number} devices of {cohort} are in the log, and there are {least}"
+                self.alerts.append(Alert("devices_missing", cohort, detail))
         return found
 
     def _ripe(self, verdicts: Sequence[Verdict]) -> list[Act]:
