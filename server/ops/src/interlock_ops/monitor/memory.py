@@ -16,7 +16,7 @@ from __future__ import annotations
 import fcntl
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -95,12 +95,16 @@ class Memory:
         durable.mkdir(directory, 0o700)
         self.path = directory / FILE
         self._lock = _locked(directory)
-        with self._translated():
-            self._db = sqlite3.connect(self.path, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-            self._found()
+        with ExitStack() as undo:
+            undo.callback(self._lock.close)
+            with self._translated():
+                self._db = sqlite3.connect(self.path, isolation_level=None)
+                undo.callback(self._db.close)
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = FULL")
+                self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+                self._found()
+            undo.pop_all()
 
     def _found(self) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
