@@ -177,6 +177,25 @@ class Info(Record, frozen=True, kw_only=True):
     version: str
 
 
+class MonitorView(Record, frozen=True, kw_only=True):
+    """When the server heard one monitor of the roster: its word, for people who wonder.
+
+    Attributes:
+        seen_at: when it read the log last; None if it never did.
+        signed_at: when the newest statement of its own came.
+    """
+
+    name: Name
+    seen_at: datetime | None
+    signed_at: datetime | None
+
+
+class MonitorList(Record, frozen=True, kw_only=True):
+    """Every monitor in the roster, by name."""
+
+    items: tuple[MonitorView, ...]
+
+
 RolloutState = Literal[
     "waiting_for_approval", "ready", "scheduled", "running", "paused", "stopped", "finished"
 ]

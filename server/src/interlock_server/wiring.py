@@ -34,6 +34,7 @@ from interlock_server.enrolments import Enrolments
 from interlock_server.fleet import Fleet
 from interlock_server.heads import Publisher, fleet_of
 from interlock_server.kms import Kms, is_handle
+from interlock_server.monitors import Monitors
 from interlock_server.online_keys import Signers
 from interlock_server.pending import Pending
 from interlock_server.progress import Progress
@@ -79,6 +80,7 @@ class Services:
     reports: Reports
     fleet_views: Fleet
     progress: Progress
+    monitors: Monitors
 
 
 def open_signers(settings: Settings) -> dict[str, tuple[Signer, ...]]:
@@ -188,6 +190,7 @@ def services(backstage: Backstage) -> Services:
         Reports(database, refusals, fleet.name, clock),
         Fleet(database, clock),
         Progress(database),
+        Monitors(database, store, clock),
     )
 
 

@@ -1,4 +1,4 @@
-"""What operators read about the fleet: devices, cohorts, sites, claims. All need a token."""
+"""What operators read about the fleet: devices, cohorts, sites, claims, monitors; with a token."""
 
 from __future__ import annotations
 
@@ -55,6 +55,11 @@ def blueprint(services: Services) -> Blueprint:
     def get_site(site: str) -> Response:
         bearer(services.sessions)
         return answer(fleet.site(check_name(site, "site")))
+
+    @routes.get("/monitors")
+    def list_monitors() -> Response:
+        bearer(services.sessions)
+        return answer(services.monitors.views())
 
     @routes.get("/claims")
     def list_claims() -> Response:

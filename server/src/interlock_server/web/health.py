@@ -43,6 +43,7 @@ from interlock_server.db.tables import PublicationRow, RefusalRow, StatementRow
 from interlock_server.fleet import STATES
 from interlock_server.heads import director_prefix
 from interlock_server.image import read_released
+from interlock_server.monitors import Monitors
 from interlock_server.wiring import Backstage
 
 PATIENCE_SECONDS: Final = 5.0
@@ -111,7 +112,25 @@ class Facts(Collector):
                 "Until when gateways believe the roster, in seconds since 1970.",
                 value=(roster.issued + MAX_ROSTER_AGE).timestamp(),
             )
+        yield from self._monitors()
         yield from self._counts()
+
+    def _monitors(self) -> Iterator[Metric]:
+        """When each was heard: an alert on its age is how a dead monitor is noticed."""
+        seen = GaugeMetricFamily(
+            "interlock_monitor_seen_seconds",
+            "When a monitor read the log last, in seconds since 1970; 0 if never.",
+            labels=["monitor"],
+        )
+        signed = GaugeMetricFamily(
+            "interlock_monitor_signed_seconds",
+            "When a monitor's newest statement came, in seconds since 1970; 0 if none did.",
+            labels=["monitor"],
+        )
+        for one in Monitors(self._back.database, self._back.store, self._back.clock).views().items:
+            for family, time in ((seen, one.seen_at), (signed, one.signed_at)):
+                family.add_metric([one.name], time.timestamp() if time is not None else 0)
+        yield from (seen, signed)
 
     def _counts(self) -> Iterator[Metric]:
         statements = CounterMetricFamily(

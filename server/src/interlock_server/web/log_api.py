@@ -41,7 +41,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/records")
     def records() -> Response:
-        bearer(services.sessions)
+        services.monitors.heard(bearer(services.sessions))
         return answer(page_of_records(back.database, _number("from", 0)))
 
     return routes
