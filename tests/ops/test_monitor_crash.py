@@ -98,7 +98,7 @@ class Live(Ticking):
 def test_two_processes_of_which_one_is_killed(watched: Watched, tmp_path: Path) -> None:
     """Each thing is signed once; when the first is killed, the second does what is to be done."""
     real = watched.real
-    real.bench.clock.__class__ = Live
+    real.bench.clock.__class__ = Live  # type: ignore[assignment]  # from now on it goes by itself
     real.now = system_clock()
     watchers = [Watcher(watched, who, interval="1s", stagger="3s") for who in ("mona", "zoe")]
     order = watched.rollout(

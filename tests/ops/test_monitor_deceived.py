@@ -22,7 +22,7 @@ from interlock_core.statement import Envelope, Opened, open_as, open_statement
 from interlock_ops.monitor.intake import KEPT
 from interlock_ops.session import Session
 from interlock_ops.settings import CONFIG_VARIABLE
-from interlock_server.web import log_api
+from interlock_server.log_records import page_of_records
 from tests.ops.monitored import Watched, Watcher, made
 from tests.support.papers import authorise, report, resume, started, stop
 from tests.support.people import CANARY
@@ -56,14 +56,13 @@ Change = Callable[[LogRecord], LogRecord | None]
 
 def lying(monkeypatch: pytest.MonkeyPatch, change: Change) -> None:
     """The server shows other records than it holds."""
-    honest = log_api.page_of_records
 
     def lie(*words: Any) -> LogRecordPage:
-        page = honest(*words)
+        page = page_of_records(*words)
         items = tuple(one for record in page.items if (one := change(record)) is not None)
         return msgspec.structs.replace(page, items=items)
 
-    monkeypatch.setattr(log_api, "page_of_records", lie)
+    monkeypatch.setattr("interlock_server.web.log_api.page_of_records", lie)
 
 
 def holds(record: LogRecord, type_: type[Any]) -> bool:
@@ -224,6 +223,25 @@ class TestPastTheServer:
         again = resume(order, at=watched.now, clears=(said,))
         watched.real.bench.say_all(again, authorise(again))
         assert mona.sent() == ["open"]
+
+    def test_an_operator_delivers_while_the_server_is_away(
+        self, watched: Watched, mona: Watcher
+    ) -> None:
+        order = about_to_open(watched)
+        place = watched.real.place
+        config = place.config("olga", person="olga", server="http://127.0.0.1:9")
+        words = ("rollout", "pause", order.id, "--monitor", mona.spool, "--reason", "alarms")
+        shown = place.run(*words, "--yes", config=config)
+        assert shown.exit_code == 30
+        assert "The monitor has it" in shown.stderr
+        assert mona.sent() == ["stop"]
+        assert [one.author for one in watched.stops(order)] == ["olga"]
+        missing = place.run(*words[:4], "/nowhere", *words[5:], "--yes")
+        assert (missing.exit_code, "/nowhere" in missing.stderr) == (2, True)
+        again = place.act("pause", order.id, "--monitor", mona.spool)
+        assert again["delivered"] == str(mona.spool)
+        mona.round()
+        assert len(watched.stops(order)) == 2
 
     def test_what_is_no_stop_is_put_aside(self, watched: Watched, mona: Watcher) -> None:
         order = about_to_open(watched)

@@ -33,6 +33,8 @@ from interlock_core.api import (
     CohortView,
     LogRecord,
     LogRecordPage,
+    MonitorList,
+    MonitorView,
     Problem,
     RecallPage,
     Rollout,
@@ -218,6 +220,7 @@ class StandIn:
         receipt: the id in every receipt: a lie.
         log: the files of a log, by path.
         records: what stands behind its entries.
+        heard: when each monitor was heard; by default mona, now.
         room: so many statements are taken before it is busy; below 0 any number.
         fleet: what it knows of devices.
         hides: types of what stands beside a recall that it does not show.
@@ -236,6 +239,7 @@ class StandIn:
     receipt: str | None = None
     lie: dict[str, bytes] = field(default_factory=dict)
     page: int = 2
+    heard: dict[str, datetime | None] | None = None
     room: int = -1
     log: dict[str, bytes] = field(default_factory=dict)
     records: tuple[LogRecord, ...] = ()
@@ -366,6 +370,14 @@ class StandIn:
                 found = self.fleet.device(judge, self.papers, unquote(id_))
                 if found is not None:
                     return 200, found
+            case ["monitors"]:
+                heard = self.heard if self.heard is not None else {"mona": judge.now}
+                return 200, MonitorList(
+                    items=tuple(
+                        MonitorView(name=name, seen_at=time, signed_at=None)
+                        for name, time in heard.items()
+                    )
+                )
             case ["claims"]:
                 return 200, self.fleet.claims(judge.now, self.papers, query)
             case ["cohorts" | "sites" as kind]:

@@ -28,6 +28,7 @@ from interlock_core.api import (
     Challenge,
     ClaimPage,
     DevicePage,
+    MonitorList,
     PlacePage,
     RecallPage,
     Rollout,
@@ -38,7 +39,7 @@ from interlock_core.api import (
 from interlock_core.checkpoint import origin_of
 from interlock_core.clock import Clock
 from interlock_core.credentials import Prompt, passphrase_handler
-from interlock_core.errors import ConfigurationError, InterlockError, RefusedError
+from interlock_core.errors import ConfigurationError, InterlockError, NotFoundError, RefusedError
 from interlock_core.keybytes import public_key_bytes
 from interlock_core.roster import OPERATOR, Judge, Roster
 from interlock_core.statement import Envelope, sign
@@ -257,6 +258,14 @@ class Session:
             page = answer.next
         what = path.rpartition("/")[2]
         raise RefusedError(f"The server's list of {what} does not end.", reason="endless")
+
+    @cached_property
+    def monitors(self) -> MonitorList | None:
+        """When the server heard each monitor; None where it does not say. None of it is signed."""
+        try:
+            return self.api.get("/v1/monitors", MonitorList, token=self.token)
+        except NotFoundError:
+            return None
 
     def rollouts(self, product: str | None = None) -> Iterator[RolloutSummary]:
         """What the server lists, newest first. None of it is signed.

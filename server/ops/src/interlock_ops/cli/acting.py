@@ -86,6 +86,7 @@ def carry_out(
     done: str,
     after: Callable[[Sequence[str]], Sequence[RenderableType]] = lambda _: (),
     before: Callable[[], None] = lambda: None,
+    beside: Callable[[str, bytes], None] = lambda _id, _data: None,
     keep: Sequence[Path] = (),
     unsure: str = "ask 'rollout status', then try again.",
     **facts: Any,
@@ -100,6 +101,7 @@ def carry_out(
         done: the answer's reason when it was sent.
         after: what to show then, given the ids.
         before: done when everything is signed, and before any of it leaves.
+        beside: given each id and signed envelope, before any of them leaves.
         keep: where each envelope stands from before it is sent until the server has taken it.
         unsure: what to do where it is not known whether something arrived.
         facts: for machines, beside ids.
@@ -127,6 +129,8 @@ def carry_out(
     ]
     told = {"id": ids[0], "ids": ids, **facts}
     before()
+    for id_, envelope in zip(ids, envelopes, strict=True):
+        beside(id_, wire.encode(envelope) + b"\n")
     if how.output is not None:
         files = [how.output, *(_numbered(how.output, n) for n in range(2, len(ids) + 1))]
         _write(files, envelopes)

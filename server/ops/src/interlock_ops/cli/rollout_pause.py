@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 import click
 from msgspec import UNSET
 from rich.console import RenderableType
 
-from interlock_core.errors import ConfigurationError, InterlockError, NotFoundError, SecretError
+from interlock_core.errors import (
+    ConfigurationError,
+    InterlockError,
+    NotFoundError,
+    SecretError,
+    TransientError,
+)
 from interlock_core.order import Order, Stop
 from interlock_core.roster import MONITOR, OPERATOR, Judge
 from interlock_ops.cli.acting import Act, How, carry_out
 from interlock_ops.cli.edge import Answer, Run
 from interlock_ops.cli.options import name, statement_id
 from interlock_ops.dossier import Dossier
+from interlock_ops.monitor.spool import deliver
 from interlock_ops.show import line, statement
 
 EXAMPLES: Final = (
     'interlock-ops rollout pause ORDER_ID --reason "two gateways rolled back"',
     'interlock-ops rollout pause ORDER_ID --cohort icu --site st-mary --reason "power works"',
     'interlock-ops rollout pause ORDER_ID --site st-mary --reason "..."    (its engineer, too)',
+    'interlock-ops rollout pause ORDER_ID --monitor /var/lib/interlock-stops --reason "..."',
 )
 
 
@@ -28,15 +37,30 @@ EXAMPLES: Final = (
 @click.argument("order_id", type=statement_id)
 @click.option("--cohort", type=name, help="Only at this cohort.")
 @click.option("--site", type=name, help="Only at this site.")
+@click.option(
+    "--monitor",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Deliver it to the monitor too: its 'stops_directory'.",
+)
 def rollout_pause(
-    run: Run, order_id: str, cohort: str | None, site: str | None, how: How
+    run: Run,
+    order_id: str,
+    cohort: str | None,
+    site: str | None,
+    monitor: Path | None,
+    how: How,
 ) -> Answer:
     """Stop an order with one signature.
 
     It stands until a resume, which takes other people, ends it. Whatever cannot be checked at the
     moment (the roster, the order) is said and does not keep you from stopping. With --output and
     'person' and 'fleet' set, no network is needed.
+
+    A server could hide a stop. With --monitor it lies before the monitor as well, which then signs
+    nothing more for this order, whatever the server says and whether or not it can be reached.
     """
+    if monitor is not None and not monitor.is_dir():
+        raise NotFoundError(f"There is no directory {monitor}: name the monitor's spool for stops.")
     session = run.session
     session.in_spite_of_log = run.voice.warn
     settings = session.settings
@@ -61,15 +85,30 @@ def rollout_pause(
     if order is not None:
         _warn_if_idle(run, me, order, cohort, site)
     account: list[RenderableType] = statement(stop, order=order)
-    return carry_out(
-        run,
-        [stop],
-        how,
-        account=account,
-        done="paused",
-        after=lambda _: [line(f"  interlock-ops rollout resume {order_id} ends it, with others.")],
-        order=order_id,
-    )
+    try:
+        return carry_out(
+            run,
+            [stop],
+            how,
+            account=account,
+            done="paused",
+            after=lambda _: [
+                line(f"  interlock-ops rollout resume {order_id} ends it, with others.")
+            ],
+            beside=lambda id_, data: _deliver(monitor, id_, data),
+            order=order_id,
+            delivered=None if monitor is None else str(monitor),
+        )
+    except TransientError as e:
+        if monitor is None:
+            raise
+        told = f"{e} The monitor has it: the stop lies in {monitor}."
+        raise TransientError(told, reason=e.reason) from e
+
+
+def _deliver(monitor: Path | None, id_: str, data: bytes) -> None:
+    if monitor is not None:
+        deliver(monitor, id_, data)
 
 
 def _me(run: Run, *, offline: bool) -> str:

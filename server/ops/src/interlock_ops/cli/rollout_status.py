@@ -19,6 +19,7 @@ from interlock_ops.cli.survey import Doubts
 from interlock_ops.device_view import DeviceView
 from interlock_ops.dossier import Dossier
 from interlock_ops.fleet_reads import devices, read_stages
+from interlock_ops.monitor_silence import monitor_facts, silence
 from interlock_ops.next_steps import Step, next_steps, step_facts
 from interlock_ops.show import rollouts
 from interlock_ops.show_status import status
@@ -42,6 +43,7 @@ ANSWERS: Final = {
     "cohorts.*.devices": f"{FIELDS}; null where they were not read",
     "cohorts.*.next": "act, role, people, text, not_before, command",
     "counters": "of the server, as 'rollout watch' answers; null where they were not read",
+    "monitors": "name, seen_at, signed_at, silent: when the server heard each, or null",
     "differences": "where the server's account is not what was signed",
 }
 
@@ -76,6 +78,7 @@ def rollout_status(
     images = _images(run, dossier)
     for said in permits_of(session, dossier.order.said, dossier.order.id) if images else ():
         run.voice.warn(said)
+    silent = _silence(run)
     doubts = Doubts()
     tallies = {} if no_devices else _tallies(run, found, doubts)
     steps = {
@@ -91,8 +94,18 @@ def rollout_status(
             *(counted(order, told) if told is not None else ()),
         ],
         _facts(found, tallies, steps)
-        | {"counters": progress_facts(order_id, order, told) if told is not None else None},
+        | {"counters": progress_facts(order_id, order, told) if told is not None else None}
+        | {"monitors": silent},
     )
+
+
+def _silence(run: Run) -> list[dict[str, Any]] | None:
+    """When each monitor was heard; a person is warned where none is at work."""
+    told, now = run.session.monitors, run.session.clock()
+    wrong = None if told is None else silence(told, now)
+    if wrong is not None:
+        run.voice.warn(wrong)
+    return monitor_facts(told, now)
 
 
 def _tallies(run: Run, found: Status, doubts: Doubts) -> dict[str, Tally]:
