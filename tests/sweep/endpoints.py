@@ -137,6 +137,7 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     "POST /v1/statements": Endpoint(
         lambda _: ORDER.envelope, fresh=lambda _: order(targets=(V1.target(),), seq=2).envelope
     ),
+    "GET /v1/monitors": Endpoint(token=True),
     "GET /v1/rollouts": Endpoint(token=True, query=("page", "product")),
     "GET /v1/rollouts/<id_>": Endpoint(path=lambda _: {"id_": ORDER.id}, token=True),
     "GET /v1/rollouts/<id_>/stages": Endpoint(path=lambda _: {"id_": ORDER.id}, token=True),

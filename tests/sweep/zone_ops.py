@@ -96,6 +96,7 @@ def place(beside: Path) -> Place:
     server.post(*started(paused), stop(paused))
     clock.now += timedelta(days=2)
     _keep_log(server, home)
+    _monitor(home, served.url)
     made = world.Place(home, clock, server, served.url)
     made.order_file()
     waits, belongs = (server.fleet.add(papers.enrolment(f"GW-000{n}")) for n in (1, 2))
@@ -162,6 +163,26 @@ def _keep_log(server: StandIn, home: Path) -> None:
     note = sign_checkpoint(Checkpoint(f"{FLEET}/log", len(entries), root), signer("log"))
     server.log = {"/log/checkpoint": note.encode(), "/log/tail": pack(entries)}
     server.records = tuple(records)
+
+
+def _monitor(home: Path, url: str) -> None:
+    """A monitor's settings and key. Its spool, which it empties, is in tests/ops."""
+    world.write_key(home, "mona")
+    (home / "stops").mkdir()
+    (home / "monitor.toml").write_text(
+        f"""server = "{url}"
+fleet = "{FLEET}"
+image_root = "1.root.json"
+log_key = "log.pub.json"
+key = "mona.key.json"
+passphrase_file = "passphrase"
+state_directory = "watch"
+
+[monitor]
+stops_directory = "stops"
+interval = "1m"
+"""
+    )
 
 
 MENDED: Final[Codes] = frozenset({0}) | TRANSIENT | REFUSED
@@ -314,6 +335,21 @@ def listing(*words: str, slips: tuple[Slip, ...] = ()) -> Entry:
     return Entry((*words, *BASE), makes=STATE, inputs=(CONFIG,), slips=slips)
 
 
+WATCH: Final = ("--config", "{home}/monitor.toml", "--once")
+WATCHED: Final = ("watch", "watch/*", "stops", "stops/*")
+
+
+def _watch(name: str, value: str, says: str) -> Slip:
+    """A setting of a monitor that is none."""
+
+    def prepare(home: Path) -> None:
+        path = home / "monitor.toml"
+        kept = [line for line in path.read_text().splitlines() if not line.startswith(f"{name} ")]
+        path.write_text("\n".join([*kept, f"{name} = {value}", ""]))
+
+    return Slip(f"{name} = {value}", USAGE, (says,), prepare=prepare)
+
+
 LOG: Final = ("--log-key", "{home}/log.pub.json", *BASE)
 LOG_KEY: Final = Input("log.pub.json", Kind.JSON, GIVEN, MAX_KEY_FILE, leaves=STATE)
 EXPORTED: Final[Rule] = {"absent": BAD, "content": REFUSED, "access": USAGE | TRANSIENT}
@@ -420,6 +456,27 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
         act(
             "{running}",
             slips=(*ids(), *names("{running}", "--cohort"), *names("{running}", "--site")),
+        ),
+        Entry(
+            ("{running}", "--monitor", "{home}/stops", *ACT),
+            makes=(*MADE, "stops", "stops/*"),
+            slips=(
+                Slip(
+                    "a spool that is missing",
+                    USAGE,
+                    ("stops",),
+                    prepare=gone("stops"),
+                    leaves=STATE,
+                ),
+                Slip(
+                    "a spool that may not be written",
+                    TRANSIENT,
+                    ("stops",),
+                    prepare=mode("stops", 0o555),
+                    bound=True,
+                    leaves=STATE,
+                ),
+            ),
         ),
     ),
     "rollout recall begin": (
@@ -548,6 +605,44 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
         Entry(
             ("{home}/envelope.json", *BASE),
             inputs=(CONFIG, Input("envelope.json", Kind.JSON, GIVEN, MAX_ENVELOPE)),
+        ),
+    ),
+    "monitor": (
+        Entry(
+            WATCH,
+            makes=WATCHED,
+            inputs=(
+                Input("monitor.toml", Kind.TOML, WRITTEN, MAX_CONFIG, leaves=WATCHED),
+                Input("mona.key.json", Kind.JSON, GIVEN, MAX_KEY_FILE, leaves=WATCHED),
+                Input("mona.pub.json", Kind.JSON, GIVEN, MAX_KEY_FILE, leaves=WATCHED),
+                Input(
+                    "passphrase",
+                    Kind.TEXT,
+                    SECRET,
+                    4096,
+                    says=("passphrase", "key.json"),
+                    leaves=WATCHED,
+                ),
+                Input("1.root.json", Kind.JSON, GIVEN, 512_000, says=("root",), leaves=WATCHED),
+                Input("log.pub.json", Kind.JSON, GIVEN, MAX_KEY_FILE, leaves=WATCHED),
+            ),
+            slips=(
+                Slip("no settings", USAGE, ("--config",), ("--once",)),
+                *(
+                    _watch(name, value, says)
+                    for name, value, says in (
+                        ("interval", '"0s"', "interval"),
+                        ("interval", '"soon"', "interval"),
+                        ("stagger", "7", "stagger"),
+                        ("valid_for", '"31d"', "valid_for"),
+                        ("renew_before", '"7d"', "renew_before"),
+                        ("alert_command", '"one"', "alert_command"),
+                        ("least_devices", "{ canary = 0 }", "least_devices"),
+                        ("nonsense", "1", "nonsense"),
+                        ("stops_directory", '"x\\u0000"', "stops_directory"),
+                    )
+                ),
+            ),
         ),
     ),
     "log export": (

@@ -29,7 +29,8 @@ ANSWERS: Final = {
     "at, read": "when, and how many entries of the log were new",
     "orders": "in force: id, state (what waits, by name and detail), signed (acts that are due)",
     "sent": "id, key, state (sent, kept, refused, dropped), detail",
-    "alerts": "what lasts: alert, subject, detail, since",
+    "alerts": "what was told: alert, subject, detail, since, over",
+    "standing": "what was told before and lasts: alert, subject, detail, since",
 }
 
 
@@ -49,10 +50,11 @@ def monitor(run: Run, config: Path, *, once: bool) -> Answer:
     order's abort settings ask for one. It starts nothing, resumes nothing, and opens no manual
     stage. If it does not run, rollouts stand still.
 
-    Alerts are JSON lines on standard error, and go to 'alert_command'. Stops that people deliver
+    Alerts are JSON lines on standard error (with --once they stand in the answer), and go to
+    'alert_command'. Stops that people deliver
     with 'rollout pause --monitor DIRECTORY' are taken from 'stops_directory'.
     """
-    work = Monitor(load(config), run.edge.clock)
+    work = Monitor(load(config), run.edge.clock, None if once else sys.stderr)
     try:
         if once:
             return _answer(work, work.round())
@@ -85,7 +87,7 @@ def _answer(work: Monitor, result: Result) -> Answer:
     """
     if result.error is not None:
         raise result.error
-    facts = _facts(result) | {"alerts": work.alerts.standing()}
+    facts = _facts(result) | {"alerts": work.alerts.told, "standing": work.alerts.standing()}
     sent = [one for one in result.sent if one.state == "sent"]
     shown: list[RenderableType] = [heading(f"At {show_time(result.at)}: {said(result)}.")]
     for verdict in result.verdicts:
@@ -93,6 +95,10 @@ def _answer(work: Monitor, result: Result) -> Answer:
         shown += [line(f"    to sign: {act.kind}: {act.why}") for act in verdict.acts]
         shown += [line(f"    waits: {one.reason}: {one.detail}") for one in verdict.waits]
     shown += [fact(one.state, f"{one.key}: {one.id}") for one in result.sent]
+    shown += [
+        line(f"  {'over: ' if one['over'] else 'alert: '}{one['alert']}: {one['detail']}")
+        for one in work.alerts.told
+    ]
     if sent:
         return Answer("signed", shown, facts)
     return Answer("nothing_to_sign", shown, facts, outcome="nothing_to_do")

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -83,7 +82,10 @@ class Alerts:
     Args:
         memory: where they are kept.
         command: run for each; empty for none.
-        stream: where the lines go.
+        stream: where the lines go; None for nowhere.
+
+    Attributes:
+        told: what the last ``tell`` told, for machines.
     """
 
     def __init__(
@@ -91,7 +93,8 @@ class Alerts:
     ) -> None:
         self._memory = memory
         self._command = tuple(command)
-        self._stream = stream if stream is not None else sys.stderr
+        self._stream = stream
+        self.told: list[dict[str, Any]] = []
         self._run: Callable[..., Any] = subprocess.run
 
     def tell(self, found: Iterable[Alert], now: datetime, *, whole: bool = True) -> None:
@@ -102,6 +105,7 @@ class Alerts:
             now: when.
             whole: whether ``found`` is all there is to find: else nothing is over by it.
         """
+        self.told = []
         current = {alert.key: alert for alert in found}
         for alert in current.values():
             self._note(alert, now)
@@ -154,8 +158,9 @@ class Alerts:
 
     def _say(self, name: str, subject: str, detail: str, since: int, *, over: bool) -> None:
         told = {**_object(name, subject, detail, since), "over": over}
+        self.told.append(told)
         text = json.dumps(told, sort_keys=True)
-        print(text, file=self._stream, flush=True)
+        self._print(text)
         if not self._command:
             return
         try:
@@ -169,7 +174,12 @@ class Alerts:
             )
         except (OSError, subprocess.SubprocessError) as e:
             failed = {"alert": "alert_command", "detail": str(e)[:500], "subject": name}
-            print(json.dumps(failed, sort_keys=True), file=self._stream, flush=True)
+            self._print(json.dumps(failed, sort_keys=True))
+
+    def _print(self, text: str) -> None:
+        if self._stream is not None:
+            self._stream.write(f"{text}\n")
+            self._stream.flush()
 
 
 def _object(name: str, subject: str, detail: str, since: int) -> dict[str, str]:

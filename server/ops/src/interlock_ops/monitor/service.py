@@ -33,7 +33,7 @@ class Monitor:
     Args:
         settings: of monitor.toml.
         clock: now.
-        stream: where alerts go; standard error by default.
+        stream: where the lines of alerts go; None for nowhere.
 
     Raises:
         InterlockError: the state directory or the key cannot be used.
