@@ -117,7 +117,7 @@ def test_two_processes_of_which_one_is_killed(watched: Watched, tmp_path: Path) 
         running[0].wait()
         real.now = system_clock()
         watched.fail(order, *watched.of(CANARY)[:5])
-        second = watched.rollout(seq=2, at=system_clock(), not_before=system_clock())
+        second = watched.rollout(seq=2, kind="recall", at=system_clock(), not_before=system_clock())
         watched.fail(second, *watched.of(CANARY)[:5])
         _until(lambda: len(watched.stops(second)) == 1)
         assert watched.stops(second)[0].author == "zoe"

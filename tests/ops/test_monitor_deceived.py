@@ -281,7 +281,7 @@ def test_superseded_lapsed_and_expired(watched: Watched, mona: Watcher) -> None:
     watched.later(days=8)
     assert mona.sent() == []
     assert "go_lapsed" in mona.waits()
-    newer = watched.order(seq=2)
+    newer = watched.order(seq=2, kind="recall")
     watched.real.bench.say_all(newer, *started(newer))
     assert mona.sent() == []
     orders = {verdict.order.id for verdict in mona.round().verdicts if verdict.acts}

@@ -327,6 +327,6 @@ def test_whatever_it_signs_counts_and_nothing_else_is_signed(world: tuple[dateti
             assert ready
 
 
-def _signed(act: Act, judge: Judge) -> Opened[Go] | Opened[Stop]:
+def _signed(act: Act, judge: Judge) -> Opened[Any]:
     said = _said(act, judge, "mona", None)
     return signed(said)

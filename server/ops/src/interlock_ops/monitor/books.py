@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 from interlock_core import current
 from interlock_core.chain import Papers
+from interlock_core.exclusion import Exclusion
 from interlock_core.order import Authorisation, Go, Order, Stop
 from interlock_core.roster import Judge
 from interlock_core.statement import Opened, Said, open_as, read_envelope
@@ -16,6 +17,7 @@ from interlock_ops.monitor.memory import Memory
 
 _KEPT_OPEN: Final = 1024
 
+Word = Opened[Authorisation]
 S = TypeVar("S", bound=Said)
 
 
@@ -72,6 +74,13 @@ class Books:
         found = self._all(Stop, "kind = 'stop' AND id = ?", id_)
         return found[0] if found else None
 
+    def exclusions(self, order_id: str) -> list[tuple[Opened[Exclusion], list[Word]]]:
+        """The exclusions of an order, each with what was said about it."""
+        return [
+            (one, self._all(Authorisation, "kind = 'authorisation' AND about = ?", one.id))
+            for one in self._all(Exclusion, "kind = 'exclusion' AND about = ?", order_id)
+        ]
+
     def in_force(self, judge: Judge, product: str) -> dict[str, frozenset[str]]:
         """The orders of a product that are in force, by id: in which cohorts (``current``)."""
         orders = self.orders(product)
@@ -92,14 +101,12 @@ class Books:
     def order_of(self, said: Said) -> Opened[Order] | None:
         """The order that a statement is about."""
         match said:
-            case Go() | Stop():
+            case Go() | Stop() | Exclusion():
                 return self.order(said.order)
             case Authorisation(authorises="order"):
                 return self.order(said.id)
-            case Authorisation(authorises="go"):
-                row = self._memory.row(
-                    "SELECT about FROM paper WHERE kind = 'go' AND id = ?", said.id
-                )
+            case Authorisation(authorises="go" | "exclusion"):
+                row = self._memory.row("SELECT about FROM paper WHERE id = ?", said.id)
                 return None if row is None else self.order(row[0])
         return None
 

@@ -15,6 +15,7 @@ Rules:
    the order stood still is not the devices' silence.
 6. Where another order came into force, the actions of this one are let go; were it to come back,
    they would be made again from the newest reports.
+7. Failures that two people named as a known issue (``exclusion``) are left out of both sides.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from interlock_core import wire
-from interlock_core.abort import Counts, Place
+from interlock_core.abort import FAILURES, Counts, Place
 from interlock_core.action import (
     PATIENCE,
     Action,
@@ -38,6 +39,7 @@ from interlock_core.action import (
     step,
 )
 from interlock_core.chain import Chain, first_stage, read_chain
+from interlock_core.exclusion import excluded_since
 from interlock_core.order import Go, Order
 from interlock_core.placement import point
 from interlock_core.report import Report
@@ -94,6 +96,7 @@ class Counting:
             for stage in chain.stages:
                 self._begin(order, cohort, stage.number, stage.since)
             self._forgive(order, cohort, chain)
+            self.exclude(judge, order, cohort)
 
     def _begin(self, order: Opened[Order], cohort: str, number: int, since: datetime) -> None:
         new = self._memory.run(
@@ -170,6 +173,27 @@ class Counting:
         )
         for order_id, device in devices:
             self._one(order_id, device, Excluded("quarantined"))
+
+    def exclude(self, judge: Judge, order: Opened[Order], cohort: str) -> None:
+        """Leave known issues out that two people named (rule 7)."""
+        known = [
+            one.said
+            for one, words in self._books.exclusions(order.id)
+            if excluded_since(judge, one, words, cohort) is not None
+        ]
+        if not known:
+            return
+        failed = list(
+            self._memory.rows(
+                "SELECT device, vote, vote_reason FROM action WHERE order_id = ? AND cohort = ? "
+                "AND vote IS NOT NULL AND excluded IS NULL",
+                order.id,
+                cohort,
+            )
+        )
+        for device, vote, why in failed:
+            if vote in FAILURES and any(one.covers(device, why) for one in known):
+                self._one(order.id, device, Excluded("known_issue"))
 
     def tick(self, order: Opened[Order], cohort: str, now: datetime) -> int:
         """Let silence become failure (rule 3); returns how many devices it was."""

@@ -23,6 +23,7 @@ from typing import Any, Final
 from interlock_core import wire
 from interlock_core.chain import stop_counts
 from interlock_core.errors import WireError
+from interlock_core.exclusion import Exclusion
 from interlock_core.fleet import Tip, follows, in_force, report_counts, signed_by_device
 from interlock_core.order import Authorisation, Go, Order, Stop
 from interlock_core.report import Enrolment, Report
@@ -30,7 +31,7 @@ from interlock_core.roster import Judge
 from interlock_core.statement import Envelope, Opened, open_as, open_statement, read_envelope
 from interlock_ops.monitor.memory import Memory
 
-KEPT: Final = (Order, Authorisation, Go, Stop, Enrolment, Report)
+KEPT: Final = (Order, Authorisation, Go, Stop, Exclusion, Enrolment, Report)
 """What the monitor decides by."""
 KEPT_NAMES: Final = frozenset(type_.__name__.lower() for type_ in KEPT)
 WINDOW: Final = 64

@@ -22,6 +22,7 @@ from typing import Final
 from interlock_core import wire
 from interlock_core.chain import stop_counts
 from interlock_core.errors import InterlockError, TransientError
+from interlock_core.exclusion import Exclusion
 from interlock_core.order import Authorisation, Go, Order, Stop
 from interlock_core.roster import Judge
 from interlock_core.statement import Envelope, Opened, open_statement
@@ -38,7 +39,7 @@ from interlock_ops.monitor.memory import Memory
 from interlock_ops.session import Session
 
 LAST: Final = "last_round"
-_ROLLOUT: Final = (Order, Authorisation, Go)
+_ROLLOUT: Final = (Order, Authorisation, Go, Exclusion)
 _HALTED: Final = frozenset(
     {"stopped", "abort_threshold", "superseded_order", "expired_order", "go_lapsed"}
 )
@@ -226,6 +227,8 @@ class Round:
             for case in self._cases().values():
                 for cohort in live_and_free(self._judge, case):
                     self._counting.tick(case.papers.order, cohort, self._now)
+                for cohort in case.here:
+                    self._counting.exclude(self._judge, case.papers.order, cohort)
 
     def _verdicts(self) -> tuple[dict[str, Case], list[Verdict]]:
         cases = self._cases()
