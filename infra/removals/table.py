@@ -11,6 +11,7 @@ from infra.removals.admitting import ADMITTING
 from infra.removals.counting import COUNTING
 from infra.removals.deciding import DECIDING
 from infra.removals.holding import HOLDING
+from infra.removals.monitoring import MONITORING
 from infra.removals.publishing import PUBLISHING
 from infra.removals.refreshing import REFRESHING
 from infra.removals.removal import Removal
@@ -22,6 +23,7 @@ ALL: Final[tuple[Removal, ...]] = (
     *ADMITTING,
     *PUBLISHING,
     *HOLDING,
+    *MONITORING,
 )
 BEGIN: Final = "<!-- removals: written by python -m infra.removals --write -->"
 END: Final = "<!-- end of removals -->"

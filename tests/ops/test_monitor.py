@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from interlock_core.errors import TransientError
+from interlock_core.order import Go
+from interlock_core.statement import Envelope, open_as
+from interlock_ops.session import Session
 from interlock_ops.settings import CONFIG_VARIABLE
 from tests.ops.monitored import Watched, Watcher, made
-from tests.support.papers import stage
+from tests.support.papers import stage, stop
 from tests.support.people import CANARY, ST_BERT
 
 
@@ -125,3 +129,95 @@ def test_it_renews_until_an_operator_is_needed(watched: Watched, mona: Watcher) 
     assert max(go.valid_until for go in renewals) == first + timedelta(days=30)
     assert "operator_needed" in mona.names()
     assert "go_lapsed" in mona.names()
+
+
+def test_two_that_sign_at_once_do_no_harm(
+    watched: Watched, mona: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second waits its turn; if both sign all the same, the earliest opening is taken."""
+    zoe = Watcher(watched, "zoe")
+    order = watched.rollout()
+    watched.confirm(order, *watched.of(CANARY))
+    watched.later(days=1)
+    assert zoe.sent() == []
+    assert zoe.sent() == []
+    signed: list[Envelope] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "post", lambda _session, envelope, _id: signed.append(envelope))
+        assert mona.sent() == ["open"]
+        watched.later(minutes=2)
+        assert zoe.sent() == ["open"]
+    assert watched.open_stages(order) == 1
+    for envelope in reversed(signed):
+        watched.real.bench.say_all(open_as(envelope, Go))
+    assert watched.open_stages(order) == 2
+    assert sorted(go.author for go in watched.goes(order)) == ["mona", "olga", "zoe"]
+    watched.later(minutes=5)
+    assert (mona.sent(), zoe.sent()) == ([], [])
+    zoe.stop()
+
+
+def test_what_the_server_cannot_take_now_is_sent_again(
+    watched: Watched, mona: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = watched.rollout()
+    watched.confirm(order, *watched.of(CANARY))
+    watched.later(days=1)
+
+    def away(*_: object) -> None:
+        raise TransientError("The server is away.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "post", away)
+        [kept] = mona.round().sent
+    assert kept.state == "kept"
+    mona.restart()
+    watched.later(minutes=1)
+    [sent] = mona.round().sent
+    assert (sent.id, sent.state) == (kept.id, "sent")
+    assert len(watched.goes(order)) == 2
+
+
+def test_a_stop_overtakes_what_was_not_sent(
+    watched: Watched, mona: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = watched.rollout()
+    watched.confirm(order, *watched.of(CANARY))
+    watched.later(days=1)
+
+    def away(*_: object) -> None:
+        raise TransientError("The server is away.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "post", away)
+        mona.round()
+    watched.real.bench.say_all(stop(order, at=watched.now))
+    watched.later(minutes=1)
+    [one] = mona.round().sent
+    assert one.state == "dropped"
+    assert len(watched.goes(order)) == 1
+
+
+def test_the_server_is_away_for_long(
+    watched: Watched, mona: Watcher, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It stands still; after three rounds somebody is told, by a command that may fail."""
+    told = tmp_path / "told"
+    mona = Watcher(watched, alert_command=["sh", "-c", f"cat >> {told}; exit 3"])
+
+    def away(*_: object, **__: object) -> None:
+        raise TransientError("The server is away.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("interlock_ops.image.ImageRepository.roster", away)
+        for _ in range(2):
+            assert mona.attempt().error is not None
+        assert mona.names() == []
+        mona.attempt()
+        assert mona.names() == ["server_unreachable", "alert_command"]
+        mona.attempt()
+        assert mona.names() == ["server_unreachable", "alert_command"]
+    mona.round()
+    assert [one["over"] for one in mona.alerts() if "over" in one] == [False, True]
+    assert told.read_text().count("server_unreachable") == 2
+    mona.stop()

@@ -19,6 +19,7 @@ from interlock_core.log import CHECKPOINT_KEY, TAIL_KEY
 from interlock_core.order import Order, Stop
 from interlock_core.report import Report
 from interlock_core.statement import Envelope, Opened, open_as, open_statement
+from interlock_ops.monitor.feed import CURSOR, Feed
 from interlock_ops.monitor.intake import KEPT
 from interlock_ops.session import Session
 from interlock_ops.settings import CONFIG_VARIABLE
@@ -310,6 +311,22 @@ def test_the_clock_goes_back(watched: Watched, mona: Watcher) -> None:
     assert result.error is not None
     assert result.error.reason == "clock_went_back"
     assert "clock_went_back" in mona.names()
+
+
+def test_a_token_that_expires_while_a_large_log_is_read(watched: Watched, mona: Watcher) -> None:
+    mona.round()
+    session = Session(mona.settings.ops, watched.real.place.clock)
+    assert session.token
+    watched.later(minutes=16)
+    watched.rollout()
+    watched.published()
+    memory = mona.monitor.memory
+    ends = []
+    for end, _ in Feed(session, memory).pages():
+        with memory.writing():
+            memory.put(CURSOR, str(end))
+        ends.append(end)
+    assert len(ends) == 1
 
 
 def test_nobody_of_the_roster_and_no_monitor(watched: Watched) -> None:

@@ -77,9 +77,7 @@ class Feed:
             )
         last = self._verify(view, said)
         while (start := self.cursor) < said.size:
-            page = self._session.api.get(
-                f"/v1/log/records?from={start}", LogRecordPage, token=self._session.token
-            )
+            page = self._records(start)
             end = said.size if page.next is None else min(page.next, said.size)
             if end <= start:
                 raise RefusedError("The server's list of records does not end.", reason="endless")
@@ -91,6 +89,17 @@ class Feed:
             yield end, found
             if self.cursor != end:
                 raise AssertionError("a page was not taken")
+
+    def _records(self, start: int) -> LogRecordPage:
+        path = f"/v1/log/records?from={start}"
+        try:
+            return self._session.api.get(path, LogRecordPage, token=self._session.token)
+        except RefusedError as e:
+            if e.reason != "bad_token":
+                raise
+            # Reading a large log takes longer than a token lives.
+            self._session.renew_token()
+            return self._session.api.get(path, LogRecordPage, token=self._session.token)
 
     def _verify(self, view: LogView, said: Checkpoint) -> list[bytes]:
         """Hold the entries against the root, and remember the roots of full bundles (rule 2).

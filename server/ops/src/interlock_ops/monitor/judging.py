@@ -112,11 +112,16 @@ class Waits:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What to sign about one order, and what waits."""
+    """What to sign about one order, and what waits.
+
+    Attributes:
+        free: the cohorts in which it is live and nothing stops it.
+    """
 
     order: Opened[Order]
     acts: tuple[Act, ...]
     waits: tuple[Waits, ...]
+    free: tuple[str, ...] = ()
 
 
 def judge_order(judge: Judge, me: str, case: Case, terms: Terms) -> Verdict:
@@ -136,7 +141,8 @@ def judge_order(judge: Judge, me: str, case: Case, terms: Terms) -> Verdict:
     if not work.acts:
         work.open()
         work.renew()
-    return Verdict(case.papers.order, tuple(work.acts), tuple(work.waits))
+    free = tuple(live_and_free(judge, case))
+    return Verdict(case.papers.order, tuple(work.acts), tuple(work.waits), free)
 
 
 def live_and_free(judge: Judge, case: Case) -> list[str]:
@@ -297,8 +303,6 @@ class _Order:
 
     def renew(self) -> None:
         """What would lapse soon (e)."""
-        if stop_reason(self.said.abort, self.case.evidence) is not None:
-            return
         if self._finished():
             self.waits.append(Waits("finished", "every stage is open and every device is done"))
             return

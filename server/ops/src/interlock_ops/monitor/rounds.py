@@ -13,7 +13,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -40,10 +40,6 @@ from interlock_ops.session import Session
 
 LAST: Final = "last_round"
 _ROLLOUT: Final = (Order, Authorisation, Go, Exclusion)
-_HALTED: Final = frozenset(
-    {"stopped", "abort_threshold", "superseded_order", "expired_order", "go_lapsed"}
-)
-"""Where one of these waits, no opening or renewal that was signed before is sent any more."""
 
 
 @dataclass
@@ -72,14 +68,21 @@ class Round:
         memory: its own.
         session: that sees repository and log as they are now, with the key opened.
         now: when.
+        alive: called from time to time: reading a large log for the first time takes long.
 
     Attributes:
         alerts: what people must know.
     """
 
     def __init__(
-        self, settings: MonitorSettings, memory: Memory, session: Session, now: datetime
+        self,
+        settings: MonitorSettings,
+        memory: Memory,
+        session: Session,
+        now: datetime,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
+        self._alive = alive
         self._settings = settings
         self._memory = memory
         self._session = session
@@ -148,6 +151,7 @@ class Round:
                 self._note_trouble(intake)
                 self._memory.put(CURSOR, str(end))
             result.read += end - start
+            self._alive()
         with self._memory.writing():
             # By what was signed for a time that is only now past, and by a new roster.
             for product in self._books.products():
@@ -278,8 +282,9 @@ class Round:
             self.alerts.append(Alert("would_not_count", act.order, str(e), lasts=False))
 
     def _wanted(self, result: Result) -> set[str]:
+        """The orders that may go on somewhere: about others nothing is sent but stops."""
         return {
             verdict.order.id
             for verdict in result.verdicts
-            if not any(one.reason in _HALTED for one in verdict.waits)
+            if verdict.free and not any(one.reason == "abort_threshold" for one in verdict.waits)
         }

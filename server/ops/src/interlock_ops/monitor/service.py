@@ -85,7 +85,7 @@ class Monitor:
         session = Session(self.settings.ops, self._clock)
         session.signer = self._signer
         session.public_key = self._public_key
-        work = Round(self.settings, self.memory, session, now)
+        work = Round(self.settings, self.memory, session, now, lambda: notify(WATCHDOG="1"))
         result = work.run()
         news = News(self.memory)
         found = [*work.alerts, *news.of(result)]
