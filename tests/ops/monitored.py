@@ -25,11 +25,11 @@ from interlock_ops.monitor.config import MonitorSettings, load
 from interlock_ops.monitor.rounds import Result
 from interlock_ops.monitor.service import Monitor
 from tests.ops.test_real_server import Real
-from tests.ops.world import ELLEN, OPS_ROSTER, write_key
+from tests.ops.world import OPS_ROSTER, write_key
 from tests.server.world import V1
 from tests.support import papers
 from tests.support.papers import enrolment, opening, report, stage, started
-from tests.support.people import CANARY, PEOPLE, ST_BERT, grant, person, roster
+from tests.support.people import CANARY, ELLEN, PEOPLE, ST_BERT, grant, person, roster
 
 ZOE: Final = person("zoe", grant("monitor"))
 MONITORED: Final = (*PEOPLE, ELLEN, ZOE)
