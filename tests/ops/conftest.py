@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from interlock_ops.settings import CONFIG_VARIABLE
+from tests.ops.monitored import Watched, Watcher, made
 from tests.ops.world import Original, Place, at_work, build
 
 
@@ -22,3 +23,20 @@ def place(original: Original, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
     with at_work(original, tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    """A real server, and devices to be watched."""
+    monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
+    fleet = made(tmp_path)
+    yield fleet
+    fleet.real.close()
+
+
+@pytest.fixture
+def mona(watched: Watched) -> Iterator[Watcher]:
+    """A monitor of it."""
+    watcher = Watcher(watched)
+    yield watcher
+    watcher.stop()

@@ -17,6 +17,7 @@ from typing import Any, Final
 from interlock_core import wire
 from interlock_core.api import Rollout
 from interlock_core.chain import Papers, read_chain
+from interlock_core.errors import TransientError
 from interlock_core.order import Abort, Authorisation, Go, Order, Stop
 from interlock_core.report import Attempt, Enrolment, Report
 from interlock_core.roster import Judge
@@ -236,3 +237,8 @@ def made(home: Path) -> Watched:
     watched = Watched(Real(home))
     watched.begin()
     return watched
+
+
+def away(*_: object, **__: object) -> None:
+    """In place of a call to the server."""
+    raise TransientError("The server is away.")

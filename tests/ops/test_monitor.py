@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from interlock_core.errors import TransientError
 from interlock_core.order import Go
 from interlock_core.statement import Envelope, open_as
 from interlock_ops.session import Session
-from interlock_ops.settings import CONFIG_VARIABLE
-from tests.ops.monitored import Watched, Watcher, made
+from tests.ops.monitored import Watched, Watcher, away
 from tests.support.papers import stage, stop
 from tests.support.people import CANARY, ST_BERT
-
-
-@pytest.fixture
-def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
-    fleet = made(tmp_path)
-    yield fleet
-    fleet.real.close()
-
-
-@pytest.fixture
-def mona(watched: Watched) -> Iterator[Watcher]:
-    watcher = Watcher(watched)
-    yield watcher
-    watcher.stop()
 
 
 def test_it_opens_the_auto_stage_after_the_soak_and_once(watched: Watched, mona: Watcher) -> None:
@@ -164,9 +146,6 @@ def test_what_the_server_cannot_take_now_is_sent_again(
     watched.confirm(order, *watched.of(CANARY))
     watched.later(days=1)
 
-    def away(*_: object) -> None:
-        raise TransientError("The server is away.")
-
     with monkeypatch.context() as patch:
         patch.setattr(Session, "post", away)
         [kept] = mona.round().sent
@@ -185,9 +164,6 @@ def test_a_stop_overtakes_what_was_not_sent(
     watched.confirm(order, *watched.of(CANARY))
     watched.later(days=1)
 
-    def away(*_: object) -> None:
-        raise TransientError("The server is away.")
-
     with monkeypatch.context() as patch:
         patch.setattr(Session, "post", away)
         mona.round()
@@ -204,9 +180,6 @@ def test_the_server_is_away_for_long(
     """It stands still; after three rounds somebody is told, by a command that may fail."""
     told = tmp_path / "told"
     mona = Watcher(watched, alert_command=["sh", "-c", f"cat >> {told}; exit 3"])
-
-    def away(*_: object, **__: object) -> None:
-        raise TransientError("The server is away.")
 
     with monkeypatch.context() as patch:
         patch.setattr("interlock_ops.image.ImageRepository.roster", away)

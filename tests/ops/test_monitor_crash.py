@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,19 +18,10 @@ from interlock_core import disk, wire
 from interlock_core.clock import system_clock
 from interlock_core.statement import Envelope
 from interlock_ops.session import Session
-from interlock_ops.settings import CONFIG_VARIABLE
-from tests.ops.monitored import Watched, Watcher, made
+from tests.ops.monitored import Watched, Watcher
 from tests.ops.world import Ticking
 from tests.support.papers import stage, stop
 from tests.support.people import CANARY, ST_BERT
-
-
-@pytest.fixture
-def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
-    fleet = made(tmp_path)
-    yield fleet
-    fleet.real.close()
 
 
 class PowerCutError(BaseException):

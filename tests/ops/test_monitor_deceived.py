@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,26 +21,10 @@ from interlock_core.statement import Envelope, Opened, open_as, open_statement
 from interlock_ops.monitor.feed import CURSOR, Feed
 from interlock_ops.monitor.intake import KEPT
 from interlock_ops.session import Session
-from interlock_ops.settings import CONFIG_VARIABLE
 from interlock_server.log_records import page_of_records
-from tests.ops.monitored import Watched, Watcher, made
+from tests.ops.monitored import Watched, Watcher
 from tests.support.papers import authorise, report, resume, started, stop
 from tests.support.people import CANARY
-
-
-@pytest.fixture
-def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
-    fleet = made(tmp_path)
-    yield fleet
-    fleet.real.close()
-
-
-@pytest.fixture
-def mona(watched: Watched) -> Iterator[Watcher]:
-    watcher = Watcher(watched)
-    yield watcher
-    watcher.stop()
 
 
 def about_to_open(watched: Watched) -> Opened[Order]:
