@@ -22,16 +22,17 @@ def told(**heard: timedelta | None) -> MonitorList:
 
 def test_one_that_is_heard_is_enough() -> None:
     short = SILENT_AFTER - timedelta(seconds=1)
-    assert silence(told(mona=short), DAY0) is None
-    assert silence(told(mona=None, zoe=timedelta(0)), DAY0) is None
+    assert silence(told(mona=short), DAY0, auto=True) is None
+    assert silence(told(mona=None, zoe=timedelta(0)), DAY0, auto=True) is None
 
 
 def test_silence_is_told_with_its_beginning() -> None:
-    said = silence(told(mona=SILENT_AFTER, zoe=None), DAY0)
+    said = silence(told(mona=SILENT_AFTER, zoe=None), DAY0, auto=False)
     assert said is not None
     assert "mona silent since 2027-03-01T07:45:00Z, 15m ago; zoe never heard" in said
     assert "auto gates stay shut" in said
-    assert "has no monitor" in (silence(told(), DAY0) or "")
+    assert "has no monitor" in (silence(told(), DAY0, auto=True) or "")
+    assert silence(told(), DAY0, auto=False) is None
 
 
 def test_status_warns(place: Place) -> None:

@@ -6,6 +6,7 @@ Rules:
    it: what stands still goes on standing still.
 2. One that was not heard for ``SILENT_AFTER`` is silent. While another one is heard, nobody is
    called.
+3. A fleet that has no monitor, and an order that needs none, is no reason to warn.
 """
 
 from __future__ import annotations
@@ -21,10 +22,16 @@ SILENT_AFTER: Final = timedelta(minutes=15)
 _FOLLOWS: Final = "auto gates stay shut and nothing is renewed until one runs"
 
 
-def silence(told: MonitorList, now: datetime) -> str | None:
-    """What to say if no monitor is at work, or None (rule 2)."""
+def silence(told: MonitorList, now: datetime, *, auto: bool) -> str | None:
+    """What to say if no monitor is at work, or None (rules 2 and 3).
+
+    Args:
+        told: when each was heard.
+        now: when.
+        auto: whether the order has a gate that only a monitor opens.
+    """
     if not told.items:
-        return f"The roster has no monitor: {_FOLLOWS}."
+        return f"The roster has no monitor: {_FOLLOWS}." if auto else None
     heard = {one.name: one.seen_at for one in told.items}
     if any(time is not None and now - time < SILENT_AFTER for time in heard.values()):
         return None

@@ -11,6 +11,7 @@ import click
 from interlock_core import wire
 from interlock_core.decide import MAX_ROSTER_AGE
 from interlock_core.errors import InterlockError, NotFoundError, RefusedError, WireError
+from interlock_core.order import Order
 from interlock_core.release import Image
 from interlock_ops.cli.common import permits_of, verified_images
 from interlock_ops.cli.edge import Answer, Operation, Run
@@ -78,7 +79,7 @@ def rollout_status(
     images = _images(run, dossier)
     for said in permits_of(session, dossier.order.said, dossier.order.id) if images else ():
         run.voice.warn(said)
-    silent = _silence(run)
+    silent = _silence(run, dossier.order.said)
     doubts = Doubts()
     tallies = {} if no_devices else _tallies(run, found, doubts)
     steps = {
@@ -99,10 +100,11 @@ def rollout_status(
     )
 
 
-def _silence(run: Run) -> list[dict[str, Any]] | None:
+def _silence(run: Run, order: Order) -> list[dict[str, Any]] | None:
     """When each monitor was heard; a person is warned where none is at work."""
     told, now = run.session.monitors, run.session.clock()
-    wrong = None if told is None else silence(told, now)
+    auto = any(stage.gate == "auto" for stage in order.stages)
+    wrong = None if told is None else silence(told, now, auto=auto)
     if wrong is not None:
         run.voice.warn(wrong)
     return monitor_facts(told, now)
