@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from interlock_core.ending import ENDED
 from interlock_core.errors import Exit
 from interlock_core.order import Assignment, Meaning
 from interlock_core.roster import COUNTING_MEANINGS, OPERATOR, Judge
@@ -48,6 +49,8 @@ def plan_assignment(
         )
     if view.state == "superseded":
         return Objection("superseded", f"{view.device}: a later enrolment took this one's place.")
+    if view.state in ENDED:
+        return Objection(view.state, f"{view.device}: its enrolment is over for good.")
     if view.cohort == to_cohort:
         return Objection("already_there", f"{view.device} is in {to_cohort}.", Exit.DONE)
     asks: dict[str, Mapping[str, int]] = {}

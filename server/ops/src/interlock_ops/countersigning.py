@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from interlock_core.api import OpenClaim
+from interlock_core.ending import ENDED
 from interlock_core.errors import Exit, WireError
 from interlock_core.fleet import claim_refuses
 from interlock_core.report import Claim, Enrolment
@@ -54,6 +55,12 @@ def object_to_countersignature(
             "superseded",
             f"{said.device}: by the server's account a later enrolment took the place of "
             f"{view.enrolment.id}, and your signature would put it back: do not sign for it.",
+        )
+    if view.state in ENDED:
+        return Objection(
+            view.state,
+            f"{said.device}: the enrolment {view.enrolment.id} is over for good: it asks again, "
+            "with another key.",
         )
     if fingerprints and not any(said.key.keyid.startswith(one) for one in fingerprints):
         return Objection(

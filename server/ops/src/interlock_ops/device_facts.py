@@ -14,7 +14,8 @@ from interlock_ops.why import Why, age, why_facts
 
 FIELDS: Final = {
     "device": "its id, as its enrolment says",
-    "state": "waiting, countersigned, quarantined, superseded, or forged: nothing is believed",
+    "state": "waiting, countersigned, quarantined, superseded, revoked, decommissioned, or forged: "
+    "nothing is believed",
     "enrolment": "id, at, key (fingerprint), hardware, product, site, cohort; null if unreadable",
     "countersigned": "by, role, at; null while nobody entitled has",
     "cohort, site, product": "where it is now; the cohort is that of its newest report",
@@ -26,6 +27,7 @@ FIELDS: Final = {
     "order": "id, seq, kind of the order in force for it; null where there is none",
     "why": "outcome, reason, detail, since, age_seconds, failing (checks)",
     "assignments": "id, author, from, to, seq, expires, lacking, done",
+    "ending": "what ended it for good: id, author, at, reason; null while nothing did",
     "faults": "reason, detail of what does not verify",
     "differences": "where the server's account is not what the signatures say",
     "told": "by the server's account alone: state, received_at, quarantined, refused",
@@ -79,6 +81,16 @@ def device_facts(
         ),
         "why": dict(why_facts(found, now)),
         "assignments": [_move(move) for move in view.moves],
+        "ending": (
+            {
+                "id": view.ending.id,
+                "author": view.ending.said.author,
+                "at": show_time(view.ending.said.at),
+                "reason": view.ending.said.reason,
+            }
+            if view.ending is not None
+            else None
+        ),
         "faults": [{"reason": fault.reason, "detail": fault.detail} for fault in view.faults],
         "differences": list(view.differences),
         "told": {

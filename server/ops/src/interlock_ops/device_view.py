@@ -14,11 +14,23 @@ Rules (numbers are those of ``docs/wire-format.md``, "Who is believed"):
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
+
+import msgspec
 
 from interlock_core.api import Device
+from interlock_core.ending import (
+    DECOMMISSIONED,
+    ENDED,
+    ENDINGS,
+    REVOKED,
+    Ending,
+    Revocation,
+    ending_counts,
+)
 from interlock_core.errors import WireError
 from interlock_core.fleet import (
     Countersigned,
@@ -30,15 +42,25 @@ from interlock_core.fleet import (
 from interlock_core.order import Assignment, Authorisation
 from interlock_core.report import Enrolment, Report
 from interlock_core.roster import Judge
-from interlock_core.statement import Envelope, Opened, S, open_as
+from interlock_core.statement import Envelope, Opened, S, open_as, open_statement
 from interlock_core.wire import sha256_hex
 
-DeviceState = Literal["forged", "waiting", "countersigned", "quarantined", "superseded"]
+DeviceState = Literal[
+    "forged",
+    "waiting",
+    "countersigned",
+    "quarantined",
+    "superseded",
+    "revoked",
+    "decommissioned",
+]
 STATES: Final[tuple[DeviceState, ...]] = (
     "waiting",
     "countersigned",
     "quarantined",
     "superseded",
+    "revoked",
+    "decommissioned",
     "forged",
 )
 REPORT_FAULTS: Final = frozenset({"unreadable_report", "forged_report"})
@@ -81,6 +103,7 @@ class DeviceView:
         faults: what does not verify.
         differences: where the server's account is not what the signatures say.
         told: the server's account.
+        ending: what ended the enrolment for good, if somebody entitled signed it.
     """
 
     device: str
@@ -93,6 +116,7 @@ class DeviceView:
     faults: tuple[Fault, ...]
     differences: tuple[str, ...]
     told: Device
+    ending: Opened[Ending] | None = None
 
     @property
     def cohort(self) -> str | None:
@@ -156,6 +180,8 @@ def read_device(judge: Judge, told: Device) -> DeviceView:
         differences=(),
         told=told,
     )
+    if told.ending is not None or told.state in ENDED:
+        return _ended(judge, view, enrolment, told)
     # Quarantined or superseded says nothing about who signed.
     if told.state in ("quarantined", "superseded"):
         return view
@@ -164,6 +190,24 @@ def read_device(judge: Judge, told: Device) -> DeviceView:
     who = f"{let_in.by} countersigned it" if let_in is not None else "nobody entitled signed it"
     differs = f"the server calls it {told.state}, and by the signatures {who}"
     return replace(view, differences=(differs,))
+
+
+def _ended(
+    judge: Judge, view: DeviceView, enrolment: Opened[Enrolment], told: Device
+) -> DeviceView:
+    """What ended it, as it was signed; without that it is the server's account, and said to be."""
+    ending: Opened[Any] | None = None
+    if told.ending is not None:
+        with suppress(WireError):
+            ending = open_statement(told.ending, ENDINGS)
+    if ending is not None and ending_counts(judge, ending, enrolment):
+        state = REVOKED if isinstance(ending.said, Revocation) else DECOMMISSIONED
+        return replace(view, state=msgspec.convert(state, DeviceState), ending=ending)
+    who = "nobody whom the present roster entitles signed that"
+    differs = f"the server calls it {told.state}, and {who}"
+    # It only takes a device out of a count, as a quarantine does.
+    state = told.state if told.state in ENDED else view.state
+    return replace(view, state=msgspec.convert(state, DeviceState), differences=(differs,))
 
 
 def _forged(

@@ -15,15 +15,19 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
+
+from msgspec import UNSET
 
 from interlock_core import decide_here
 from interlock_core.catalogue import Catalogue, Listed
 from interlock_core.chain import first_stage
 from interlock_core.decide import decide
 from interlock_core.directive import Directive, ProductDirective
+from interlock_core.errors import WireError
 from interlock_core.facts import (
     Check,
     Decision,
@@ -37,11 +41,12 @@ from interlock_core.facts import (
     TargetInfo,
     Trusted,
 )
+from interlock_core.hold import Hold, standing_holds
 from interlock_core.placement import POINTS, point
 from interlock_core.report import Report
-from interlock_core.roster import Roster
+from interlock_core.roster import Judge, Roster
 from interlock_core.seen import Seen, facts_of
-from interlock_core.statement import Envelope, Opened
+from interlock_core.statement import Envelope, Opened, open_as
 from interlock_ops.device_view import DeviceView
 from interlock_ops.dossier import Dossier
 from interlock_ops.units import show_age
@@ -61,6 +66,7 @@ class Known:
     Attributes:
         expiries: of the image repository's metadata.
         utc_offset: local time at the gateway's site minus UTC, or None where nobody knows.
+        holds: what was signed about holds of its site.
     """
 
     roster: Roster
@@ -68,6 +74,7 @@ class Known:
     expiries: tuple[Expiry, ...]
     now: datetime
     utc_offset: timedelta | None = None
+    holds: tuple[Envelope, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,7 +135,7 @@ def explain(view: DeviceView, seen: Seen, dossier: Dossier | None, known: Known)
             there = replace(local, slot_sha256=decision.verdict.target.sha256)
             decision = decide(Phase.INSTALL, trusted, facts.gateway, Floors(), there, known.now)
         else:
-            extra = _said_here(local)
+            extra = _said_here(local, _site_held(view, known))
     checks = (*(one for one in decision.checks if one.rule not in ASSUMED), *extra)
     refusal = _refusal(decision, local, checks)
     wanted = decision.wanted or order.targets[0]
@@ -190,7 +197,10 @@ def _trusted(view: DeviceView, dossier: Dossier, known: Known, listed: Sequence[
         expiries=known.expiries,
         roster=known.roster,
         directive=Directive(
-            fleet=known.roster.fleet, cohort=cohort, products={order.product: entry}
+            fleet=known.roster.fleet,
+            cohort=cohort,
+            products={order.product: entry},
+            holds=known.holds or UNSET,
         ),
         director_cohorts=(cohort,),
         director_targets=infos,
@@ -204,12 +214,24 @@ def _envelopes(opened: Iterable[Opened[Any]]) -> tuple[Envelope, ...]:
     return tuple(one.envelope for one in opened)
 
 
-def _said_here(local: Local) -> tuple[Check, ...]:
+def _site_held(view: DeviceView, known: Known) -> Refusal | None:
+    """Whether a signed hold of its site stands, by the gateway's own code (1)."""
+    signed = []
+    for envelope in known.holds:
+        with suppress(WireError):
+            signed.append(open_as(envelope, Hold))
+    judge = Judge(known.roster, known.now)
+    standing = standing_holds(judge, signed, view.cohort or "")
+    return decide_here.site_held(standing, view.site, known.now)
+
+
+def _said_here(local: Local, site: Refusal | None) -> tuple[Check, ...]:
     """What the place said, where its clock is not known: no window can be judged."""
     return tuple(
         Check(rule, refusal is None, refusal.detail if refusal is not None else "")
         for rule, refusal in (
             ("the hospital does not hold it back", decide_here.held(local)),
+            ("no signed hold of this site stands", site),
             ("the clinical interlock is clear", decide_here.not_safe(local)),
         )
     )

@@ -46,6 +46,16 @@ class Found:
     image: Image
 
 
+@dataclass(frozen=True)
+class RosterPapers:
+    """The roster in force, and what leads to it from the operator's own root: exact texts."""
+
+    roots: tuple[str, ...]
+    targets: str
+    interlock: str
+    roster: str
+
+
 class ImageRepository:
     """Reads the image repository at a server.
 
@@ -85,6 +95,31 @@ class ImageRepository:
                 raise RefusedError("The roster is too large to be one.", reason="malformed")
             path = updater.find_cached_target(info) or updater.download_target(info)
             return read_roster(durable.read(Path(path), limit=MAX_ROSTER, what="roster"))
+
+    def roster_papers(self) -> RosterPapers:
+        """What proves the roster in force to somebody who has a root and no network.
+
+        Raises:
+            RefusedError, WireError, TransientError: as ``roster``.
+        """
+        roster = self.roster()
+        metadata = self._directory / "metadata"
+
+        def text(path: Path, type_: str, what: str) -> str:
+            return durable.read(path, limit=MAX_LENGTH[type_], what=what).decode()
+
+        first = parse_metadata(self._root, Root, what="image root file").signed.version
+        history = metadata / "root_history"
+        with durable.translated("list", history):
+            known = {int(path.name.split(".")[0]): path for path in history.glob("*.root.json")}
+        later = [text(known[n], Root.type, "root") for n in sorted(known) if n > first]
+        data = wire.encode(roster).decode()
+        return RosterPapers(
+            roots=(self._root.decode(), *later),
+            targets=text(metadata / "targets.json", Targets.type, "targets metadata"),
+            interlock=text(metadata / "interlock.json", Targets.type, "roster's metadata"),
+            roster=data,
+        )
 
     def find(self, path: str) -> Found:
         """The image at ``path``.

@@ -19,10 +19,13 @@ from rich.table import Table
 from rich.text import Text
 
 from interlock_core.api import RolloutSummary
+from interlock_core.ending import Decommission, Revocation
+from interlock_core.hold import Hold
 from interlock_core.order import Assignment, Authorisation, Go, Order, Stop
 from interlock_core.recall_papers import Disposition, Notice
 from interlock_core.release import Image
 from interlock_core.report import Claim
+from interlock_core.site import Site
 from interlock_core.statement import Said
 from interlock_ops.units import show_duration, show_percent, show_time
 
@@ -80,10 +83,12 @@ def statement(
             shown = _go(said, order)
         case Stop():
             shown = _stop(said, order)
-        case Claim():
-            shown = _claim(said)
-        case Assignment():
-            shown = _assignment(said)
+        case Hold():
+            shown = _hold(said)
+        case Site():
+            shown = _site(said)
+        case Revocation() | Decommission():
+            shown = _ending(said)
         case Notice():
             shown = _notice(said, order)
         case Disposition():
@@ -220,6 +225,62 @@ def _assignment(said: Assignment) -> list[RenderableType]:
         fact("to", said.to_cohort),
         fact("enrolment", said.enrolment),
         fact("until", show_time(said.expires)),
+    ]
+
+
+def _act(said: Said) -> list[RenderableType]:
+    """What people say about a site or a device."""
+    match said:
+        case Claim():
+            return _claim(said)
+        case Assignment():
+            return _assignment(said)
+        case Hold():
+            return _hold(said)
+        case Site():
+            return _site(said)
+        case Revocation() | Decommission():
+            return _ending(said)
+    return [heading(type(said).__name__)]
+
+
+def _hold(hold: Hold) -> list[RenderableType]:
+    if hold.ends is not None:
+        return [
+            heading(f"Release by {hold.author}: the site {hold.site}"),
+            fact("ends", hold.ends),
+        ]
+    assert hold.begins is not None  # it is no release
+    assert hold.until is not None  # as above
+    return [
+        heading(f"Hold by {hold.author}: the site {hold.site}"),
+        fact("from", show_time(hold.begins)),
+        fact("until", show_time(hold.until)),
+        fact("does", "its gateways download and change nothing; a release ends it early"),
+    ]
+
+
+def _site(site: Site) -> list[RenderableType]:
+    return [
+        heading(f"Description {site.seq} by {site.author}: the site {site.site}"),
+        fact("time zone", site.time_zone),
+        *(fact("contact", f"{one.name}: {one.reach}") for one in site.contacts),
+        *([fact("notes", site.notes)] if site.notes else []),
+    ]
+
+
+def _ending(said: Revocation | Decommission) -> list[RenderableType]:
+    over = fact("does", "nothing that its key signs is taken again, ever; it updates all the same")
+    if isinstance(said, Revocation):
+        shown = [heading(f"Revocation by {said.author}: the key of {said.device}")]
+        return [*shown, fact("enrolment", said.enrolment), over]
+    report = said.report
+    return [
+        heading(f"Out of service, by {said.author}: {said.device}"),
+        fact("enrolment", said.enrolment),
+        fact("last report", f"{report.number}, {report.id}" if report is not None else "none"),
+        fact("it ran", said.running or "not known"),
+        over,
     ]
 
 

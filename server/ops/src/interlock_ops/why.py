@@ -5,7 +5,7 @@ Rules:
 1. What a device does about the order in force is read from its own signed report, by core's code
    (``fleet.action``).
 2. Where nothing is believed or counted, that is the answer: it is forged, waits for a
-   countersignature, or is quarantined or superseded by the server's account.
+   countersignature, was ended for good, or is quarantined or superseded by the server's account.
 3. Times are those that the device signed. A device that is silent is told by the age of what it
    said last.
 """
@@ -70,6 +70,12 @@ def why(view: DeviceView, order: Opened[Order] | None) -> Why:
         return Why("waiting", "not_countersigned", f"it waits for {who} to countersign", said.at)
     if view.state == "superseded":
         return Why("superseded", "superseded", "a later enrolment took its place", None)
+    if view.state in {"revoked", "decommissioned"}:
+        if view.ending is None:
+            return Why(view.state, view.state, "by the server's account alone", None)
+        end = view.ending.said
+        what = "its key was revoked" if view.state == "revoked" else "it was taken out of service"
+        return Why(view.state, view.state, f"{what} by {end.author}: {end.reason}", end.at)
     if view.state == "quarantined":
         told = view.told.quarantined or "the server does not say why"
         return Why("quarantined", "quarantined", told, None)

@@ -11,11 +11,14 @@ from interlock_ops.cli.cohort_list import cohort_list
 from interlock_ops.cli.cohort_show import cohort_show
 from interlock_ops.cli.device_assign import device_assign
 from interlock_ops.cli.device_authorise import device_authorise
+from interlock_ops.cli.device_certificate import device_certificate
 from interlock_ops.cli.device_claim import device_claim
 from interlock_ops.cli.device_claims import device_claims
 from interlock_ops.cli.device_countersign import device_countersign
+from interlock_ops.cli.device_decommission import device_decommission
 from interlock_ops.cli.device_export import device_export
 from interlock_ops.cli.device_list import device_list
+from interlock_ops.cli.device_revoke import device_revoke
 from interlock_ops.cli.device_show import device_show
 from interlock_ops.cli.edge import Main
 from interlock_ops.cli.explain import explain_device
@@ -39,7 +42,11 @@ from interlock_ops.cli.rollout_start import rollout_start
 from interlock_ops.cli.rollout_status import rollout_status
 from interlock_ops.cli.rollout_watch import rollout_watch
 from interlock_ops.cli.sample import sample
+from interlock_ops.cli.site_add import site_add
+from interlock_ops.cli.site_edit import site_edit
+from interlock_ops.cli.site_hold import site_hold
 from interlock_ops.cli.site_list import site_list
+from interlock_ops.cli.site_release import site_release
 from interlock_ops.cli.site_show import site_show
 
 __all__ = ["main"]
@@ -68,6 +75,13 @@ SECTIONS: Final = {
         "interlock-ops device show GW-0001",
         'interlock-ops device assign GW-0001 --to icu --reason "moved"',
         'interlock-ops device authorise ASSIGNMENT_ID --role approver --reason "..."  (others)',
+        'interlock-ops device revoke GW-0001 --reason "stolen"',
+        'interlock-ops device decommission GW-0001 --out GW-0001.certificate --reason "scrapped"',
+    ),
+    "A hospital that wants nothing changed for a while": (
+        'interlock-ops site hold st-anna --until 3d --reason "the network is being rebuilt"',
+        "interlock-ops site show st-anna",
+        'interlock-ops site release st-anna --reason "the network is back"',
     ),
     "The log, for an auditor": (
         "interlock-ops log export audit --log-key log.pub.json",
@@ -118,7 +132,7 @@ def recall() -> None:
 
 @main.group()
 def device() -> None:
-    """Let gateways in, list them, say why each does what it does, and move them."""
+    """Let gateways in, list them, say why each does what it does, move them, and let them go."""
 
 
 @main.group()
@@ -128,7 +142,7 @@ def cohort() -> None:
 
 @main.group()
 def site() -> None:
-    """Show the hospitals: their engineers, their devices, and what stands still there."""
+    """Describe hospitals, hold and release them, and show what stands still there."""
 
 
 @main.group()
@@ -159,17 +173,20 @@ for _command in (
     device_show,
     device_assign,
     device_authorise,
+    device_revoke,
+    device_decommission,
     device_export,
 ):
     device.add_command(_command)
+device.add_command(device_certificate)
 for _command in (recall_begin, recall_status, recall_record):
     recall.add_command(_command)
 cohort.add_command(cohort_list)
 cohort.add_command(cohort_show)
-site.add_command(site_list)
-site.add_command(site_show)
 log.add_command(log_export)
 log.add_command(log_verify)
+for _command in (site_list, site_show, site_add, site_edit, site_hold, site_release):
+    site.add_command(_command)
 main.add_command(rollout_post)
 main.add_command(explain_device)
 main.add_command(monitor)

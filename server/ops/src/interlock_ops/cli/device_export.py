@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from interlock_core import durable
+from interlock_core.ending import DECOMMISSIONED
 from interlock_core.inventory import Gateway, Gateways
 from interlock_core.wire import encode, sha256_hex
 from interlock_ops.cli.edge import Answer, Operation, Run
@@ -44,9 +45,13 @@ def device_export(run: Run, file: Path) -> Answer:
     session = run.session
     now = session.clock()
     found: dict[str, Gateway] = {}
+    retired = 0
     with run.voice.progress("devices read") as progress:
         for view in devices(session, progress=progress):
             doubts.note(view)
+            if view.state == DECOMMISSIONED and view.ending is not None:
+                retired += 1
+                continue
             # A device that is listed twice under one id: what is known of it is in doubt.
             found[view.device] = gateway(view, doubted=view.device in found)
     listed = Gateways(
@@ -74,6 +79,7 @@ def device_export(run: Run, file: Path) -> Answer:
         "sha256": digest,
         "gateways": len(found),
         "unknown": unknown,
+        "decommissioned": retired,
         "securesystemslib": dict(sorted(versions.items())),
     }
     return Answer(doubts.reason("exported"), [title, *facts(shown)], answer)
@@ -96,7 +102,8 @@ def gateway(view: DeviceView, *, doubted: bool = False) -> Gateway:
         hardware=enrolment.hardware if enrolment is not None else None,
         site=view.site,
         cohort=view.cohort,
-        state=view.state,
+        # What only the server calls out of service may be in use.
+        state=view.state if view.state != DECOMMISSIONED else "revoked",
         reported_at=report.at if report is not None else None,
         versions=report.versions if report is not None else None,
     )

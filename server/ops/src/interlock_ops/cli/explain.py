@@ -20,7 +20,9 @@ from interlock_ops.next_steps import Step, next_steps
 from interlock_ops.outside import seen_of
 from interlock_ops.recall_reads import catalogue
 from interlock_ops.show_explained import FIELDS, explained_facts, explained_lines
+from interlock_ops.site_reads import site_if_told
 from interlock_ops.view import read_status
+from interlock_ops.zones import utc_offset
 
 EXAMPLES: Final = (
     "interlock-ops explain GW-0003",
@@ -58,11 +60,16 @@ def explain_device(run: Run, device_id_: str) -> Answer:
 
 def _explained(run: Run, view: DeviceView, seen: Seen, dossier: Dossier | None) -> Explained:
     session = run.session
+    now = session.clock()
+    site = site_if_told(session, view.site)
+    zone = site.described.said.time_zone if site is not None and site.described else None
     known = Known(
         roster=session.roster,
         catalogue=catalogue(session, seen.product),
         expiries=session.image.expiries(seen.product),
-        now=session.clock(),
+        now=now,
+        utc_offset=utc_offset(zone, now) if zone is not None else None,
+        holds=tuple(one.envelope for one in site.signed) if site is not None else (),
     )
     if dossier is not None:
         for warning in permits_of(session, dossier.order.said, dossier.order.id):

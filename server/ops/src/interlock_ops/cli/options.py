@@ -11,6 +11,7 @@ import msgspec
 
 from interlock_core.errors import ConfigurationError, WireError
 from interlock_core.names import DIGEST_PATTERN, DeviceId, HardwareId, check_product, is_name
+from interlock_core.site import Contact, TimeZone
 from interlock_ops.show import plain
 from interlock_ops.units import parse_duration, parse_time
 
@@ -77,6 +78,33 @@ def _formed(text: str, form: Any, what: str) -> str:
         return cast("str", msgspec.convert(text, form))
     except msgspec.ValidationError as e:
         raise click.BadParameter(f"{plain(text[:80])!r} is not {what}.") from e
+
+
+def time_zone(text: str) -> str:
+    """The name of a time zone, for an option."""
+    return _formed(text, TimeZone, "a time zone: name one such as Europe/Berlin")
+
+
+def contact(text: str) -> Contact:
+    """``WHO: HOW``, for an option."""
+    who, found, how = text.partition(":")
+    if not found:
+        raise click.BadParameter("write who, a colon, and how to reach them.")
+    return cast(
+        "Contact",
+        _formed_as(
+            {"name": who.strip(), "reach": how.strip()},
+            Contact,
+            f"{plain(text[:80])!r} is no contact: two texts of 1 to 200 characters, on one line.",
+        ),
+    )
+
+
+def _formed_as(value: Any, form: Any, otherwise: str) -> Any:
+    try:
+        return msgspec.convert(value, form)
+    except msgspec.ValidationError as e:
+        raise click.BadParameter(otherwise) from e
 
 
 def check_reason(_ctx: click.Context, _param: click.Parameter, value: str) -> str:

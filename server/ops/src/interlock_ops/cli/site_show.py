@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ import click
 from rich.console import RenderableType
 
 from interlock_core.chain import applies, read_chain
+from interlock_core.errors import NotFoundError
 from interlock_core.order import Order
 from interlock_core.roster import Judge
 from interlock_core.statement import Opened
@@ -22,12 +23,16 @@ from interlock_ops.dossier import Dossier
 from interlock_ops.entitled import grant_facts, grant_words, of_site
 from interlock_ops.fleet_reads import Orders
 from interlock_ops.show import fact, heading, line
+from interlock_ops.show_site import NOT_KNOWN, SITE_FIELDS, described_lines
+from interlock_ops.site_reads import site_place
+from interlock_ops.site_view import SiteView, read_site, site_facts
 from interlock_ops.units import show_time
 from interlock_ops.view import Standing, standing_stops
 
 EXAMPLES: Final = ("interlock-ops site show st-anna", "interlock-ops site show st-anna --json")
 ANSWERS: Final = {
     "site": "its name",
+    **SITE_FIELDS,
     "people": "the roster's grants that name it: person, role, cohorts, sites, until, expired",
     "stops": "that stand here: id, order, author, at, reason, cohort, site, counts",
     "waiting": "device ids that wait for a countersignature",
@@ -57,10 +62,12 @@ def site_show(run: Run, site: str) -> Answer:
         seen for seen in survey(run, doubts, orders, site=site) if seen.view.site in (None, site)
     ]
     doubts.tell(run)
+    cohorts = {seen.view.cohort for seen in found if seen.view.cohort is not None}
+    known = _known(run, site, cohorts)
     people = of_site(judge, site)
     stops = _stops(judge, orders, found, site)
     waiting = [seen.view.device for seen in found if seen.view.state == "waiting"]
-    shown: list[RenderableType] = [heading(site)]
+    shown: list[RenderableType] = [heading(site), *described_lines(known, judge.now)]
     shown += [fact(one.role, grant_words(one)) for one in people]
     if not people:
         shown.append(fact("people", "no grant of the roster names this site: its operators do"))
@@ -76,12 +83,27 @@ def site_show(run: Run, site: str) -> Answer:
         shown,
         {
             "site": site,
+            **(site_facts(known) if known is not None else NOT_KNOWN),
             "people": [grant_facts(one) for one in people],
             "stops": [_stop_facts(one) for one in stops],
             "waiting": waiting,
             "devices": [device_facts(one.view, one.why, one.order, judge.now) for one in found],
         },
     )
+
+
+def _known(run: Run, site: str, cohorts: Collection[str]) -> SiteView | None:
+    """What was signed about the site, judged for the cohorts of its devices."""
+    session = run.session
+    try:
+        known = read_site(session.judge, site_place(session, site), cohorts)
+    except NotFoundError:
+        return None
+    if known.left_out:
+        run.voice.warn(
+            f"{known.left_out} statements that the server shows of {site} count nowhere."
+        )
+    return known
 
 
 def _stops(judge: Judge, orders: Orders, found: Sequence[Seen], site: str) -> list[_Stop]:
