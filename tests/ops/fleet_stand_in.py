@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
+import msgspec
+
 from interlock_core.api import (
     ClaimPage,
     Device,
@@ -22,11 +24,14 @@ from interlock_core.api import (
     Place,
     PlacePage,
 )
+from interlock_core.ending import ENDINGS, ends_as
 from interlock_core.fleet import countersigned
+from interlock_core.hold import Hold
 from interlock_core.order import Assignment, Authorisation
 from interlock_core.report import Claim, Enrolment, Report
 from interlock_core.roster import Judge
-from interlock_core.statement import Opened
+from interlock_core.site import Site
+from interlock_core.statement import Envelope, Opened
 
 T = TypeVar("T")
 
@@ -43,7 +48,7 @@ class FleetStandIn:
         refused: security counters by device id.
         served: cohorts that have a director.
         alter: changes a device before it is sent: a lie.
-        alter_claim: likewise.
+        alter_claim, alter_place: likewise.
     """
 
     enrolments: list[Opened[Enrolment]] = field(default_factory=list)
@@ -54,6 +59,7 @@ class FleetStandIn:
     served: tuple[str, ...] = ("canary", "st-anna", "st-bert")
     alter: Callable[[Device], Device] | None = None
     alter_claim: Callable[[OpenClaim], OpenClaim] | None = None
+    alter_place: Callable[[Place], Place] | None = None
     page: int = 2
 
     def add(self, enrolment: Opened[Enrolment], *reports: Opened[Report]) -> Opened[Enrolment]:
@@ -117,6 +123,8 @@ class FleetStandIn:
         counts: dict[str, Counter[str]] = {}
         if kind == "cohorts":
             counts = {name: Counter() for name in self.served}
+        if kind == "sites":
+            counts = {p.said.site: Counter() for p in papers if isinstance(p.said, Site)}
         for one in self._one_each(judge, papers):
             name = self._cohort(one) if kind == "cohorts" else one.said.site
             state = self._device(judge, papers, one).state
@@ -128,11 +136,33 @@ class FleetStandIn:
                 waiting=counts[name]["waiting"],
                 countersigned=counts[name]["countersigned"] + counts[name]["quarantined"],
                 quarantined=counts[name]["quarantined"],
+                descriptions=self._about(papers, Site, name) if kind == "sites" else (),
+                holds=self._about(papers, Hold, name) if kind == "sites" else (),
             )
             for name in sorted(counts)
         ]
+        if self.alter_place is not None:
+            items = [self.alter_place(item) for item in items]
         rest, next_ = self._paged(items, query)
         return PlacePage(items=tuple(rest), next=next_)
+
+    def site(self, judge: Judge, papers: Sequence[Opened[Any]], name: str) -> Place | None:
+        """``GET /v1/sites/<name>``."""
+        page = 1
+        while True:
+            found = self.places(judge, papers, "sites", {"page": [str(page)]})
+            for place in found.items:
+                if place.name == name:
+                    return place
+            if found.next is None:
+                return None
+            page = found.next
+
+    def _about(
+        self, papers: Sequence[Opened[Any]], type_: type[Any], name: str
+    ) -> tuple[Envelope, ...]:
+        mine = [p for p in papers if isinstance(p.said, type_) and p.said.site == name]
+        return tuple(paper.envelope for paper in reversed(mine))
 
     def info(self, fleet: str) -> Info:
         """``GET /v1/info``."""
@@ -180,6 +210,13 @@ class FleetStandIn:
         state: EnrolmentState = "waiting"
         if self._let_in(judge, papers, one):
             state = "quarantined" if device in self.quarantined else "countersigned"
+        ended = [
+            paper
+            for paper in papers
+            if isinstance(paper.said, ENDINGS) and paper.said.enrolment == one.id
+        ]
+        for paper in ended:
+            state = msgspec.convert(ends_as(paper.said), EnrolmentState)
         return Device(
             enrolment=one.envelope,
             state=state,
@@ -189,4 +226,5 @@ class FleetStandIn:
             received_at=report.said.at if report is not None else None,
             quarantined=self.quarantined.get(device),
             refused=self.refused.get(device, {}),
+            ending=ended[-1].envelope if ended else None,
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -24,8 +25,11 @@ from tests.support.papers import (
     authorise,
     countersign,
     enrolment,
+    hold,
     order,
+    release,
     report,
+    site,
     stage,
     started,
     stop,
@@ -244,3 +248,33 @@ def test_what_is_assumed_are_rules_of_the_decision(
     assert ran
     assert ran[-1] >= ASSUMED
     assert {one["rule"] for one in found["decision"]["checks"]} == ran[-1] - ASSUMED
+
+
+def test_its_site_is_held(place: Place, fleet: Fleet) -> None:
+    run(place, wanted())
+    fleet.add("GW-1", OLD_SHA)
+    said = hold(by="olga", at=NOW)
+    place.server.post(said)
+    place.clock.now += timedelta(minutes=1)
+    fleet.tell("GW-1", OLD_SHA)
+    assert because(place) == ("site_hold", "decision")
+    place.server.post(release(said, by="omar"))
+    assert because(place)[0] != "site_hold"
+
+
+def test_the_order_s_window_is_judged_by_the_time_zone_of_its_site(
+    place: Place, fleet: Fleet
+) -> None:
+    """Two hours that are open there now, and closed in London."""
+    there = NOW.astimezone(ZoneInfo("Asia/Tokyo"))
+    opens, closes = (f"{(there.hour + n) % 24:02}:00" for n in (-1, 2))
+    run(place, wanted(window=Window(opens=opens, closes=closes)))
+    fleet.add("GW-1", OLD_SHA)
+    place.clock.now += timedelta(seconds=1)
+    fleet.tell("GW-1", OLD_SHA)
+    assert any("local time" in one for one in explained(place)["unknown"])
+    place.server.post(site(by="olga", at=NOW, time_zone="Asia/Tokyo"))
+    assert not any("local time" in one for one in explained(place)["unknown"])
+    assert because(place)[0] != "outside_window"
+    place.server.post(site(by="olga", at=NOW, seq=2, time_zone="Europe/London"))
+    assert because(place) == ("outside_window", "decision")

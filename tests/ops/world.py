@@ -380,6 +380,10 @@ class StandIn:
                 )
             case ["claims"]:
                 return 200, self.fleet.claims(judge.now, self.papers, query)
+            case ["sites", name]:
+                site = self.fleet.site(judge, self.papers, unquote(name))
+                if site is not None:
+                    return 200, site
             case ["cohorts" | "sites" as kind]:
                 return 200, self.fleet.places(judge, self.papers, kind, query)
         return 404, problem(404, "not_found", "There is no such thing.")

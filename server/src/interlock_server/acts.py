@@ -31,14 +31,17 @@ from interlock_core.ending import (
 )
 from interlock_core.errors import ConflictError, RefusedError
 from interlock_core.hold import HOLDERS, Hold, hold_role, releases
+from interlock_core.log import state_fact
 from interlock_core.report import Report
 from interlock_core.roster import Judge
 from interlock_core.site import Site, describes
 from interlock_core.statement import Opened, open_as, read_envelope
 from interlock_core.wire import format_time
 from interlock_server.acceptance import Ground, enrolment_of, not_held
+from interlock_server.counting import leave_out
 from interlock_server.db.fleet_tables import ActRow, EnrolmentRow, ReportRow
 from interlock_server.holds import acts_about, cohorts_of_site
+from interlock_server.logbook import record
 from interlock_server.onfile import open_enrolment, open_kept
 from interlock_server.standing import enrolment_row, state_of
 
@@ -227,7 +230,7 @@ def act_row(session: Session, opened: Opened[Any], judge: Judge) -> ActRow:
             about, seq = said.site, said.seq
         case _:
             about = said.enrolment
-            _end(session, said)
+            _end(session, said, judge)
     return ActRow(
         id=opened.id,
         type=said.PREDICATE,
@@ -240,11 +243,16 @@ def act_row(session: Session, opened: Opened[Any], judge: Judge) -> ActRow:
     )
 
 
-def _end(session: Session, said: Ending) -> None:
+def _end(session: Session, said: Ending, judge: Judge) -> None:
     row = enrolment_row(session, said.enrolment, to_change=True)
     assert row is not None
     _check_not_over(session, row, said)
+    was_in_force = row.state in {"countersigned", "quarantined"}
     row.state = ends_as(said)
+    record(session, judge.now, state_fact(row.state, row.id))
+    if was_in_force:
+        # What it does or does not from now on is no failure of any rollout.
+        leave_out(session, row, row.state)
 
 
 def ending_of(session: Session, enrolment: str) -> Opened[Any] | None:

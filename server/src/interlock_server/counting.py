@@ -9,7 +9,8 @@ Rules:
 3. A device that says something about an order before its stage was opened here, or that was not
    inside then, gets an action that is not counted. The opening of the stage (``stages``) counts it
    if it is inside after all.
-4. Nothing that a quarantined device says is counted: all its actions are excluded.
+4. Nothing that a quarantined device says is counted: all its actions are excluded. So are those of
+   a device whose key was revoked, or that was taken out of service.
 """
 
 from __future__ import annotations
@@ -167,8 +168,14 @@ def take(session: Session, enrolment: EnrolmentRow, report: Opened[Report], at: 
     tally.write(session)
 
 
-def quarantine(session: Session, enrolment: EnrolmentRow) -> None:
-    """Leave a device out of all counts (rule 4)."""
+def leave_out(session: Session, enrolment: EnrolmentRow, why: str) -> None:
+    """Leave a device out of all counts (rule 4).
+
+    Args:
+        session: one that writes.
+        enrolment: in force until now.
+        why: ``quarantined``, ``revoked`` or ``decommissioned``.
+    """
     tally = Tally()
     wanted = (
         select(ActionRow, RolloutRow.order_id)
@@ -178,7 +185,7 @@ def quarantine(session: Session, enrolment: EnrolmentRow) -> None:
         .with_for_update(of=ActionRow)
     )
     for row, order_id in session.execute(wanted).all():
-        move(row, _order(session, order_id).said, Excluded(QUARANTINED), tally)
+        move(row, _order(session, order_id).said, Excluded(why), tally)
     tally.write(session)
 
 

@@ -173,7 +173,7 @@ class Reports:
             "one that follows another"
         )
         row.state = "quarantined"
-        counting.quarantine(session, row)
+        counting.leave_out(session, row, counting.QUARANTINED)
         _log.warning("device %s is quarantined: %s", row.device, row.quarantined_why)
 
 
