@@ -34,6 +34,11 @@ def _acts(what: str, module: str, within: str, old: str, new: str) -> Removal:
     return Removal(f"fleet: {what}", f"{SERVER}{module}.py", within, old, new, tests)
 
 
+def _certificate(what: str, within: str, old: str, new: str) -> Removal:
+    tests = ("tests/ops/test_cli_ending.py",)
+    return Removal(f"fleet: {what}", f"{CORE}decommissioned.py", within, old, new, tests)
+
+
 ADMITTING: Final[tuple[Removal, ...]] = (
     _fleet(
         "a claim is signed by somebody entitled",
@@ -228,6 +233,36 @@ ADMITTING: Final[tuple[Removal, ...]] = (
         "acts",
         "_check_last",
         "named != expected",
+        "False",
+    ),
+    _certificate(
+        "a certificate's author was entitled",
+        "verify_certificate",
+        "not ending_counts(judge, statement, enrolment)",
+        "False",
+    ),
+    _certificate(
+        "a certificate's roster was in force then",
+        "verify_certificate",
+        "not roster.issued <= said.at < roster.issued + MAX_ROSTER_AGE",
+        "False",
+    ),
+    _certificate(
+        "a certificate's roster is what its role signed",
+        "_roster",
+        'info is None or (info.length, info.hashes.get("sha256")) != (len(data), digest)',
+        "info is None",
+    ),
+    _certificate(
+        "a certificate's metadata is signed",
+        "_signed",
+        "    by.verify_delegate(role, metadata.signed_bytes, metadata.signatures)\n",
+        "",
+    ),
+    _certificate(
+        "a certificate names the report that it holds",
+        "_check_report",
+        "(said.report, said.running) != (named, runs)",
         "False",
     ),
     _server(

@@ -11,6 +11,7 @@ from typing import Any, Final
 from interlock_core import wire
 from interlock_core.api import LogRecord, RolloutStages
 from interlock_core.checkpoint import Checkpoint, sign_checkpoint
+from interlock_core.decommissioned import MAX_CERTIFICATE
 from interlock_core.inventory import MAX_INVENTORY
 from interlock_core.keys import MAX_KEY_FILE
 from interlock_core.log import Entry as LogEntry
@@ -104,6 +105,10 @@ def place(beside: Path) -> Place:
         belongs.id, device="GW-0002", from_cohort="canary", to_cohort="st-anna"
     )
     server.post(papers.countersign(belongs), moved)
+    held = papers.hold(by="olga", at=clock.now)
+    server.post(papers.site(by="olga", at=clock.now), held)
+    scrapped = server.fleet.add(papers.enrolment("GW-0003"))
+    server.post(papers.countersign(scrapped), papers.decommission(scrapped, by="olga"))
     config, ada = made.config("olga"), made.config("ada")
     (home / "envelope.json").write_bytes(wire.encode(new.envelope))
     (home / "ca.pem").write_text("no certificate\n")
@@ -113,6 +118,7 @@ def place(beside: Path) -> Place:
         "config": str(config),
         "ada": str(ada),
         "move": moved.id,
+        "held": held.id,
         "waits": waits.said.device,
         "belongs": belongs.said.device,
         "new": new.id,
@@ -147,6 +153,8 @@ def place(beside: Path) -> Place:
     ):
         seen = run(PROGRAM, [*words, "--config", str(config)], ready_made)
         assert seen.code == 0, seen
+    words = ["device", "certificate", "write", "GW-0003", "--out", str(home / "certificate")]
+    assert run(PROGRAM, [*words, "--config", str(config)], ready_made).code == 0
     ready_made.keep()
     return ready_made
 
@@ -837,6 +845,144 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
     "device claims": (
         listing(
             slips=(Slip("a state that is none", USAGE, ("--state",), ("--state", "../x", *BASE)),)
+        ),
+    ),
+    "device revoke": (act("{belongs}", slips=devices()),),
+    "device decommission": (
+        act(
+            "{belongs}",
+            "--out",
+            "{home}/new.certificate",
+            slips=(
+                *devices("--out", "{home}/new.certificate"),
+                Slip(
+                    "something stands where the certificate goes",
+                    REFUSED,
+                    ("certificate",),
+                    ("{belongs}", "--out", "{home}/certificate", *ACT),
+                ),
+            ),
+        ),
+    ),
+    "device certificate write": (
+        Entry(
+            ("GW-0003", "--out", "{home}/written", *BASE),
+            makes=(*STATE, "written"),
+            inputs=(CONFIG,),
+            slips=(
+                Slip(
+                    "something stands there",
+                    REFUSED,
+                    ("written",),
+                    prepare=written("written", "something else\n"),
+                    leaves=STATE,
+                ),
+                Slip(
+                    "a device that is in service",
+                    REFUSED,
+                    ("out of service",),
+                    ("{belongs}", "--out", "{home}/written", *BASE),
+                    leaves=STATE,
+                ),
+            ),
+        ),
+    ),
+    "device certificate verify": (
+        Entry(
+            ("{home}/certificate", *BASE),
+            inputs=(
+                replace(CONFIG, leaves=()),
+                Input(
+                    "certificate",
+                    Kind.JSON,
+                    GIVEN,
+                    MAX_CERTIFICATE,
+                    says=("certificate", "statement", "metadata", "root", "roster", "enrolment"),
+                ),
+                replace(ROOT, leaves=()),
+            ),
+        ),
+    ),
+    "site add": (
+        act(
+            "ward-9",
+            "--time-zone",
+            "Europe/Berlin",
+            "--contact",
+            "night desk: 1234",
+            slips=(
+                *(
+                    Slip(
+                        f"{option} {wrong!r}",
+                        USAGE,
+                        (option, "time zone", "contact", "UTF-8"),
+                        ("ward-9", "--time-zone", "Europe/Berlin", option, wrong, *ACT),
+                    )
+                    for option in ("--time-zone", "--contact")
+                    for wrong in ("../x", "", "x" * 500, "\udcff", "Mars/Olympus")
+                ),
+                Slip(
+                    "a site that is none",
+                    USAGE,
+                    ("is no name",),
+                    ("../x", "--time-zone", "Europe/Berlin", *ACT),
+                ),
+                Slip(
+                    "notes that are too long",
+                    USAGE,
+                    ("--notes",),
+                    ("ward-9", "--time-zone", "Europe/Berlin", "--notes", "x" * 2001, *ACT),
+                ),
+            ),
+        ),
+    ),
+    "site edit": (
+        act(
+            "ward-7",
+            "--notes",
+            "another gate",
+            slips=(
+                Slip("a site that is none", USAGE, ("is no name",), ("../x", *ACT)),
+                Slip(
+                    "contacts and none",
+                    USAGE,
+                    ("--no-contacts",),
+                    ("ward-7", "--contact", "a: b", "--no-contacts", *ACT),
+                ),
+            ),
+        ),
+    ),
+    "site hold": (
+        act(
+            "ward-7",
+            "--until",
+            "3d",
+            slips=(
+                Slip(
+                    "a site that is none", USAGE, ("is no name",), ("../x", "--until", "3d", *ACT)
+                ),
+                *(
+                    Slip(
+                        f"{option} {wrong!r}",
+                        USAGE,
+                        (option, "UTF-8"),
+                        ("ward-7", "--until", "3d", option, wrong, *ACT),
+                    )
+                    for option in ("--until", "--from")
+                    for wrong in ("soon", "", "9" * 400 + "d", "\udcff")
+                ),
+            ),
+        ),
+    ),
+    "site release": (
+        act(
+            "ward-7",
+            "--hold",
+            "{held}",
+            slips=(
+                Slip("a site that is none", USAGE, ("is no name",), ("../x", *ACT)),
+                *ids("ward-7", "--hold"),
+            ),
         ),
     ),
     "cohort list": (listing(),),

@@ -11,7 +11,7 @@ import msgspec
 
 from interlock_core.errors import ConfigurationError, WireError
 from interlock_core.names import DIGEST_PATTERN, DeviceId, HardwareId, check_product, is_name
-from interlock_core.site import Contact, TimeZone
+from interlock_core.site import Contact, Notes, TimeZone
 from interlock_ops.show import plain
 from interlock_ops.units import parse_duration, parse_time
 
@@ -83,6 +83,13 @@ def _formed(text: str, form: Any, what: str) -> str:
 def time_zone(text: str) -> str:
     """The name of a time zone, for an option."""
     return _formed(text, TimeZone, "a time zone: name one such as Europe/Berlin")
+
+
+def notes(text: str) -> str:
+    """Notes about a site, for an option."""
+    return cast(
+        "str", _formed_as(text, Notes, "notes have at most 2,000 characters, and are UTF-8.")
+    )
 
 
 def contact(text: str) -> Contact:

@@ -11,6 +11,7 @@ from interlock_core.site import Contact, Site
 from interlock_ops.cli.acting import Act, How, carry_out
 from interlock_ops.cli.edge import Answer, Run, settle
 from interlock_ops.cli.options import contact, name, time_zone
+from interlock_ops.cli.options import notes as notes_of
 from interlock_ops.describing import Description, plan_add
 from interlock_ops.show import line, statement
 from interlock_ops.site_reads import site_or_none
@@ -36,7 +37,7 @@ ANSWERS: Final = {"id, ids": "the description's id", "site, time_zone, seq": "wh
     metavar="'WHO: HOW'",
     help="Whom to call, and how; repeatable. Never a patient.",
 )
-@click.option("--notes", default="", help="Anything else that people should know.")
+@click.option("--notes", default="", type=notes_of, help="Anything else that people should know.")
 def site_add(
     run: Run, site: str, zone: str, contacts: Sequence[Contact], notes: str, how: How
 ) -> Answer:

@@ -12,6 +12,7 @@ from interlock_core.site import Contact
 from interlock_ops.cli.acting import Act, How
 from interlock_ops.cli.edge import Answer, Run, settle
 from interlock_ops.cli.options import contact, name, time_zone
+from interlock_ops.cli.options import notes as notes_of
 from interlock_ops.cli.site_add import ANSWERS, sign_site
 from interlock_ops.describing import Description, plan_edit
 from interlock_ops.site_reads import site_view
@@ -35,7 +36,7 @@ EXAMPLES: Final = (
     help="Whom to call, and how; those given take the place of all before.",
 )
 @click.option("--no-contacts", is_flag=True, help="Nobody is to be called any more.")
-@click.option("--notes", help="Instead of the notes before.")
+@click.option("--notes", type=notes_of, help="Instead of the notes before.")
 def site_edit(
     run: Run,
     how: How,
