@@ -20,6 +20,7 @@ ACTING = {
     "ceremony_output",
     "certificates",
     "credentials",
+    "decommissioned",
     "disk",
     "durable",
     "encrypted_keys",
@@ -33,9 +34,9 @@ ACTING = {
     "token_turn",
     "tokens",
     "tuf_metadata",
-    "withdrawn",
     "tuf_repository",
     "tuf_stored",
+    "withdrawn",
     "words",
 }
 

@@ -153,8 +153,9 @@ def place(beside: Path) -> Place:
     ):
         seen = run(PROGRAM, [*words, "--config", str(config)], ready_made)
         assert seen.code == 0, seen
-    words = ["device", "certificate", "write", "GW-0003", "--out", str(home / "certificate")]
-    assert run(PROGRAM, [*words, "--config", str(config)], ready_made).code == 0
+    out = ["--out", str(home / "certificate"), "--config", str(config)]
+    certified = run(PROGRAM, ["device", "certificate", "write", "GW-0003", *out], ready_made)
+    assert certified.code == 0, certified
     ready_made.keep()
     return ready_made
 

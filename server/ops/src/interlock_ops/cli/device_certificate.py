@@ -26,6 +26,7 @@ from interlock_ops.show import fact, heading, statement
 from interlock_ops.units import show_time
 
 WRITES: Final = ("interlock-ops device certificate write GW-0007 --out GW-0007.certificate",)
+WRITTEN: Final = {"device, certificate, sha256": "whose it is, the file, and its digest"}
 VERIFIES: Final = (
     "interlock-ops device certificate verify GW-0007.certificate",
     "interlock-ops device certificate verify GW-0007.certificate --image-root 1.root.json --json",
@@ -43,7 +44,7 @@ def device_certificate() -> None:
     """Certificates that gateways are out of service: write one, verify one offline."""
 
 
-@device_certificate.command("write", cls=Operation, examples=WRITES)
+@device_certificate.command("write", cls=Operation, examples=WRITES, answers=WRITTEN)
 @click.argument("device_id_", metavar="DEVICE", type=device_id)
 @click.option(
     "--out",
