@@ -13,6 +13,7 @@ from infra.removals.deciding import DECIDING
 from infra.removals.holding import HOLDING
 from infra.removals.monitoring import MONITORING
 from infra.removals.publishing import PUBLISHING
+from infra.removals.recalling import RECALLING
 from infra.removals.refreshing import REFRESHING
 from infra.removals.removal import Removal
 
@@ -24,6 +25,7 @@ ALL: Final[tuple[Removal, ...]] = (
     *PUBLISHING,
     *HOLDING,
     *MONITORING,
+    *RECALLING,
 )
 BEGIN: Final = "<!-- removals: written by python -m infra.removals --write -->"
 END: Final = "<!-- end of removals -->"

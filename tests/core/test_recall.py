@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -193,6 +194,12 @@ def test_a_word_about_a_gateway_that_never_reported() -> None:
         "unknown",
         "decommissioned",
     )
+
+
+def test_what_was_decommissioned_needs_no_further_word() -> None:
+    gone = replace(seen("GW-1", 2, excluded="decommissioned"), out_of_service=True)
+    assert where(gone) == ("unknown", "decommissioned")
+    assert where(replace(gone, out_of_service=False)) == ("unknown", "open")
 
 
 def test_a_recall_is_closed_when_nobody_is_open() -> None:

@@ -9,7 +9,8 @@ Rules:
    known of, because its papers do not count or it never reported, is *unknown*. All are open.
 2. Any other gateway is clear; it is *updated* if it confirmed a target of this very order.
 3. Of the dispositions that count (``recall_papers``) the newest stands, until the gateway signs
-   something after it: what was thought to be away speaks for itself again.
+   something after it: what was thought to be away speaks for itself again. A decommissioning that
+   counts (24 of the statements) is a disposition too, and nothing is taken from the device then.
 4. A recall is closed when nobody is open, and open again when somebody is.
 """
 
@@ -115,6 +116,8 @@ class Affected:
         """Where it stands: open, or how that ended."""
         if self.why in ENDS:
             return ENDS[self.why]
+        if self.seen.out_of_service:
+            return "decommissioned"
         return "open" if self.word is None else self.word.said.disposition
 
 

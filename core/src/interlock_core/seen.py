@@ -37,6 +37,7 @@ class Seen:
         report: the newest that its own key signed and that counts; None without one.
         heard_at: when it signed that; None without one.
         excluded: why nothing that it says counts (``quarantined``, ``waiting`` …), or None.
+        out_of_service: whether somebody entitled signed that it was decommissioned.
     """
 
     device: str
@@ -48,6 +49,7 @@ class Seen:
     report: Report | None = None
     heard_at: datetime | None = None
     excluded: str | None = None
+    out_of_service: bool = False
 
     @property
     def running(self) -> str | None:
