@@ -19,6 +19,7 @@ from interlock_core.tree import Tree, leaf_hash
 from interlock_ops.settings import CONFIG_VARIABLE
 from interlock_server.onfile import open_kept
 from tests.ops.test_real_server import Real, started
+from tests.server.world import V1
 from tests.support.papers import order
 from tests.support.people import CANARY, FLEET
 
@@ -176,6 +177,23 @@ def test_a_stop_is_signed_all_the_same(made: Real, memory: Path) -> None:
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "two faces" in result.stderr
+    for path in memory.parent.glob("log-fork-*"):
+        path.unlink()
+
+
+def test_a_recall_stops_all_the_same_and_leads_nowhere(made: Real, memory: Path) -> None:
+    contact(made, code=0)
+    now = current(made)
+    other = Checkpoint(now.origin, now.size + 1, b"\x07" * 32)
+    shows(made, sign_checkpoint(other, made.bench.signers["log"][0]))
+    result = made.place.run(
+        "rollout", "recall", f"gateway/{V1.version}", "--reason", "now", "--yes", *KEY, "--json",
+        "--output", made.secrets / "back.json",
+    )  # fmt: skip
+    assert result.exit_code == 20, result.output
+    assert json.loads(result.stdout)["reason"] == "log_in_doubt"
+    assert (made.secrets / "stop-back.json").exists()
+    assert not (made.secrets / "back.json").exists()
     for path in memory.parent.glob("log-fork-*"):
         path.unlink()
 

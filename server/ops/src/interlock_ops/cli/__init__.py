@@ -94,6 +94,11 @@ SECTIONS: Final = {
         "interlock-ops site show st-anna",
         "interlock-ops cohort show wards",
     ),
+    "Completion of commands and options, in your shell": (
+        'eval "$(_INTERLOCK_OPS_COMPLETE=bash_source interlock-ops)"       in ~/.bashrc',
+        'eval "$(_INTERLOCK_OPS_COMPLETE=zsh_source interlock-ops)"        in ~/.zshrc',
+        "_INTERLOCK_OPS_COMPLETE=fish_source interlock-ops | source        in config.fish",
+    ),
     "Exit codes": (
         "0   done, or nothing to do",
         "2   usage or settings: change them",

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 import click
+from msgspec import structs
 from rich.console import RenderableType
 
 from interlock_core.catalogue import Catalogue, Past
@@ -120,6 +121,9 @@ def recall_begin(
     """
     product, version = release_
     session = run.session
+    # A log that lies must not keep anybody from stopping; it keeps him from everything else.
+    odd: list[str] = []
+    session.in_spite_of_log = odd.append
     me = session.me
     known = catalogue(session, product)
     recalled = known.of_version(version)
@@ -136,6 +140,11 @@ def recall_begin(
     doing.orders = dossiers(session, product, run.voice.warn)
     doing.stopping = installing(doing.orders, doing.digests)
     stopped = _stop(doing, me)
+    if odd:
+        raise RefusedError(
+            f"{odd[0]} Nothing else is: recall it again when the log is in order.",
+            reason="log_in_doubt",
+        )
     with run.voice.progress("devices read") as progress:
         doing.fleet = try_gateways(session, product, run.voice.warn, progress)
     plan = _plan(doing, me)
@@ -217,7 +226,8 @@ def _stopped_only(doing: _Recalling, plan: Objection, stopped: Answer | None) ->
 def _propose(doing: _Recalling, plan: Return, stopped: Answer | None) -> Answer:
     run = doing.run
     session = run.session
-    order = plan.order
+    # With the checkpoint that it is signed with: the notice names it by its id.
+    order = structs.replace(plan.order, checkpoint=session.checkpoint)
     drafted = unsigned(order)
     notice = Notice(
         fleet=order.fleet,

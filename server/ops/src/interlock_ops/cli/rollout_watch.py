@@ -49,7 +49,9 @@ def rollout_watch(run: Run, order_id: str, every: int, lasts: int | None) -> Ans
         told = _follow(run, order_id, pace, ends, show)
     exit_ = ENDS.get(told.state, Exit.DEFERRED)
     reason = told.state if told.state in ENDS else "still_running"
-    shown = [line(line_of(order, told, show_time(session.clock())))]
+    # A live table is gone when it ends; lines stand already.
+    last = line(line_of(order, told, show_time(session.clock())))
+    shown = [last] if sys.stdout.isatty() else []
     if exit_ is not Exit.DONE:
         shown.append(fact("", caption(order, told)))
         shown.append(line(f"  interlock-ops rollout status {order_id} says why, and who is needed"))
