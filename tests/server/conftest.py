@@ -14,13 +14,17 @@ import urllib3
 from interlock_core.clock import system_clock
 from interlock_server.online_keys import Signers
 from interlock_server.wiring import open_signers
-from tests.server.world import COHORTS, NOW, V1, Bench, Fleet, call, start
+from tests.server.world import COHORTS, NOW, SQLITE, V1, Bench, Fleet, call, start
+from tests.support import postgres
 
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     """A founded fleet with delegations, a roster and one release; tests work on copies."""
-    fleet = Fleet(tmp_path_factory.mktemp("template"), NOW)
+    return _founded(Fleet(tmp_path_factory.mktemp("template"), NOW))
+
+
+def _founded(fleet: Fleet) -> Fleet:
     bench = Bench(fleet)
     bench.found()
     bench.delegate()
@@ -31,13 +35,36 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
 
 
 @pytest.fixture(scope="session")
+def cluster() -> Iterator[postgres.Cluster]:
+    """A PostgreSQL of our own."""
+    with postgres.running() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def postgres_template(
+    template: Fleet, cluster: postgres.Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Fleet:
+    """The template's fleet, with its keys, founded on PostgreSQL."""
+    return _founded(template.blank(tmp_path_factory.mktemp("postgres") / "fleet", cluster))
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest) -> str:
+    """The database of the test's fleet: SQLite, unless the test is marked ``both``."""
+    return str(getattr(request, "param", SQLITE))
+
+
+@pytest.fixture(scope="session")
 def signers(template: Fleet) -> Signers:
     return open_signers(template.settings())
 
 
 @pytest.fixture
-def fleet(template: Fleet, tmp_path: Path) -> Fleet:
+def fleet(request: pytest.FixtureRequest, backend: str, tmp_path: Path) -> Fleet:
     """A copy of the template's fleet."""
+    name = "template" if backend == SQLITE else "postgres_template"
+    template: Fleet = request.getfixturevalue(name)
     return template.copy(tmp_path / "fleet")
 
 

@@ -22,7 +22,7 @@ from interlock_core.statement import Opened, open_as
 from interlock_server.director import Directed, direct
 from interlock_server.image import Released
 from interlock_server.onfile import collect
-from tests.server.world import NOW, V1, Bench, CutStore, PowerCut
+from tests.server.world import NOW, V1, Bench, CutStore, PowerCut, both
 from tests.support import people
 from tests.support.papers import (
     DEVICE,
@@ -178,6 +178,7 @@ def test_of_several_that_count_the_highest_stands_there(moved: Bench) -> None:
     assert obeyed(moved) == ST_BERT
 
 
+@both
 def test_a_superseded_enrolment_is_moved_no_more(moved: Bench) -> None:
     said = moving()
     moved.say_all(said, authorise(said))
@@ -196,6 +197,7 @@ def test_a_replay_publishes_nothing(moved: Bench) -> None:
             assert moved.say(one).status_code == 200
 
 
+@both
 def test_a_crash_before_the_publication_is_mended_by_the_same_call(moved: Bench) -> None:
     said = moving()
     moved.say_all(said)

@@ -8,7 +8,7 @@ from interlock_core import wire
 from interlock_core.errors import ConflictError
 from interlock_core.tuf_stored import StoredRepository
 from interlock_server.founding import add_cohorts
-from tests.server.world import COHORTS, V1, Bench, CutStore, Fleet, PowerCut, call
+from tests.server.world import COHORTS, V1, Bench, CutStore, Fleet, PowerCut, both, call
 from tests.support import people
 from tests.support.papers import authorise, order, stage
 
@@ -23,6 +23,7 @@ def add(bench: Bench, *names: str) -> tuple[str, ...]:
     ).added
 
 
+@both
 def test_a_cohort_is_added_to_a_server_that_runs(bench: Bench) -> None:
     said = order(targets=(V1.target(),), stages=(stage("ward-9"),))
     assert bench.say(said).json["reason"] == "unknown_cohort"

@@ -22,12 +22,14 @@ from tests.server.world import (
     Bench,
     Fleet,
     Reader,
+    both,
     sign,
 )
 from tests.support import people
 from tests.support.papers import authorise, order, stop
 
 
+@both
 def test_statements_of_many_threads_all_reach_the_directive(bench: Bench) -> None:
     said = order(targets=(V1.target(),))
     bench.say_all(said, authorise(said))
@@ -60,6 +62,7 @@ def _publish_in_a_process(fleet: Fleet, what: str, gate: object) -> None:
             bench.back.publisher.refresh(force=True)
 
 
+@both
 def test_publishers_of_several_processes_lose_nothing(
     fleet: Fleet, signers: Signers, tmp_path: Path
 ) -> None:

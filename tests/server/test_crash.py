@@ -23,6 +23,7 @@ from tests.server.world import (
     Fleet,
     PowerCut,
     Reader,
+    both,
     sha256,
     sign,
 )
@@ -143,6 +144,7 @@ def test_a_cut_at_any_change_of_the_disk_during_a_commit(
         bench.back.database.close()
 
 
+@both
 @pytest.mark.parametrize("force", [False, True], ids=["as needed", "with all heads signed again"])
 def test_a_publication_that_stands_behind_its_heads_is_finished_by_one_refresh(
     bench: Bench, tmp_path: Path, *, force: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from interlock_core.api import ActionPage, DeviceAction, RolloutStages, StageCou
 from interlock_core.order import Go, Order
 from interlock_core.report import Attempt, Enrolment, Outcome, Report, Running
 from interlock_core.statement import Opened, open_as
-from tests.server.world import NOW, PRODUCT, V1, V2, Bench
+from tests.server.world import NOW, PRODUCT, V1, V2, Bench, Fleet, both
 from tests.support.papers import (
     authorise,
     days,
@@ -115,6 +116,7 @@ def goes_shown(bench: Bench, cohort: str = CANARY) -> list[str]:
     return [open_as(go, Go).said.act for go in entry.chain]
 
 
+@both
 def test_a_rollout_from_the_order_to_the_last_device(bench: Bench, ward: Ward) -> None:
     ward.let_in("GW-1", "GW-2", "GW-3")
     said = ordered()
@@ -169,6 +171,7 @@ def test_stages_open_when_they_are_opened_and_hold_whom_placement_says(
     ]
 
 
+@both
 def test_too_many_failures_hold_it_and_people_resume_it(bench: Bench, ward: Ward) -> None:
     names = [f"GW-{number}" for number in range(6)]
     ward.let_in(*names)
@@ -290,6 +293,7 @@ def test_what_is_refused_or_known_counts_nothing(bench: Bench, ward: Ward) -> No
     assert only(bench, said).counts.votes == {"failed": 1}
 
 
+@both
 def test_a_clone_is_left_out(bench: Bench, ward: Ward) -> None:
     ward.let_in("GW-1", "GW-2")
     said = ordered()
@@ -305,6 +309,43 @@ def test_a_clone_is_left_out(bench: Bench, ward: Ward) -> None:
     assert actions(bench, said)["GW-1"].excluded == "quarantined"
 
 
+def _report_in_a_process(fleet: Fleet, about: Opened[Order], names: list[str], gate: Any) -> None:
+    bench = Bench(fleet)
+    bench.restart()
+    ward = Ward(bench, {name: enrolment(name) for name in names})
+    gate.wait()
+    for name in names:
+        ward.tell(name, about, "downloading")
+        ward.tell(name, about, "failed" if name.endswith("0") else "confirmed")
+    bench.back.engine.round()
+
+
+@both
+def test_counts_of_several_processes_lose_nothing(bench: Bench, ward: Ward) -> None:
+    """Each reports for devices of its own, while the engine of each looks: all count at once."""
+    names = [f"GW-{number}" for number in range(10, 34)]
+    ward.let_in(*names)
+    said = ordered(abort=())
+    start(bench, said)
+    bench.back.engine.round()
+    assert only(bench, said).counts.started == 24
+    spawn = multiprocessing.get_context("spawn")
+    gate = spawn.Barrier(2)
+    processes = [
+        spawn.Process(target=_report_in_a_process, args=(bench.fleet, said, part, gate))
+        for part in (names[::2], names[1::2])
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
+    counts = only(bench, said).counts
+    assert counts.states == {"confirmed": 21, "failed": 3}
+    assert counts.votes == {"confirmed": 21, "failed": 3}
+
+
+@both
 def test_a_device_that_is_quicker_than_the_engine_is_counted(bench: Bench, ward: Ward) -> None:
     ward.let_in("GW-1", "GW-2")
     said = ordered()
@@ -470,6 +511,7 @@ def test_reading_needs_a_token_and_an_order(bench: Bench) -> None:
     assert bench.client.get(path, headers=bench.token()).json["reason"] == "bad_state"
 
 
+@both
 def test_one_engine_at_a_time(bench: Bench) -> None:
     other = Bench(bench.fleet, bench.signers)
     other.restart()

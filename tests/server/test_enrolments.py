@@ -17,7 +17,7 @@ from interlock_core.report import Enrolment
 from interlock_core.roster import Grant, Person
 from interlock_core.statement import Envelope, Opened, Signature
 from interlock_server.online_keys import Signers
-from tests.server.world import NOW, Bench, Fleet
+from tests.server.world import NOW, Bench, Fleet, both
 from tests.support import people
 from tests.support.papers import (
     DEVICE,
@@ -390,6 +390,7 @@ def test_an_enrolment_that_another_claim_let_in_spends_no_second_one(bench: Benc
 # At once
 
 
+@both
 def test_of_many_devices_with_one_claim_one_is_let_in(bench: Bench) -> None:
     bench.say_all(claim())
     asked = [enrolment(f"GW-{number:04}") for number in range(8)]

@@ -15,7 +15,7 @@ from interlock_server.db.fleet_tables import EnrolmentRow
 from interlock_server.fleet import MAX_ASSIGNMENTS
 from interlock_server.web.health import health_app
 from tests.server.test_health import samples
-from tests.server.world import NOW, Bench
+from tests.server.world import NOW, Bench, both
 from tests.support.papers import (
     assignment,
     authorise,
@@ -50,6 +50,7 @@ def fleet_of_five(bench: Bench) -> Bench:
     return bench
 
 
+@both
 def test_devices_are_found_by_cohort_site_and_state(fleet_of_five: Bench) -> None:
     everybody = ["GW-1", "GW-2", "GW-3", "GW-4", ODD]
     for query, expected in {
@@ -172,6 +173,7 @@ def many(bench: Bench, number: int) -> None:
         )
 
 
+@both
 def test_lists_are_paged(bench: Bench) -> None:
     many(bench, 2 * PAGE + 1)
     token = bench.token()
@@ -203,6 +205,7 @@ def test_every_list_of_devices_walks_along_an_index(bench: Bench) -> None:
             assert "TEMP B-TREE" not in plan, (where, plan)
 
 
+@both
 def test_the_numbers_say_how_the_fleet_is(fleet_of_five: Bench) -> None:
     found = samples(Client(health_app(fleet_of_five.back)).get("/metrics").text)
     states = {

@@ -12,7 +12,7 @@ from interlock_core.order import Order
 from interlock_core.recall_papers import Disposition, Notice, Recalled
 from interlock_core.seen import Seen
 from interlock_core.statement import Opened, open_statement
-from tests.server.world import V1, Bench
+from tests.server.world import V1, Bench, both
 from tests.support.papers import authorise, disposition, enrolment, hours, notice, order
 from tests.support.people import DAY0
 
@@ -74,6 +74,7 @@ def test_no_directive_moves(recalled: Bench) -> None:
     assert recalled.directive().products["gateway"].order == RECALL.envelope
 
 
+@both
 def test_pages(recalled: Bench) -> None:
     recalled.say_all(notice(RECALL, "2.0.0"))
     said = [disposition(RECALL, PLACED, reason=f"call {number}") for number in range(100)]

@@ -10,10 +10,11 @@ import pytest
 from interlock_core.errors import TransientError
 from interlock_server import refusals
 from interlock_server.db import session as db_session
-from tests.server.world import V1, Bench
+from tests.server.world import V1, Bench, both
 from tests.support.papers import order
 
 
+@both
 def test_a_held_turn_keeps_no_refusal_waiting(bench: Bench) -> None:
     """The answer comes while somebody publishes; the counts follow when that has ended."""
     forged = order(targets=(V1.target(),), by="mallory")

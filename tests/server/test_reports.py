@@ -27,7 +27,7 @@ from interlock_core.report import Enrolment, Report
 from interlock_core.statement import Envelope, Opened, Signature, open_as, read_envelope
 from interlock_server.db.fleet_tables import ForkRow, ReportRow
 from interlock_server.online_keys import Signers
-from tests.server.world import NOW, Bench, Fleet
+from tests.server.world import NOW, Bench, Fleet, both
 from tests.support.papers import (
     DEVICE,
     claim,
@@ -78,6 +78,7 @@ def test_reports_are_taken_one_after_another(bench: Bench) -> None:
     assert (device.state, device.quarantined, device.refused) == ("countersigned", None, {})
 
 
+@both
 def test_a_report_again_is_known_and_changes_nothing(bench: Bench) -> None:
     bench.let_in(ASKED)
     first, second = chain(ASKED, 2)
@@ -173,6 +174,7 @@ def test_what_lies_beyond_a_gap_is_not_taken(bench: Bench) -> None:
     assert shown(bench).refused == {"report_gap": 1}
 
 
+@both
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_a_fork_quarantines_and_is_kept_once(
     bench: Bench, number: int, caplog: pytest.LogCaptureFixture
@@ -265,6 +267,7 @@ def _tell(bench: Bench, one: Opened[Report]) -> int:
     return int(answer.status_code)
 
 
+@both
 def test_the_same_report_by_many_threads_is_taken_once(bench: Bench) -> None:
     bench.let_in(ASKED)
     assert bench.client is not None
@@ -274,6 +277,7 @@ def test_the_same_report_by_many_threads_is_taken_once(bench: Bench) -> None:
     assert kept(bench) == [(1, FIRST.id)]
 
 
+@both
 def test_two_different_next_reports_at_once_are_a_fork(bench: Bench) -> None:
     bench.let_in(ASKED)
     rivals = [report(ASKED, reason=f"copy {number}") for number in range(6)]
@@ -286,6 +290,7 @@ def test_two_different_next_reports_at_once_are_a_fork(bench: Bench) -> None:
     assert shown(bench).refused == {"report_fork": 5}
 
 
+@both
 def test_counters_lose_nothing_among_threads(bench: Bench) -> None:
     bench.let_in(ASKED)
     forged = report(ASKED, key="GW-0002")
@@ -311,6 +316,7 @@ def _report_in_a_process(fleet: Fleet, device: str, gate: Any, answers: Any) -> 
     answers.put(dict(found))
 
 
+@both
 def test_reports_and_counters_of_several_processes(fleet: Fleet, signers: Signers) -> None:
     """Each process has a device of its own, and all send one device's first report."""
     bench = Bench(fleet, signers)

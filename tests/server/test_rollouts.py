@@ -13,7 +13,7 @@ from interlock_core.api import PAGE, CohortView, Rollout, RolloutPage
 from interlock_core.order import Order
 from interlock_core.statement import Opened
 from tests.server.test_sessions import token
-from tests.server.world import NOW, V1, Bench
+from tests.server.world import NOW, V1, Bench, both
 from tests.support import people
 from tests.support.papers import (
     authorise,
@@ -145,6 +145,7 @@ def test_what_keeps_an_order_from_a_cohort_is_said(bench: Bench, operator: Opera
     assert operator.cohort(said, ST_BERT).missing == ("a roster rule that covers st-bert",)
 
 
+@both
 def test_lists_are_newest_first_and_paged(
     bench: Bench, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from interlock_core import wire
 from interlock_core.statement import Opened
-from tests.server.world import NOW, Bench
+from tests.server.world import NOW, Bench, both
 from tests.support import people
 from tests.support.papers import order, session
 
@@ -56,6 +56,7 @@ def test_without_a_token_nothing_is_shown(bench: Bench, bearer: str | None) -> N
     assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, "Bearer")
 
 
+@both
 def test_a_challenge_is_good_once(bench: Bench) -> None:
     said = session(challenge(bench))
     assert answer_with(bench, said) == (201, "")

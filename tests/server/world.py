@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import msgspec
+import pytest
 from click.testing import CliRunner
 from securesystemslib.signer import Signer
 from sqlalchemy import select
@@ -48,6 +49,7 @@ from interlock_server.online_keys import Signers
 from interlock_server.wiring import Backstage, Services, backstage, open_signers, services
 from tests.support.papers import SECRET, claim, countersign, days, session
 from tests.support.people import CANARY, DAY0, FLEET, ST_ANNA, ST_BERT, roster, signer
+from tests.support.postgres import Cluster
 
 PASSPHRASE = "correct horse battery"
 PRODUCT = "gateway"
@@ -55,6 +57,9 @@ COHORTS = (CANARY, ST_ANNA, ST_BERT)
 BASE = "http://gateway.invalid/"
 PATIENCE_SECONDS = 60
 T = TypeVar("T")
+SQLITE, POSTGRESQL = "sqlite", "postgresql"
+both = pytest.mark.parametrize("backend", [SQLITE, POSTGRESQL], indirect=True)
+"""Marks what is to hold on either database."""
 
 SERVER_TOML = """
 [server]
@@ -182,10 +187,16 @@ class Fleet:
     Args:
         home: everything is under it.
         now: when it is all signed.
+
+    Attributes:
+        cluster: where its databases are, if they are PostgreSQL's.
+        database: the name of its database there.
     """
 
     def __init__(self, home: Path, now: datetime) -> None:
         self.now = now
+        self.cluster: Cluster | None = None
+        self.database = ""
         self._lies_at(home)
         for name in (*ONLINE_ROLES, LOG_KEY):
             keys.new_key(self.online, name, "ed25519", PASSPHRASE, scrypt_n=keys.MIN_SCRYPT_N)
@@ -204,7 +215,25 @@ class Fleet:
         shutil.copytree(self.home, home)
         copied = copy(self)
         copied._lies_at(home)
+        if self.cluster is not None:
+            copied._is_in(self.cluster, self.cluster.make(self.database))
         return copied
+
+    def blank(self, home: Path, cluster: Cluster) -> Fleet:
+        """The same keys and ceremony elsewhere, and an empty database of PostgreSQL."""
+        unmade = shutil.ignore_patterns("store", "pending", "server.sqlite3*")
+        shutil.copytree(self.home, home, ignore=unmade)
+        copied = copy(self)
+        copied._lies_at(home)
+        copied._is_in(cluster, cluster.make())
+        return copied
+
+    def _is_in(self, cluster: Cluster, database: str) -> None:
+        self.cluster, self.database = cluster, database
+        named = f'database = "{cluster.url(database)}"'
+        lines = self.config.read_text().splitlines()
+        changed = [named if line.startswith("database = ") else line for line in lines]
+        self.config.write_text("\n".join(changed) + "\n")
 
     # A ceremony
 

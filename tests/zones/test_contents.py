@@ -20,6 +20,7 @@ SERVER_LIBRARIES = {
     "gunicorn",
     "itsdangerous",
     "prometheus_client",
+    "psycopg",
     "sqlalchemy",
     "werkzeug",
 }
@@ -41,7 +42,7 @@ ABSENT = {
 # What a zone can do only with a library that its lock could lose without an import failing.
 PRESENT = {
     "interlock-client": set[str](),
-    "interlock-server": {"boto3"} | TOKENS,
+    "interlock-server": {"boto3", "psycopg"} | TOKENS,
     "interlock-ops": TOKENS,
     "interlock-repo": TOKENS | WORDS | RELEASE_LIBRARIES,
     "interlock-ceremony": TOKENS | WORDS | CEREMONY_LIBRARIES,

@@ -5,9 +5,11 @@ Rules:
 1. ``writing`` first changes the row ``publisher``: that takes SQLite's write lock, or PostgreSQL's
    lock of the row, so writers of all processes and hosts go one after another, and each reads
    what the one before has committed.
-2. ``reading`` changes nothing.
+2. ``reading`` changes nothing, and all that it reads is of one moment.
 3. SQLite: write-ahead log, foreign keys, a busy timeout; the file is for its owner alone, since it
    holds the secret that signs tokens.
+   PostgreSQL: by psycopg, whatever driver the URL leaves open; a connection that the database
+   dropped is made anew.
 4. A fault of the database becomes a ``TransientError``: the call may be made again.
 5. ``storing`` is a short write without the turn, for what no publication depends on: reports and
    counters. Whoever changes a row that others change too reads it first with ``with_for_update``;
@@ -23,7 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Engine, create_engine, event, text, update
+from sqlalchemy import URL, Engine, create_engine, event, make_url, text, update
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
@@ -35,6 +37,9 @@ from interlock_server.db.tables import PublisherRow
 BUSY_SECONDS: Final = 30.0
 
 _WAIT: Final = "interlock_wait_seconds"
+_POSTGRESQL: Final = "postgresql"
+# As SQLite's transactions are by themselves. One that only reads never has to be tried again.
+_ONE_MOMENT: Final = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
 def _private_sqlite(connection: Any, _record: object) -> None:
@@ -56,6 +61,25 @@ def _begin(connection: Any) -> None:
     wait_ms = int(options.get(_WAIT, BUSY_SECONDS) * 1000)
     connection.exec_driver_sql(f"PRAGMA busy_timeout = {wait_ms}").close()
     connection.exec_driver_sql("BEGIN IMMEDIATE" if _WAIT in options else "BEGIN")
+
+
+def _connecting(url: URL) -> Engine:
+    if url.get_backend_name() != _POSTGRESQL:
+        return create_engine(url)
+    if url.drivername == _POSTGRESQL:
+        url = url.set(drivername=f"{_POSTGRESQL}+psycopg")
+    if url.get_driver_name() != "psycopg":
+        raise ArgumentError("the driver for PostgreSQL is psycopg; write postgresql+psycopg://")
+    import psycopg  # noqa: PLC0415  # a server on SQLite does without
+
+    return create_engine(url, module=psycopg, pool_pre_ping=True)
+
+
+def _wait_for_locks(session: Session, seconds: float) -> None:
+    """See that PostgreSQL waits for other writers so long, and not for ever."""
+    if session.get_bind().dialect.name == _POSTGRESQL:
+        # Zero would mean for ever.
+        session.execute(text(f"SET LOCAL lock_timeout = {max(1, int(seconds * 1000))}"))
 
 
 @contextmanager
@@ -93,7 +117,7 @@ class Database:
         try:
             # Not as text: a directory may have a name that means something in a URL.
             sqlite = URL.create("sqlite", database=str(file))
-            self.engine: Engine = create_engine(url if url is not None else sqlite)
+            self.engine = _connecting(make_url(url) if url is not None else sqlite)
         except (ArgumentError, NoSuchModuleError, ImportError) as e:
             raise ConfigurationError(f"storage.database is not usable: {e}.") from e
         if self.engine.dialect.name == "sqlite":
@@ -126,6 +150,8 @@ class Database:
             TransientError: the database failed.
         """
         with translated(), self._sessions() as session:
+            if self.engine.dialect.name == _POSTGRESQL:
+                session.connection(execution_options=_ONE_MOMENT)
             yield session
 
     @contextmanager
@@ -136,6 +162,7 @@ class Database:
             TransientError: the database failed, or other writers took too long.
         """
         with translated(), self._sessions.begin() as session:
+            _wait_for_locks(session, BUSY_SECONDS)
             session.execute(update(PublisherRow).values(turn=PublisherRow.turn + 1))
             yield session
 
@@ -151,10 +178,7 @@ class Database:
         """
         with translated(), self._sessions.begin() as session:
             session.connection(execution_options={_WAIT: wait_seconds})
-            if self.engine.dialect.name == "postgresql":
-                # Zero would mean for ever.
-                wait_ms = max(1, int(wait_seconds * 1000))
-                session.execute(text(f"SET LOCAL lock_timeout = {wait_ms}"))
+            _wait_for_locks(session, wait_seconds)
             yield session
 
     def close(self) -> None:

@@ -43,7 +43,8 @@ def upgrade() -> None:
     elif op.get_bind().dialect.name == "postgresql":
         op.execute(
             "CREATE FUNCTION interlock_append_only() RETURNS trigger LANGUAGE plpgsql AS "
-            "$$ BEGIN RAISE EXCEPTION 'the log is append-only'; END $$"
+            "$$ BEGIN RAISE EXCEPTION 'the log is append-only' "
+            "USING ERRCODE = 'integrity_constraint_violation'; END $$"
         )
         for table in KEPT:
             op.execute(
