@@ -28,7 +28,7 @@ from tests.ops.world import (
     build,
     facts,
 )
-from tests.support.papers import countersign, enrolment, report
+from tests.support.papers import countersign, enrolment, hold, report
 
 FILES = {
     f"{PRODUCT}/{version}/image.img": (f"the image {version}".encode(), counter, barrier)
@@ -125,6 +125,13 @@ def test_a_dry_run_says_whom_it_would_reach(fleet: Place) -> None:
             missed.setdefault(reason, []).extend(one["named"])
     assert missed == {"held": ["GW-2"], "no_report": ["GW-3"]}
     assert found["dead_ends"] == []
+
+
+def test_a_hold_that_was_signed_is_seen(fleet: Place) -> None:
+    fleet.server.post(hold(at=fleet.clock.now))
+    found = proposed(fleet, NEWEST, "--dry-run")["forecast"]
+    held = [one["missed"]["held"]["named"] for one in found["stages"] if "held" in one["missed"]]
+    assert sorted(name for names in held for name in names) == ["GW-1", "GW-2", "GW-4"]
 
 
 def test_steps_are_found_and_said(fleet: Place) -> None:

@@ -31,6 +31,7 @@ from tests.ops.world import (
 from tests.support.papers import (
     Named,
     authorise,
+    decommission,
     disposition,
     order,
     signed,
@@ -173,6 +174,15 @@ def test_who_is_left_out_of_the_list_is_missed(place: Place, fleet: Fleet) -> No
         "rollout", "recall", "status", id_, "--inventory", place.home / "olga.toml", code=2
     )
     assert bad["reason"] == "bad_inventory"
+
+
+def test_what_was_decommissioned_is_accounted_for(place: Place, fleet: Fleet) -> None:
+    id_ = recalled(place)["id"]
+    place.server.post(decommission(fleet.known["GW-1"], fleet.last["GW-1"]))
+    assert whys(status(place, id_))["GW-1"] == ("unknown", "decommissioned")
+    # What nobody entitled signed is the server's word.
+    place.server.post(decommission(fleet.known["GW-5"], fleet.last["GW-5"], by="ada"))
+    assert whys(status(place, id_))["GW-5"][1] == "open"
 
 
 def test_the_list_as_a_csv_file(place: Place, fleet: Fleet) -> None:

@@ -38,6 +38,7 @@ class Seen:
         heard_at: when it signed that; None without one.
         excluded: why nothing that it says counts (``quarantined``, ``waiting`` …), or None.
         out_of_service: whether somebody entitled signed that it was decommissioned.
+        hold: what holds its site, by a hold that was signed and stands now; or None.
     """
 
     device: str
@@ -50,6 +51,7 @@ class Seen:
     heard_at: datetime | None = None
     excluded: str | None = None
     out_of_service: bool = False
+    hold: str | None = None
 
     @property
     def running(self) -> str | None:
@@ -59,7 +61,9 @@ class Seen:
 
     @property
     def held(self) -> str | None:
-        """Why its hospital holds updates back, if it said so last."""
+        """Why its hospital holds updates back: by a signed hold, or as it said last."""
+        if self.hold is not None:
+            return self.hold
         decided = self.report.decided if self.report is not None else None
         if decided is None or decided.reason not in {"local_hold", "site_hold"}:
             return None

@@ -3,13 +3,15 @@
 Rules:
 
 1. What does not verify is not believed: a report with a fault is none, and a device that is
-   forged, waits, is quarantined or superseded is shown with the reason why nothing counts.
+   forged, waits, is quarantined, superseded or ended is shown with the reason why nothing counts.
+   It is out of service where somebody entitled signed that, and not where the server says so.
 2. A device whose enrolment cannot be read has no name to be counted by: it is a fault, and is told
    as one.
 """
 
 from __future__ import annotations
 
+from interlock_core.ending import Decommission
 from interlock_core.seen import Seen
 from interlock_ops.device_view import REPORT_FAULTS, DeviceView
 
@@ -29,6 +31,7 @@ def seen_of(view: DeviceView) -> Seen | None:
         report=view.report.said if view.report is not None else None,
         heard_at=view.heard_at,
         excluded=_excluded(view),
+        out_of_service=view.ending is not None and isinstance(view.ending.said, Decommission),
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from interlock_core.api import Place
+from interlock_core.decide_here import site_held
 from interlock_core.errors import InterlockError, NotFoundError, RefusedError
-from interlock_ops.fleet_reads import served_cohorts
+from interlock_core.hold import standing_holds
+from interlock_ops.fleet_reads import places, served_cohorts
 from interlock_ops.session import Session
 from interlock_ops.site_view import SiteView, read_site
 
@@ -53,3 +56,21 @@ def site_if_told(session: Session, name: str | None) -> SiteView | None:
         return site_view(session, name)
     except InterlockError:
         return None
+
+
+def site_holds(session: Session, cohorts: Sequence[str]) -> dict[tuple[str, str], str]:
+    """Which sites are held now, for the gateways of which of these cohorts, and by what.
+
+    Raises:
+        InterlockError: the sites could not be read.
+    """
+    judge = session.judge
+    found: dict[tuple[str, str], str] = {}
+    for told in places(session, "sites"):
+        signed = read_site(judge, told, cohorts).signed
+        for cohort in cohorts:
+            standing = standing_holds(judge, signed, cohort)
+            refusal = site_held(standing, told.name, judge.now)
+            if refusal is not None:
+                found[told.name, cohort] = refusal.detail
+    return found

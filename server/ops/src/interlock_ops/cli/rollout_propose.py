@@ -33,6 +33,7 @@ from interlock_ops.proposing import object_to_facts, object_to_order, warnings
 from interlock_ops.recall_reads import catalogue, gateways
 from interlock_ops.show import asks, line, statement
 from interlock_ops.show_forecast import FIELDS, forecast_facts, forecast_lines
+from interlock_ops.site_reads import site_holds
 from interlock_ops.stepping import AUTO, with_steps
 
 EXAMPLES: Final = (
@@ -148,9 +149,10 @@ def rollout_propose(
 def _fleet(run: Run, cohorts: Sequence[str], product: str) -> list[Seen] | None:
     """The gateways of the order's cohorts; None, and a warning, where they cannot be read."""
     try:
+        held = site_holds(run.session, cohorts)
         with run.voice.progress("devices read") as progress:
             return [
-                seen
+                replace(seen, hold=held.get((seen.site, seen.cohort)))
                 for cohort in cohorts
                 for seen in gateways(run.session, product, run.voice.warn, progress, cohort=cohort)
             ]
