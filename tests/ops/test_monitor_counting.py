@@ -24,12 +24,14 @@ from tests.support.papers import (
     authorise,
     countersign,
     days,
+    decommission,
     enrolment,
     exclusion,
     hours,
     order,
     report,
     resume,
+    revocation,
     stage,
     started,
     stop,
@@ -61,8 +63,8 @@ class Kept:
             found = [intake.take(one.envelope) for one in papers]
             for one in intake.reported:
                 self.counting.report(one, self.now)
-            if intake.trouble["report_fork"]:
-                self.counting.quarantine()
+            if intake.left_out:
+                self.counting.leave_out()
             self.counting.settle_product(self.judge, "gateway")
         return found
 
@@ -189,6 +191,25 @@ def test_a_fork_takes_a_device_out_and_keeps_its_vote(kept: Kept) -> None:
         assert kept.tell(device, "confirmed") == "report_fork"
     counts = kept.counts()
     assert (counts.votes, counts.excluded) == ({"failed": 1}, 1)
+
+
+def test_a_device_out_of_service_is_neither_silent_nor_counted(kept: Kept) -> None:
+    one, two, three = kept.devices(3)
+    kept.take(ORDER, *started(ORDER))
+    kept.tell(two, "failed")
+    for device in (one, two):
+        assert kept.take(decommission(device, by="olga")) == ["kept"]
+    assert kept.tell(one) == "ignored"
+    counts = kept.counts()
+    assert (counts.excluded, counts.votes, counts.eligible) == (1, {"failed": 1}, 2)
+    kept.take(revocation(three, by="hanna"))
+    assert kept.counts().excluded == 1
+    again = enrolment(one.said.device, key="another", at=DAY0 + hours(1))
+    kept.now += hours(1)
+    kept.take(again, countersign(again, at=kept.now))
+    assert kept.tell(again, key="another") == "kept"
+    (stands,) = kept.memory.row("SELECT stands FROM enrolment WHERE id = ?", again.id)
+    assert stands == 1
 
 
 def test_reports_that_are_missing_come_again_or_are_old(kept: Kept) -> None:

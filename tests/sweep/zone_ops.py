@@ -648,6 +648,7 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
                         ("alert_command", '"one"', "alert_command"),
                         ("least_devices", "{ canary = 0 }", "least_devices"),
                         ("nonsense", "1", "nonsense"),
+                        ("stops_directory", '"~nobody-here/x"', "stops_directory"),
                         ("stops_directory", '"x\\u0000"', "stops_directory"),
                     )
                 ),

@@ -107,7 +107,7 @@ class Settings:
         if self.state_directory is not None:
             return self.state_directory
         home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-        return _expanded(home, "state_directory") / "interlock-ops" / sha256_hex(image_root)[:16]
+        return expanded(home, "state_directory") / "interlock-ops" / sha256_hex(image_root)[:16]
 
 
 def load(config: Path | None, flags: Mapping[str, str | None]) -> Settings:
@@ -204,11 +204,16 @@ def _texts(path: Path, tree: dict[str, Any]) -> dict[str, str | None]:
     for name in (*_PATHS, "key"):
         text = texts[name]
         if text is not None and not (name == "key" and _KEY_URI.match(text)):
-            texts[name] = str(path.parent / _expanded(text, name))
+            texts[name] = str(path.parent / expanded(text, name))
     return texts
 
 
-def _expanded(text: str, name: str) -> Path:
+def expanded(text: str, name: str) -> Path:
+    """A path with its home directory written out; ``name`` is the setting that holds it.
+
+    Raises:
+        ConfigurationError: ``bad_settings``: nobody knows that home directory.
+    """
     try:
         return Path(text).expanduser()
     except RuntimeError as e:

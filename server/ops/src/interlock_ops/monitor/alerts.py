@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from interlock_ops.monitor.memory import Memory
 
 REMINDED: Final = timedelta(days=1)
 PATIENCE_SECONDS: Final = 60
+_SHOWN: Final = ("PATH", "LANG", "LC_ALL", "TZ")
+"""What the command sees of the environment: not where the credentials are."""
 
 ALERTS: Final = {
     "stop_signed": "the monitor stopped a rollout by the order's abort settings",
@@ -171,6 +174,7 @@ class Alerts:
                 stderr=subprocess.DEVNULL,
                 timeout=PATIENCE_SECONDS,
                 check=True,
+                env={name: os.environ[name] for name in _SHOWN if name in os.environ},
             )
         except (OSError, subprocess.SubprocessError) as e:
             failed = {"alert": "alert_command", "detail": str(e)[:500], "subject": name}

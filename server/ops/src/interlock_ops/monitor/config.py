@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -105,8 +105,8 @@ def load(path: Path) -> MonitorSettings:
     return MonitorSettings(
         ops=ops,
         state=ops.state_directory,
-        stops=_path(path, own.stops_directory),
-        pin_file=_path(path, own.pin_file),
+        stops=_path(path, "stops_directory", own.stops_directory),
+        pin_file=_path(path, "pin_file", own.pin_file),
         interval=durations["interval"],
         stagger=durations["stagger"],
         terms=_terms(path, durations),
@@ -142,5 +142,5 @@ def _terms(path: Path, durations: Mapping[str, timedelta]) -> Terms:
     return terms
 
 
-def _path(beside: Path, text: Any) -> Path | None:
-    return None if text is None else beside.parent / Path(text).expanduser()
+def _path(beside: Path, name: str, text: str | None) -> Path | None:
+    return None if text is None else beside.parent / settings.expanded(text, f"monitor.{name}")

@@ -10,7 +10,8 @@ Rules:
    before it.
 3. Silence becomes a failure by the monitor's own clock, once the whole log was read, and only where
    the order is live and nothing stops it.
-4. A device that is quarantined is left out of the counts; one vote that it gave stays.
+4. A device that is quarantined, or whose enrolment somebody ended, is left out of the counts; a
+   vote that it gave stays.
 5. A resume by rule is remembered with the counts of its moment (``abort``, rule 6), and what time
    the order stood still is not the devices' silence.
 6. Where another order came into force, the actions of this one are let go; were it to come back,
@@ -54,6 +55,9 @@ _COLUMNS: Final = (
     "excluded"
 )
 _AT_ONCE: Final = 500
+_OVER: Final = """e.ended IS NOT NULL AND NOT EXISTS
+    (SELECT 1 FROM enrolment o WHERE o.device = e.device AND o.stands = 1)"""
+"""A device whose enrolment ended, and that has no other in force."""
 
 Row = tuple[Any, ...]
 
@@ -162,17 +166,20 @@ class Counting:
                 report.author,
             )
 
-    def quarantine(self) -> None:
-        """Leave quarantined devices out (rule 4)."""
-        devices = list(
-            self._memory.rows(
-                "SELECT a.order_id, a.device FROM action a JOIN enrolment e ON "
-                "e.device = a.device WHERE e.stands = 1 AND e.quarantined IS NOT NULL AND "
-                "a.excluded IS NULL AND a.vote IS NULL"
+    def leave_out(self) -> None:
+        """Leave devices out that are quarantined or were taken out of service (rule 4)."""
+        for why, which in (
+            ("quarantined", "e.stands = 1 AND e.quarantined IS NOT NULL"),
+            ("ended", _OVER),
+        ):
+            devices = list(
+                self._memory.rows(
+                    "SELECT a.order_id, a.device FROM action a JOIN enrolment e ON "  # noqa: S608
+                    f"e.device = a.device WHERE {which} AND a.excluded IS NULL AND a.vote IS NULL"
+                )
             )
-        )
-        for order_id, device in devices:
-            self._one(order_id, device, Excluded("quarantined"))
+            for order_id, device in devices:
+                self._one(order_id, device, Excluded(why))
 
     def exclude(self, judge: Judge, order: Opened[Order], cohort: str) -> None:
         """Leave known issues out that two people named (rule 7)."""

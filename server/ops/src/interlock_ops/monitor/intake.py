@@ -11,6 +11,7 @@ Rules (20 is that of ``docs/wire-format.md``):
    taken before is nothing new. Ids are kept of the last ``WINDOW`` reports: an older one that
    comes again is neither counted nor held against the device.
 4. Whatever does not verify changes nothing but a counter, and somebody is told.
+5. An enrolment that somebody entitled ended stands no more, whatever becomes of him (24).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any, Final
 
 from interlock_core import wire
 from interlock_core.chain import stop_counts
+from interlock_core.ending import ENDINGS, Ending, ending_counts, ends_as
 from interlock_core.errors import WireError
 from interlock_core.exclusion import Exclusion
 from interlock_core.fleet import Tip, follows, in_force, report_counts, signed_by_device
@@ -31,7 +33,7 @@ from interlock_core.roster import Judge
 from interlock_core.statement import Envelope, Opened, open_as, open_statement, read_envelope
 from interlock_ops.monitor.memory import Memory
 
-KEPT: Final = (Order, Authorisation, Go, Stop, Exclusion, Enrolment, Report)
+KEPT: Final = (Order, Authorisation, Go, Stop, Exclusion, *ENDINGS, Enrolment, Report)
 """What the monitor decides by."""
 KEPT_NAMES: Final = frozenset(type_.__name__.lower() for type_ in KEPT)
 WINDOW: Final = 64
@@ -48,6 +50,7 @@ class Intake:
     Attributes:
         trouble: how often what was refused, by name (rule 4).
         reported: devices whose report was taken: with its ``Report``, in order.
+        left_out: whether a device was quarantined or its enrolment ended.
     """
 
     def __init__(self, memory: Memory, judge: Judge) -> None:
@@ -55,6 +58,7 @@ class Intake:
         self._judge = judge
         self.trouble: Counter[str] = Counter()
         self.reported: list[Report] = []
+        self.left_out = False
 
     def take(self, envelope: Envelope) -> str:
         """Take one statement; returns what became of it.
@@ -99,6 +103,8 @@ class Intake:
         )
         if isinstance(said, Authorisation) and said.authorises == "enrolment":
             self.settle_enrolment(said.id)
+        if isinstance(said, ENDINGS):
+            self._end(opened)
         return "kept"
 
     def counts(self, stop: Opened[Stop]) -> bool:
@@ -118,7 +124,7 @@ class Intake:
         if said.fleet != self._judge.roster.fleet or not signed_by_device(opened):
             return "forged"
         self._memory.run(
-            "INSERT INTO enrolment VALUES (?, ?, ?, ?, ?, 0, NULL, 0, NULL, NULL, NULL, ?)",
+            "INSERT INTO enrolment VALUES (?, ?, ?, ?, ?, 0, NULL, NULL, 0, NULL, NULL, NULL, ?)",
             opened.id,
             said.device,
             said.product,
@@ -128,6 +134,20 @@ class Intake:
         )
         self._settle(said.device)
         return "kept"
+
+    def _end(self, ending: Opened[Any]) -> None:
+        """Take an enrolment out of force for good, if somebody entitled ended it (rule 5)."""
+        said: Ending = ending.said
+        row = self._memory.row("SELECT envelope FROM enrolment WHERE id = ?", said.enrolment)
+        if row is None or not ending_counts(
+            self._judge, ending, open_as(read_envelope(row[0]), Enrolment)
+        ):
+            return
+        self._memory.run(
+            "UPDATE enrolment SET ended = ? WHERE id = ?", ends_as(said), said.enrolment
+        )
+        self.settle_enrolment(said.enrolment)
+        self.left_out = True
 
     def settle_enrolment(self, enrolment: str) -> None:
         """Judge again which enrolment of a device stands (rule 2)."""
@@ -149,9 +169,11 @@ class Intake:
 
     def _settle(self, device: str) -> None:
         rows = list(
-            self._memory.rows("SELECT id, envelope, stands FROM enrolment WHERE device = ?", device)
+            self._memory.rows(
+                "SELECT id, envelope, stands, ended FROM enrolment WHERE device = ?", device
+            )
         )
-        enrolments = [open_as(read_envelope(envelope), Enrolment) for _, envelope, _ in rows]
+        enrolments = [open_as(read_envelope(envelope), Enrolment) for _, envelope, *_ in rows]
         words = [
             open_as(read_envelope(envelope), Authorisation)
             for one in enrolments
@@ -160,21 +182,21 @@ class Intake:
             )
         ]
         found = in_force(self._judge, enrolments, words)
-        for id_, _, stands in rows:
-            now = int(found is not None and found.id == id_)
+        for id_, _, stands, ended in rows:
+            now = int(found is not None and found.id == id_ and ended is None)
             if now != stands:
                 self._memory.run("UPDATE enrolment SET stands = ? WHERE id = ?", now, id_)
 
     def _report(self, opened: Opened[Report]) -> str:
         said = opened.said
         row = self._memory.row(
-            "SELECT envelope, tip_number, tip_id, quarantined, device, stands FROM enrolment "
+            "SELECT envelope, tip_number, tip_id, quarantined, ended, stands FROM enrolment "
             "WHERE id = ?",
             said.enrolment,
         )
         if row is None:
             return "unknown_enrolment"
-        envelope, number, tip_id, quarantined, device, stands = row
+        envelope, number, tip_id, quarantined, ended, stands = row
         if not report_counts(open_as(read_envelope(envelope), Enrolment), opened):
             return "forged"
         tip = None if tip_id is None else Tip(number, tip_id)
@@ -186,14 +208,16 @@ class Intake:
             if said.number <= number - WINDOW:
                 return "old_report"
             self._quarantine(said.enrolment, said.number)
+            self.left_out = True
             return "report_fork"
         if verdict != "next":
             return "known" if verdict == "known" else "report_gap"
         if quarantined is not None:
             return "report_fork"
+        if ended is not None:
+            return "ignored"
         self._take(opened, self._judge.now)
         if stands:
-            assert device == said.author
             self.reported.append(said)
         return "kept"
 
@@ -228,4 +252,6 @@ class Intake:
 
 
 def _about(said: Any) -> str:
+    if isinstance(said, ENDINGS):
+        return str(said.enrolment)
     return str(said.id if isinstance(said, Authorisation) else said.order)

@@ -39,8 +39,8 @@ CREATE INDEX paper_about ON paper (about, kind);
 CREATE INDEX paper_kind ON paper (kind);
 CREATE TABLE enrolment (
     id TEXT PRIMARY KEY, device TEXT NOT NULL, product TEXT NOT NULL, site TEXT NOT NULL,
-    cohort TEXT NOT NULL, stands INTEGER NOT NULL, quarantined TEXT, tip_number INTEGER NOT NULL,
-    tip_id TEXT, heard_at INTEGER, report BLOB, envelope BLOB NOT NULL
+    cohort TEXT NOT NULL, stands INTEGER NOT NULL, quarantined TEXT, ended TEXT,
+    tip_number INTEGER NOT NULL, tip_id TEXT, heard_at INTEGER, report BLOB, envelope BLOB NOT NULL
 );
 CREATE INDEX enrolment_device ON enrolment (device);
 CREATE INDEX enrolment_place ON enrolment (cohort, product, device);

@@ -172,8 +172,8 @@ class Round:
         intake.reported.clear()
 
     def _note_trouble(self, intake: Intake) -> None:
-        if intake.trouble["report_fork"]:
-            self._counting.quarantine()
+        if intake.left_out:
+            self._counting.leave_out()
         for name, times in intake.trouble.items():
             self._memory.run(
                 "INSERT INTO trouble VALUES (?, ?, 0) ON CONFLICT (name) DO UPDATE SET "
