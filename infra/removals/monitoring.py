@@ -142,6 +142,18 @@ MONITORING: tuple[Removal, ...] = (
         'if verdict == "known":',
     ),
     _intake(
+        "monitor: an enrolment that was ended stands no more",
+        "Intake._settle",
+        "found.id == id_ and ended is None",
+        "found.id == id_",
+    ),
+    _intake(
+        "monitor: somebody entitled ended it",
+        "Intake._end",
+        "if row is None or not ending_counts(",
+        "if row is None or not (lambda *_: True)(",
+    ),
+    _intake(
         "monitor: the author signed what is kept",
         "Intake._paper",
         "if said.fleet != self._judge.roster.fleet or self._judge.signer_key(opened) is None:",
