@@ -849,6 +849,40 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
             slips=(Slip("a state that is none", USAGE, ("--state",), ("--state", "../x", *BASE)),)
         ),
     ),
+    "access review": (
+        Entry(
+            BASE,
+            good=10,
+            makes=STATE,
+            inputs=(CONFIG,),
+            slips=tuple(
+                Slip(f"{option} {wrong!r}", USAGE, (option, "UTF-8"), (option, wrong, *BASE))
+                for option in ("--at", "--within")
+                for wrong in ("soon", "", "9" * 400 + "d", "\udcff")
+            ),
+        ),
+        Entry(
+            ("--csv", "{home}/access.csv", *BASE),
+            good=10,
+            makes=(*STATE, "access.csv"),
+            slips=tuple(
+                replace(
+                    slip,
+                    says=("access.csv", "--csv"),
+                    prepare=prepare,
+                )
+                for slip, prepare in zip(
+                    ACTING,
+                    (
+                        written("access.csv", "something else\n"),
+                        directory("access.csv"),
+                        mode("", 0o555),
+                    ),
+                    strict=True,
+                )
+            ),
+        ),
+    ),
     "device revoke": (act("{belongs}", slips=devices()),),
     "device decommission": (
         act(

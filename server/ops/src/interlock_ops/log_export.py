@@ -55,7 +55,7 @@ def export(session: Session, directory: Path, progress: Progress) -> Checkpoint:
     assert text is not None
     said = view.verify(text)
     entries = fetch_entries(session, view, said, progress)
-    records = list(_records(session, said.size, progress))
+    records = list(records_of(session, said.size, progress))
     durable.mkdir(directory)
     for name, lines in (
         (ENTRIES, entries),
@@ -109,7 +109,13 @@ def fetch_entries(
     return entries
 
 
-def _records(session: Session, size: int, progress: Progress) -> Iterator[LogRecord]:
+def records_of(session: Session, size: int, progress: Progress) -> Iterator[LogRecord]:
+    """What stands behind the first ``size`` entries, as the server shows it.
+
+    Raises:
+        RefusedError: ``endless``: the list does not end.
+        TransientError: the server could not be asked.
+    """
     start: int | None = 0
     for _ in range(max(MAX_PAGES, size)):
         if start is None or start >= size:

@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from interlock_ops import __version__
+from interlock_ops.cli.access_review import access_review
 from interlock_ops.cli.cohort_list import cohort_list
 from interlock_ops.cli.cohort_show import cohort_show
 from interlock_ops.cli.device_assign import device_assign
@@ -84,6 +85,7 @@ SECTIONS: Final = {
         'interlock-ops site release st-anna --reason "the network is back"',
     ),
     "The log, for an auditor": (
+        "interlock-ops access review --csv access.csv",
         "interlock-ops log export audit --log-key log.pub.json",
         "interlock-ops log verify audit --log-key log.pub.json --checkpoint older",
     ),
@@ -151,6 +153,11 @@ def site() -> None:
 
 
 @main.group()
+def access() -> None:
+    """Review who may do what, until when, and when each last acted."""
+
+
+@main.group()
 def log() -> None:
     """Export the log of everything that was accepted, and verify it offline."""
 
@@ -188,6 +195,7 @@ for _command in (recall_begin, recall_status, recall_record):
     recall.add_command(_command)
 cohort.add_command(cohort_list)
 cohort.add_command(cohort_show)
+access.add_command(access_review)
 log.add_command(log_export)
 log.add_command(log_verify)
 for _command in (site_list, site_show, site_add, site_edit, site_hold, site_release):
