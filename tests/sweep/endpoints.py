@@ -148,6 +148,7 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
         path=lambda _: {"id_": RECALL.id}, token=True, query=("page",)
     ),
     "GET /v1/info": Endpoint(),
+    "GET /openapi.json": Endpoint(),
     "GET /v1/devices": Endpoint(token=True, query=("page", "cohort", "site", "state")),
     "GET /v1/devices/<device>": Endpoint(path=lambda _: {"device": "GW-IN"}, token=True),
     "GET /v1/cohorts": Endpoint(token=True, query=("page",)),

@@ -7,10 +7,12 @@ from flask import Flask, Response, request
 from interlock_core import wire
 from interlock_core.api import MAX_BODY
 from interlock_server.web import (
+    access,
     ceremonies_api,
     fleet_api,
     gateway_api,
     log_api,
+    openapi,
     operator_api,
     problems,
     publications_api,
@@ -44,6 +46,8 @@ def create_app(services: Services) -> Flask:
     app.register_blueprint(fleet_api.blueprint(services))
     app.register_blueprint(gateway_api.blueprint(services))
     app.register_blueprint(log_api.blueprint(services))
+    app.register_blueprint(openapi.blueprint())
+    app.before_request(access.guard(services.sessions))
 
     @app.after_request
     def publish_log(response: Response) -> Response:

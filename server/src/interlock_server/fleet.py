@@ -11,6 +11,8 @@ Rules:
 4. What one person may sign without end makes no list too long to be read: of his words about one
    thing the first are shown, of assignments the newest and those that lead out of where the device
    is, and in a list no more about one device than its share of an answer holds.
+5. Somebody who sees some sites only is shown nothing of others, nor that there is anything. A page
+   of claims then holds fewer than it could: which site a claim is for stands inside it.
 """
 
 from __future__ import annotations
@@ -63,6 +65,9 @@ MAX_WORDS: Final = 4
 SHARE: Final = 64 * 1024
 """How many bytes of words and assignments of one device are shown in a list."""
 
+Sites = frozenset[str] | None
+"""The sites that somebody sees; None for all."""
+
 K = TypeVar("K")
 
 
@@ -79,15 +84,23 @@ class Fleet:
         self._clock = clock
 
     def devices(
-        self, page: int, *, cohort: str | None, site: str | None, state: str | None
+        self,
+        page: int,
+        *,
+        cohort: str | None,
+        site: str | None,
+        state: str | None,
+        within: Sites = None,
     ) -> DevicePage:
-        """A page of devices, by device id (rules 2 and 3).
+        """A page of devices, by device id (rules 2, 3 and 5).
 
         Raises:
             WireError: ``bad_name`` or ``bad_state``.
             TransientError: the database failed.
         """
         wanted = select(EnrolmentRow)
+        if within is not None:
+            wanted = wanted.where(EnrolmentRow.site.in_(within))
         if cohort is not None:
             wanted = wanted.where(EnrolmentRow.cohort == check_name(cohort, "cohort"))
         if site is not None:
@@ -104,8 +117,8 @@ class Fleet:
             items = _devices(session, rows[:PAGE], SHARE)
         return DevicePage(items=items, next=page + 1 if len(rows) > PAGE else None)
 
-    def device(self, device: str) -> Device:
-        """One device: its enrolment in force, or else the newest.
+    def device(self, device: str, within: Sites = None) -> Device:
+        """One device: its enrolment in force, or else the newest (rule 5).
 
         Raises:
             NotFoundError: ``unknown_device``.
@@ -114,6 +127,8 @@ class Fleet:
         wanted = select(EnrolmentRow).where(
             EnrolmentRow.device == device, EnrolmentRow.shown.is_(True)
         )
+        if within is not None:
+            wanted = wanted.where(EnrolmentRow.site.in_(within))
         with self._database.reading() as session:
             items = _devices(session, list(session.scalars(wanted)), MAX_ANSWER // 2)
         if not items:
@@ -133,8 +148,8 @@ class Fleet:
             counts = _counts(session, EnrolmentRow.cohort)
         return _places(page, {*served, *counts}, counts, lambda name: name in served)
 
-    def sites(self, page: int) -> PlacePage:
-        """A page of sites, by name.
+    def sites(self, page: int, within: Sites = None) -> PlacePage:
+        """A page of sites, by name (rule 5).
 
         Raises:
             TransientError: the database failed.
@@ -142,12 +157,13 @@ class Fleet:
         with self._database.reading() as session:
             counts = _counts(session, EnrolmentRow.site)
             names = {*counts, *described_sites(session, Site.PREDICATE)}
+            names = names if within is None else names & within
             shown = _places(page, names, counts, lambda _: True)
             items = self._signed(session, shown.items, SHARE)
         return PlacePage(items=items, next=shown.next)
 
-    def site(self, name: str) -> Place:
-        """One site: its counts, and what was signed about it.
+    def site(self, name: str, within: Sites = None) -> Place:
+        """One site: its counts, and what was signed about it (rule 5).
 
         Raises:
             NotFoundError: ``unknown_site``.
@@ -156,7 +172,7 @@ class Fleet:
         with self._database.reading() as session:
             counts = _counts(session, EnrolmentRow.site, EnrolmentRow.site == name)
             names = {*counts, *(described_sites(session, Site.PREDICATE) & {name})}
-            if not names:
+            if not names or (within is not None and name not in within):
                 raise NotFoundError(
                     f"No device of a site {name} is known here, and nobody described one.",
                     reason="unknown_site",
@@ -185,8 +201,8 @@ class Fleet:
             shown.append(replace(place, descriptions=descriptions, holds=standing))
         return tuple(shown)
 
-    def claims(self, page: int) -> ClaimPage:
-        """A page of claims, newest first.
+    def claims(self, page: int, within: Sites = None) -> ClaimPage:
+        """A page of claims, newest first (rule 5).
 
         Raises:
             TransientError: the database failed.
@@ -204,6 +220,8 @@ class Fleet:
         items = []
         for envelope, device in rows[:PAGE]:
             claim = open_kept(envelope)
+            if within is not None and claim.said.site not in within:
+                continue
             expired = now >= claim.said.expires
             items.append(OpenClaim(claim=claim.envelope, used_by=device, expired=expired))
         return ClaimPage(items=tuple(items), next=page + 1 if len(rows) > PAGE else None)

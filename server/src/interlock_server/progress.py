@@ -99,8 +99,21 @@ class Progress:
             ),
         )
 
-    def actions(self, order_id: str, page: int, *, state: str | None) -> ActionPage:
+    def actions(
+        self,
+        order_id: str,
+        page: int,
+        *,
+        state: str | None,
+        within: frozenset[str] | None = None,
+    ) -> ActionPage:
         """A page of the devices of a rollout, in the order in which they were opened.
+
+        Args:
+            order_id: whose.
+            page: from 1 on.
+            state: of the actions; None for any.
+            within: the sites that are shown; None for all.
 
         Raises:
             NotFoundError: ``unknown_order``.
@@ -119,6 +132,8 @@ class Progress:
             )
             if state is not None:
                 wanted = wanted.where(ActionRow.state == state)
+            if within is not None:
+                wanted = wanted.where(ActionRow.site.in_(within))
             wanted = wanted.order_by(ActionRow.number).offset((page - 1) * PAGE).limit(PAGE + 1)
             found = session.execute(wanted).all()
         items = tuple(_action(action, enrolment) for action, enrolment in found[:PAGE])

@@ -9,22 +9,27 @@ Rules:
 3. A token is good for 15 minutes and names a person. At each use that person must still be in the
    roster with a grant that has not expired.
 4. Both are signed with a secret that ``init`` made and the database keeps.
+5. What a person may read follows from the grants that she holds now: one that is not limited to
+   sites reads the fleet, one that is reads its sites, a monitor's reads what a monitor needs.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Any, Final
 
 from itsdangerous import BadData, TimestampSigner, URLSafeTimedSerializer
+from msgspec import UNSET
 from sqlalchemy import delete
 
 from interlock_core.api import Challenge, Token
 from interlock_core.clock import Clock
 from interlock_core.errors import RefusedError
-from interlock_core.roster import Judge, Roster
+from interlock_core.roster import MONITOR, Judge, Person, Roster
 from interlock_core.statement import Session, open_as, read_envelope
 from interlock_core.store import Store
 from interlock_core.wire import sha256_hex
@@ -35,6 +40,47 @@ from interlock_server.refusals import Refusals
 
 CHALLENGE_LIFETIME: Final = timedelta(minutes=2)
 TOKEN_LIFETIME: Final = timedelta(minutes=15)
+
+
+class Reader(Enum):
+    """As what somebody reads (rule 5)."""
+
+    FLEET = "fleet"
+    SITE = "site"
+    MONITOR = "monitor"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Somebody who reads.
+
+    Attributes:
+        person: who.
+        kinds: as what.
+        sites: the hospitals that she sees; None for all.
+    """
+
+    person: str
+    kinds: frozenset[Reader]
+    sites: frozenset[str] | None
+
+
+def reading_of(person: Person, now: datetime) -> Reading:
+    """What a person may read (rule 5)."""
+    kinds: set[Reader] = set()
+    sites: set[str] = set()
+    for grant in person.grants:
+        if grant.expires <= now:
+            continue
+        if grant.role == MONITOR:
+            kinds.add(Reader.MONITOR)
+        elif grant.sites is UNSET:
+            kinds.add(Reader.FLEET)
+        else:
+            kinds.add(Reader.SITE)
+            sites.update(grant.sites)
+    wide = kinds & {Reader.FLEET, Reader.MONITOR}
+    return Reading(person.name, frozenset(kinds), None if wide else frozenset(sites))
 
 
 class _ClockSigner(TimestampSigner):
@@ -122,8 +168,8 @@ class Sessions:
         assert isinstance(text, str)
         return Token(token=text, expires=now + TOKEN_LIFETIME)
 
-    def person(self, token: str) -> str:
-        """Whose token this is (rule 3).
+    def reader(self, token: str) -> Reading:
+        """Whose token this is, and what she may read (rules 3 and 5).
 
         Raises:
             RefusedError: ``bad_token``, or as ``token``: that person may not read any more.
@@ -135,8 +181,8 @@ class Sessions:
             raise RefusedError(
                 "The token is not ours or has expired: sign a new challenge.", reason="bad_token"
             ) from e
-        _check_person(self._roster(), str(name), self._clock())
-        return str(name)
+        now = self._clock()
+        return reading_of(_check_person(self._roster(), str(name), now), now)
 
     def _roster(self) -> Roster:
         roster = read_released(self._store).roster
@@ -166,9 +212,10 @@ class Sessions:
             session.add(UsedChallengeRow(id=id_, expires=expires))
 
 
-def _check_person(roster: Roster, name: str, now: datetime) -> None:
+def _check_person(roster: Roster, name: str, now: datetime) -> Person:
     person = next((person for person in roster.persons if person.name == name), None)
     if person is None:
         raise RefusedError(f"The roster knows no person {name[:63]}.", reason="unknown_author")
     if all(grant.expires <= now for grant in person.grants):
         raise RefusedError(f"Every grant of {name} has expired.", reason="no_grant")
+    return person

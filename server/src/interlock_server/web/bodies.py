@@ -4,7 +4,8 @@ Rules:
 
 1. A body is read only up to the limit of its kind, and only if it says that it is JSON; a longer
    one is refused before it is read when its length was announced.
-2. Answers are canonical JSON, never cached.
+2. Answers are canonical JSON that no cache keeps: much of it is for one reader. What is read has a
+   strong validator, so that a client which kept an answer itself asks whether it is still so.
 """
 
 from __future__ import annotations
@@ -82,4 +83,7 @@ def answer(value: object, status: int = 200) -> Response:
     """A JSON answer (rule 2)."""
     response = Response(wire.encode(value), status=status, content_type=JSON)
     response.headers["Cache-Control"] = "no-store"
+    if request.method in {"GET", "HEAD"}:
+        response.set_etag(wire.sha256_hex(response.get_data()))
+        response.make_conditional(request)
     return response

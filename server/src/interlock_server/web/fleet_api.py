@@ -10,8 +10,8 @@ from werkzeug.wrappers import Response
 
 from interlock_core.errors import NotFoundError
 from interlock_core.names import DEVICE_PATTERN, check_name
+from interlock_server.web.access import sites_in_sight
 from interlock_server.web.bodies import answer, page_number
-from interlock_server.web.tokens import bearer
 from interlock_server.wiring import Services
 
 _DEVICE: Final = re.compile(DEVICE_PATTERN)
@@ -24,37 +24,33 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/devices")
     def list_devices() -> Response:
-        bearer(services.sessions)
         return answer(
             fleet.devices(
                 page_number(),
                 cohort=request.args.get("cohort"),
                 site=request.args.get("site"),
                 state=request.args.get("state"),
+                within=sites_in_sight(),
             )
         )
 
     @routes.get("/devices/<device>")
     def get_device(device: str) -> Response:
-        bearer(services.sessions)
         if _DEVICE.match(device) is None:
             raise NotFoundError("That is no device id.", reason="unknown_device")
-        return answer(fleet.device(device))
+        return answer(fleet.device(device, sites_in_sight()))
 
     @routes.get("/cohorts")
     def list_cohorts() -> Response:
-        bearer(services.sessions)
         return answer(fleet.cohorts(page_number()))
 
     @routes.get("/sites")
     def list_sites() -> Response:
-        bearer(services.sessions)
-        return answer(fleet.sites(page_number()))
+        return answer(fleet.sites(page_number(), sites_in_sight()))
 
     @routes.get("/sites/<site>")
     def get_site(site: str) -> Response:
-        bearer(services.sessions)
-        return answer(fleet.site(check_name(site, "site")))
+        return answer(fleet.site(check_name(site, "site"), sites_in_sight()))
 
     @routes.get("/monitors")
     def list_monitors() -> Response:
@@ -63,7 +59,6 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/claims")
     def list_claims() -> Response:
-        bearer(services.sessions)
-        return answer(fleet.claims(page_number()))
+        return answer(fleet.claims(page_number(), sites_in_sight()))
 
     return routes

@@ -12,8 +12,8 @@ from interlock_core.api import LogProof
 from interlock_core.errors import WireError
 from interlock_server import logbook
 from interlock_server.log_records import page_of_records
+from interlock_server.web.access import reading_now
 from interlock_server.web.bodies import answer
-from interlock_server.web.tokens import bearer
 from interlock_server.wiring import Services
 
 _MAX_DIGITS = 15
@@ -41,7 +41,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/records")
     def records() -> Response:
-        services.monitors.heard(bearer(services.sessions))
+        services.monitors.heard(reading_now().person)
         return answer(page_of_records(back.database, _number("from", 0)))
 
     return routes

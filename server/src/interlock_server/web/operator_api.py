@@ -1,6 +1,6 @@
 """What operators call: statements, rollouts, and what the server serves.
 
-Statements need no login: they are signed. Reading rollouts needs a token (``tokens``).
+Statements need no login: they are signed. Reading rollouts needs a token (``access``).
 Devices and places are read in ``fleet_api``.
 """
 
@@ -22,8 +22,8 @@ from interlock_server.db.tables import StatementRow
 from interlock_server.image import read_released
 from interlock_server.onfile import beside, find, read_on_file
 from interlock_server.rollouts import Views
+from interlock_server.web.access import sites_in_sight
 from interlock_server.web.bodies import answer, is_digest, page_number, read_json
-from interlock_server.web.tokens import bearer
 from interlock_server.wiring import Services
 
 
@@ -45,7 +45,6 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/rollouts")
     def list_rollouts() -> Response:
-        bearer(services.sessions)
         page, product = page_number(), request.args.get("product")
         wanted = select(StatementRow.id).where(StatementRow.type == Order.PREDICATE)
         if product is not None:
@@ -63,7 +62,6 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/rollouts/<id_>")
     def get_rollout(id_: str) -> Response:
-        bearer(services.sessions)
         with back.database.reading() as session:
             order = _order(session, id_)
             on_file = read_on_file(session)
@@ -72,7 +70,6 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/rollouts/<id_>/recall")
     def get_recall(id_: str) -> Response:
-        bearer(services.sessions)
         page = page_number()
         with back.database.reading() as session:
             envelopes = beside(session, _order(session, id_).id, page)
@@ -81,14 +78,16 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/rollouts/<id_>/stages")
     def get_stages(id_: str) -> Response:
-        bearer(services.sessions)
         return answer(services.progress.stages(_order_id(id_)))
 
     @routes.get("/rollouts/<id_>/actions")
     def list_actions(id_: str) -> Response:
-        bearer(services.sessions)
         state = request.args.get("state")
-        return answer(services.progress.actions(_order_id(id_), page_number(), state=state))
+        return answer(
+            services.progress.actions(
+                _order_id(id_), page_number(), state=state, within=sites_in_sight()
+            )
+        )
 
     @routes.get("/info")
     def info() -> Response:

@@ -31,6 +31,7 @@ from interlock_core.errors import (
     WireError,
 )
 from interlock_server.outward import told
+from interlock_server.web.problem_list import TYPE_PREFIX
 
 PROBLEM_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = "5"
@@ -68,7 +69,7 @@ def problem(
     """A problem document."""
     body = wire.encode(
         Problem(
-            type=f"urn:interlock:problem:{reason}",
+            type=f"{TYPE_PREFIX}{reason}",
             title=HTTPStatus(status).phrase,
             status=status,
             detail=detail,

@@ -1,0 +1,140 @@
+"""Every problem that the API answers with: its name, its status, and what it means.
+
+Rules:
+
+1. A problem's ``type`` is ``urn:interlock:problem:<name>``; names and their meaning stay.
+2. ``docs/problems.md`` is this table, and the tests' clients refuse a name that is not in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+TYPE_PREFIX: Final = "urn:interlock:problem:"
+
+ANY_CALL: Final = (
+    "bad_request", "bad_parameter", "not_found", "method_not_allowed", "internal", "disk", "database",
+    "too_many_requests",
+)  # fmt: skip
+"""By these any call may be refused."""
+WITH_BODY: Final = ("malformed", "length_required", "too_large", "unsupported_media_type")
+"""And by these any call that sends something."""
+WITH_TOKEN: Final = ("bad_token", "no_grant", "no_roster", "unknown_author", "not_your_reading")
+"""And by these any call that needs a token."""
+WITH_NAME: Final = ("bad_name",)
+WITH_PAGE: Final = ("bad_page",)
+
+PROBLEMS: Final[Mapping[str, tuple[tuple[int, ...], str]]] = {
+    "bad_bundle": ((400,), "These are no entries of a log."),
+    "bad_challenge": ((403,), "The challenge is not ours, was answered before, or has expired."),
+    "bad_checkpoint": ((400, 403), "This is no checkpoint of the log, or its key did not sign it."),
+    "bad_claim": ((403,), "No claim that counts has this secret."),
+    "bad_delegation": ((403,), "A delegation is not of the shape that gateways follow."),
+    "bad_facts": ((403,), "What an image says of itself is missing or wrong."),
+    "bad_hashes": ((403,), "A target has no SHA-256 or SHA-512."),
+    "bad_key": ((400,), "A key is not acceptable, or its id does not follow from its content."),
+    "bad_name": ((400,), "This cannot be a name."),
+    "bad_page": ((400,), "A page is a number from 1 on."),
+    "bad_parameter": ((400,), "A parameter after the question mark is not known, or stands twice."),
+    "bad_path": ((400,), "This cannot be the path of a target."),
+    "bad_permit": ((403,), "A permit is not one that gateways would read."),
+    "bad_request": ((400,), "The request cannot be understood."),
+    "bad_roster": ((403,), "The roster is not one that gateways would read."),
+    "bad_rotation": ((403,), "The key in force did not sign the rotation, or it is for another."),
+    "bad_signature": ((403,), "No key that its author holds made this signature."),
+    "bad_size": ((400,), "There is no log of so many entries."),
+    "bad_state": ((400,), "There is no such state."),
+    "bad_threshold": ((403,), "A role's threshold is not one that its keys can meet."),
+    "bad_token": ((401,), "There is no token, or it is not ours, or it has expired."),
+    "bad_version": ((400,), "A version is a number from 1 on."),
+    "bad_withdrawal": ((403,), "What was withdrawn is said otherwise than before."),
+    "claim_mismatch": ((403,), "The claim is for another device, site, cohort or hardware."),
+    "claim_used": ((409,), "Another device used the claim."),
+    "cohort_denied": ((403,), "No pattern of the roster covers this cohort."),
+    "cohort_not_served": ((403,), "No director is published for this cohort."),
+    "counter_not_raised": ((403,), "A release does not raise the release counter."),
+    "database": ((503,), "The database failed or is busy: send the same again."),
+    "dated_in_future": ((403,), "It is dated later than now."),
+    "decommissioned": ((403, 409), "The device was decommissioned."),
+    "device_mismatch": ((403,), "The enrolment is another device's."),
+    "directive_too_large": ((403,), "A cohort's directive would be longer than gateways read."),
+    "disk": ((503,), "The server's disk failed: send the same again."),
+    "expired": ((403,), "It has expired."),
+    "expired_metadata": ((403,), "The metadata has expired."),
+    "gateways_would_refuse": ((403,), "A real client did not follow to what would be published."),
+    "hash_mismatch": ((400,), "The bytes are not those that were named."),
+    "internal": ((500,), "The server failed; its log says why."),
+    "issued_in_future": ((403,), "The metadata is dated later than now."),
+    "key_taken": ((409,), "Another enrolment has this device key."),
+    "kms_unavailable": ((503,), "The KMS that holds online keys is away: send the same again."),
+    "length_required": ((411,), "The length of the body must be announced."),
+    "log_fork": ((403, 409), "The log is not one with what was published."),
+    "malformed": ((400,), "The bytes do not have the form that docs/wire-format.md fixes."),
+    "method_not_allowed": ((405,), "The address knows no such method."),
+    "missing_reference": ((403,), "A release refers to evidence that is not there."),
+    "no_grant": ((403,), "Every grant of this person has expired."),
+    "no_roster": ((403,), "No roster is published, so nobody is known yet."),
+    "no_sbom": ((403,), "A release comes without its SBOM."),
+    "not_countersigned": ((403,), "Nobody who may has countersigned the enrolment."),
+    "not_declared": ((403,), "The call stands in no table: this is a fault of the server."),
+    "not_found": ((404,), "There is nothing under this address."),
+    "not_published": ((503,), "It was stored, and not published yet: refresh the server."),
+    "not_your_reading": ((403,), "No grant of this person may read this."),
+    "online_key_missing": ((409,), "The new root names an online key that is not held here."),
+    "order_mismatch": ((403,), "It does not fit the order that it names."),
+    "order_running": ((409,), "It would take the place of an order that runs."),
+    "orphaned_role": ((403,), "A role would be left that nobody delegates to."),
+    "other_ceremony": ((409,), "This is another fleet's ceremony."),
+    "other_report": ((409,), "A newer report of the device came."),
+    "other_root": ((409,), "Another root of this version is in force."),
+    "other_targets": ((409,), "The metadata does not follow what is in force."),
+    "own_authorisation": ((403,), "Nobody authorises what she proposed."),
+    "precondition_failed": ((412,), "The target is another than the request asks for."),
+    "quarantined": ((403,), "Two devices speak with one key: nothing that they say counts."),
+    "range_not_satisfiable": ((416,), "The target is not so long."),
+    "rehearsal": ((403,), "A ceremony's rehearsal made this."),
+    "report_fork": ((409,), "Another report of this number was taken."),
+    "report_gap": ((409,), "A report before this one is missing."),
+    "revoked": ((403, 409), "The enrolment was revoked."),
+    "role_not_held": ((403,), "The author holds no role that may say this here."),
+    "rollback": ((403,), "It is older than what is in force."),
+    "roster_stale": ((403,), "The roster is too old to be believed."),
+    "secret_taken": ((409,), "Another claim has this secret."),
+    "seq_taken": ((409,), "Another statement has this number."),
+    "seq_too_high": ((409,), "The number is far above the highest on file."),
+    "shared_key": ((403,), "One public key stands in two places."),
+    "store_lost": ((409,), "The Store is not the one that the database belongs to."),
+    "superseded": ((403,), "A later enrolment of the device is in force."),
+    "superseded_order": ((403,), "A newer order was accepted, or the roster ended this one."),
+    "target_changed": ((403,), "A published target would be changed."),
+    "target_mismatch": ((403,), "The order names other bytes than those that were released."),
+    "target_removed": ((403,), "A published target would be removed."),
+    "target_too_large": ((403,), "A target is longer than this server takes."),
+    "targets_missing": ((409,), "Bytes that the publication names were not sent yet."),
+    "too_large": ((413,), "The body is longer than its kind may be."),
+    "too_many_holds": ((409,), "One person has too many holds at this site."),
+    "too_many_permits": ((403,), "There are more permits of one move than gateways read."),
+    "too_many_requests": ((429,), "Too many calls came from this address: wait Retry-After."),
+    "too_many_rotations": ((409,), "Too many rotations of this device wait."),
+    "unknown_author": ((403,), "The roster knows no such person."),
+    "unknown_cohort": ((403,), "The order does not name this cohort."),
+    "unknown_device": ((404,), "No such device has asked to be enrolled."),
+    "unknown_enrolment": ((403, 404), "No such enrolment is on file."),
+    "unknown_hold": ((403,), "No such hold is on file."),
+    "unknown_opening": ((403,), "No such opening is on file."),
+    "unknown_order": ((403, 404), "No such order is on file."),
+    "unknown_publication": ((404,), "No such publication is on file."),
+    "unknown_site": ((403, 404), "Nobody described this site, and it has no device."),
+    "unknown_stage": ((403,), "The order has no such stage."),
+    "unknown_subject": ((403,), "What it is about is not on file."),
+    "unknown_target": ((403, 404), "No release holds this target."),
+    "unknown_version": ((403,), "A release refers to a version that is not there."),
+    "unsupported_media_type": ((415,), "Send JSON, with Content-Type: application/json."),
+    "untrusted_metadata": ((403,), "The delegation chain's threshold did not sign this."),
+    "version_gap": ((403,), "A version between this and the one in force is missing."),
+    "version_reused": ((403,), "The version was used before."),
+    "weak_hybrid": ((403,), "A role with keys of two families asks for too few signatures."),
+    "wrong_fleet": ((403,), "It is for another fleet."),
+    "wrong_length": ((400,), "The bytes are not as many as were named."),
+}
