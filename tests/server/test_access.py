@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from interlock_core import wire
-from interlock_core.api import ActionPage, ClaimPage, DevicePage, PlacePage
+from interlock_core.api import ActionPage, ClaimPage, DevicePage, PlacePage, RecallPage
 from interlock_core.order import Order
 from interlock_core.report import Claim, Enrolment
 from interlock_core.roster import Grant
@@ -20,9 +20,10 @@ from interlock_server.sessions import TOKEN_LIFETIME, Reader, reading_of
 from interlock_server.web.routes import BY_NAME, ROUTES, Auth
 from tests.server.world import NOW, Bench, Fleet
 from tests.support import people
-from tests.support.papers import claim, enrolment, session
+from tests.support.papers import Named, claim, disposition, enrolment, notice, session
 from tests.sweep.endpoints import ENDPOINTS, ENROLLED, ORDER, RECALL, ask, good
 
+ELSEWHERE = enrolment("GW-ELSEWHERE", site="ward-8")
 AUDRA = people.person("audra", people.grant("auditor"))
 BRIEF = people.person("bruno", people.grant("auditor", expires=NOW + timedelta(minutes=5)))
 BOTH = people.person(
@@ -71,7 +72,7 @@ def place(
     bench.publish_roster(wire.encode(made), version=2)
     bench.say_all(ORDER, RECALL, claim(), claim("another" * 5, site="ward-8"))
     bench.let_in(ENROLLED)
-    bench.let_in(enrolment("GW-ELSEWHERE", site="ward-8"))
+    bench.let_in(ELSEWHERE)
     other = Bench(blank.copy(home / "other"))
     other.clock.now = bench.clock.now
     other.found()
@@ -105,13 +106,14 @@ def test_the_table_of_readers_is_this() -> None:
         "GET /v1/rollouts/<id_>": everybody,
         "GET /v1/rollouts/<id_>/stages": everybody,
         "GET /v1/rollouts/<id_>/actions": everybody,
-        "GET /v1/rollouts/<id_>/recall": watching,
+        "GET /v1/rollouts/<id_>/recall": everybody,
         "GET /v1/devices": people_,
         "GET /v1/devices/<device>": people_,
         "GET /v1/cohorts": fleet,
         "GET /v1/sites": people_,
         "GET /v1/sites/<site>": people_,
         "GET /v1/claims": people_,
+        "GET /v1/monitors": everybody,
         "GET /v1/log/records": watching,
     }
     assert {name: set(BY_NAME[name].readers) for name in READ} == expected
@@ -185,6 +187,18 @@ def test_an_engineer_sees_her_sites_and_nothing_of_others(place: Place) -> None:
         hidden = place.bench.client.get(path, headers=place.tokens["engineer of a site"])
         assert (hidden.status_code, hidden.json["reason"]) == (404, reason)
         assert "ward-8" not in hidden.json["detail"] or "ward-8" in path
+
+
+def test_of_a_recall_an_engineer_sees_what_is_about_her_sites(place: Place) -> None:
+    bench = place.bench
+    here = disposition(RECALL, Named("GW-IN", ENROLLED.id))
+    there = disposition(RECALL, Named("GW-ELSEWHERE", ELSEWHERE.id))
+    told = notice(RECALL, "2.0.0")
+    bench.say_all(told, here, there)
+    path = f"/v1/rollouts/{RECALL.id}/recall"
+    everything = read(place, path, RecallPage, "auditor").items
+    assert everything == (told.envelope, here.envelope, there.envelope)
+    assert read(place, path, RecallPage).items == (told.envelope, here.envelope)
 
 
 def test_an_auditor_sees_every_site(place: Place) -> None:

@@ -42,6 +42,7 @@ from interlock_core.statement import (
     open_statement,
     read_envelope,
 )
+from interlock_server.db.fleet_tables import EnrolmentRow
 from interlock_server.db.tables import StatementRow
 
 KEPT: Final = (Order, Authorisation, Go, Stop, Claim, Assignment, Exclusion, Enrolment)
@@ -227,6 +228,20 @@ def find(session: Session, id_: str) -> Opened[Any] | None:
     """One statement about a rollout by its id, or None."""
     envelope = session.scalar(select(StatementRow.envelope).where(StatementRow.id == id_))
     return None if envelope is None else open_kept(envelope)
+
+
+def at_sites(
+    session: Session, envelopes: Sequence[bytes], sites: Collection[str] | None
+) -> list[bytes]:
+    """Those of the envelopes that are about no device, or about one of these sites; None: all."""
+    if sites is None:
+        return list(envelopes)
+    about = [getattr(open_kept(envelope).said, "enrolment", None) for envelope in envelopes]
+    wanted = select(EnrolmentRow.id).where(
+        EnrolmentRow.id.in_([id_ for id_ in about if id_]), EnrolmentRow.site.in_(sites)
+    )
+    seen = {None, *session.scalars(wanted)}
+    return [envelope for envelope, id_ in zip(envelopes, about, strict=True) if id_ in seen]
 
 
 def beside(session: Session, order_id: str, page: int) -> list[bytes]:

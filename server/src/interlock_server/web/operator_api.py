@@ -20,7 +20,7 @@ from interlock_core.statement import MAX_ENVELOPE, Opened, read_envelope
 from interlock_server import __version__
 from interlock_server.db.tables import StatementRow
 from interlock_server.image import read_released
-from interlock_server.onfile import beside, find, read_on_file
+from interlock_server.onfile import at_sites, beside, find, read_on_file
 from interlock_server.rollouts import Views
 from interlock_server.web.access import sites_in_sight
 from interlock_server.web.bodies import answer, is_digest, page_number, read_json
@@ -73,7 +73,8 @@ def blueprint(services: Services) -> Blueprint:
         page = page_number()
         with back.database.reading() as session:
             envelopes = beside(session, _order(session, id_).id, page)
-        items = tuple(read_envelope(envelope) for envelope in envelopes[:PAGE])
+            shown = at_sites(session, envelopes[:PAGE], sites_in_sight())
+        items = tuple(map(read_envelope, shown))
         return answer(RecallPage(items=items, next=page + 1 if len(envelopes) > PAGE else None))
 
     @routes.get("/rollouts/<id_>/stages")

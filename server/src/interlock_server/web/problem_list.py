@@ -14,8 +14,8 @@ from typing import Final
 TYPE_PREFIX: Final = "urn:interlock:problem:"
 
 ANY_CALL: Final = (
-    "bad_request", "bad_parameter", "not_found", "method_not_allowed", "internal", "disk", "database",
-    "too_many_requests",
+    "bad_request", "bad_parameter", "not_found", "method_not_allowed", "internal", "disk",
+    "database", "too_many_requests",
 )  # fmt: skip
 """By these any call may be refused."""
 WITH_BODY: Final = ("malformed", "length_required", "too_large", "unsupported_media_type")

@@ -305,9 +305,9 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     _reads(
         "/v1/rollouts/<id_>/recall",
-        "What was signed about a recall beside its order.",
+        "What was signed about a recall beside its order; whose grants name sites sees theirs.",
         api.RecallPage,
-        frozenset({Reader.FLEET, Reader.MONITOR}),
+        EVERYBODY,
         "unknown_order",
         query={"page": Page},
         path=_ORDER,
@@ -356,6 +356,12 @@ ROUTES: Final[tuple[Route, ...]] = (
         api.ClaimPage,
         PEOPLE,
         query={"page": Page},
+    ),
+    _reads(
+        "/v1/monitors",
+        "The monitors of the roster, and since when each is silent.",
+        api.MonitorList,
+        EVERYBODY,
     ),
     Route(
         "GET",
