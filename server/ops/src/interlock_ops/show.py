@@ -83,23 +83,10 @@ def statement(
             shown = _go(said, order)
         case Stop():
             shown = _stop(said, order)
-        case Hold():
-            shown = _hold(said)
-        case Site():
-            shown = _site(said)
-        case Revocation() | Decommission():
-            shown = _ending(said)
         case Notice():
             shown = _notice(said, order)
-        case Disposition():
-            shown = [
-                heading(f"Disposition by {said.author}: {said.device} is {said.disposition}"),
-                fact("since", show_time(said.since)),
-                fact("recall", said.order),
-                fact("enrolment", said.enrolment),
-            ]
         case _:
-            shown = [heading(type(said).__name__)]
+            shown = _act(said)
     if id_ is not None:
         shown.append(fact("id", id_))
     return [
@@ -205,6 +192,15 @@ def _notice(notice: Notice, order: Order | None) -> list[RenderableType]:
     return [*shown, fact("by order", _named(notice.order, order))]
 
 
+def _disposition(said: Disposition) -> list[RenderableType]:
+    return [
+        heading(f"Disposition by {said.author}: {said.device} is {said.disposition}"),
+        fact("since", show_time(said.since)),
+        fact("recall", said.order),
+        fact("enrolment", said.enrolment),
+    ]
+
+
 def _claim(claim: Claim) -> list[RenderableType]:
     return [
         heading(f"Claim by {claim.author}: one gateway may ask to be enrolled, once"),
@@ -241,6 +237,8 @@ def _act(said: Said) -> list[RenderableType]:
             return _site(said)
         case Revocation() | Decommission():
             return _ending(said)
+        case Disposition():
+            return _disposition(said)
     return [heading(type(said).__name__)]
 
 
