@@ -76,6 +76,27 @@ def _who() -> tuple[int, int] | None:
     raise AssertionError("neither postgres nor nobody is a user here, and PostgreSQL refuses root")
 
 
+@dataclass(frozen=True)
+class _How:
+    """Where a program is run, and as whom."""
+
+    home: Path
+    who: tuple[int, int] | None
+
+    def start(self, command: list[str | Path]) -> subprocess.Popen[bytes]:
+        user, group = self.who if self.who is not None else (None, None)
+        return subprocess.Popen(
+            command,
+            cwd=self.home,
+            user=user,
+            group=group,
+            extra_groups=[] if self.who is not None else None,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+
+
 @contextmanager
 def running(*, durable: bool = False) -> Iterator[Cluster]:
     """Run a cluster.
@@ -90,20 +111,12 @@ def running(*, durable: bool = False) -> Iterator[Cluster]:
     home = Path(tempfile.mkdtemp(prefix="interlock-pg-"))
     if who is not None:
         os.chown(home, *who)
-    user, group = who if who is not None else (None, None)
-    groups: list[int] | None = [] if who is not None else None
+    how = _How(home, who)
     try:
         data = home / "data"
-        subprocess.run(
-            [programs / "initdb", *_AS_NEW, "-D", data],
-            cwd=home,
-            user=user,
-            group=group,
-            extra_groups=groups,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
+        initdb = how.start([programs / "initdb", *_AS_NEW, "-D", data])
+        initdb.communicate()
+        assert initdb.returncode == 0, "initdb failed"
         words = {
             "listen_addresses": "",
             "unix_socket_directories": str(home),
@@ -114,16 +127,9 @@ def running(*, durable: bool = False) -> Iterator[Cluster]:
             "log_timezone": "UTC",
         }
         settings = [word for name, value in words.items() for word in ("-c", f"{name}={value}")]
-        process = subprocess.Popen(
-            # Whatever becomes of us, it ends too.
-            ["setpriv", "--pdeathsig=QUIT", programs / "postgres", "-D", data, *settings],
-            cwd=home,
-            user=user,
-            group=group,
-            extra_groups=groups,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+        # Whatever becomes of us, it ends too.
+        process = how.start(
+            ["setpriv", "--pdeathsig=QUIT", programs / "postgres", "-D", data, *settings]
         )
         try:
             _wait(process)
