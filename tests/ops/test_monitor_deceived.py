@@ -14,7 +14,7 @@ from interlock_core import wire
 from interlock_core.api import LogRecord, LogRecordPage
 from interlock_core.checkpoint import Checkpoint, read_checkpoint, sign_checkpoint
 from interlock_core.errors import RefusedError, WireError
-from interlock_core.log import CHECKPOINT_KEY, TAIL_KEY
+from interlock_core.log import BUNDLE, CHECKPOINT_KEY, TAIL_KEY, bundle_key
 from interlock_core.order import Order, Stop
 from interlock_core.report import Report
 from interlock_core.statement import Envelope, Opened, open_as, open_statement
@@ -294,6 +294,30 @@ def test_the_clock_goes_back(watched: Watched, mona: Watcher) -> None:
     assert result.error is not None
     assert result.error.reason == "clock_went_back"
     assert "clock_went_back" in mona.names()
+
+
+def test_a_log_of_several_bundles(watched: Watched, mona: Watcher) -> None:
+    """Full bundles are verified by their roots, which are remembered, and are read again."""
+    for _ in range(BUNDLE):
+        watched.tell("GW-0001")
+    watched.published()
+    store = watched.real.bench.store
+    honest = store.get(bundle_key(0))
+    at = honest.index(b"report")
+    store.replace(bundle_key(0), honest[:at] + b"repart" + honest[at + 6 :])
+    error = mona.monitor.round().error
+    assert error is not None
+    assert error.reason == "log_mismatch"
+    assert mona.monitor.memory.row("SELECT count(*) FROM enrolment") == (0,)
+    store.replace(bundle_key(0), honest)
+    assert mona.round().read > BUNDLE
+    memory = mona.monitor.memory
+    assert memory.row("SELECT count(*) FROM bundle") == (1,)
+    tip = memory.row("SELECT tip_number FROM enrolment WHERE device = 'GW-0001'")
+    assert tip == (BUNDLE,)
+    watched.tell("GW-0001")
+    mona.restart()
+    assert mona.round().read == 1
 
 
 def test_a_token_that_expires_while_a_large_log_is_read(watched: Watched, mona: Watcher) -> None:
