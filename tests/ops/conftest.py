@@ -25,11 +25,19 @@ def place(original: Original, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         yield made
 
 
+@pytest.fixture(scope="session")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    """A real server and devices to be watched, closed: tests work in copies."""
+    fleet = made(tmp_path_factory.mktemp("grown"))
+    fleet.real.close()
+    return fleet
+
+
 @pytest.fixture
-def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    """A real server, and devices to be watched."""
+def watched(grown: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    """A copy of it, running."""
     monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
-    fleet = made(tmp_path)
+    fleet = grown.copy(tmp_path)
     yield fleet
     fleet.real.close()
 

@@ -57,16 +57,25 @@ class Watched:
 
     def begin(self) -> None:
         """Publish the roster with two monitors, and let every device in."""
-        place = self.real.place
-        for name in ("mona", "zoe"):
-            write_key(place.home, name)
-        shutil.copy(self.real.fleet.online / "log.pub.json", place.home)
+        self._hand_out_keys()
         issued = self.now - timedelta(hours=1)
         people = roster(*MONITORED, rules=OPS_ROSTER.rules, issued=issued, seq=2)
         self.real.bench.publish_roster(wire.encode(people), version=2)
         for number in range(1, 10):
             cohort = CANARY if number < 7 else ST_BERT
             self.let_in(f"GW-{number:04}", cohort)
+
+    def copy(self, home: Path) -> Watched:
+        """The same elsewhere, once the server of this one is closed."""
+        copied = Watched(self.real.copy(home), dict(self.devices))
+        copied._hand_out_keys()
+        return copied
+
+    def _hand_out_keys(self) -> None:
+        place = self.real.place
+        for name in ("mona", "zoe"):
+            write_key(place.home, name)
+        shutil.copy(self.real.fleet.online / "log.pub.json", place.home)
 
     def let_in(self, device: str, cohort: str) -> None:
         """Enrolled and countersigned."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Thread
@@ -18,6 +19,7 @@ from interlock_core.report import Attempt, CheckResult, Enrolment, InterlockStat
 from interlock_core.statement import Opened
 from interlock_ops.settings import CONFIG_VARIABLE
 from interlock_server.app import create_app
+from interlock_server.wiring import services
 from tests.ops.world import OPS_ROSTER, PASSPHRASE, Place, StandIn, Ticking, write_key
 from tests.server.world import V1, V2, Bench, Fleet
 from tests.support import papers
@@ -38,6 +40,19 @@ class Real:
         data = wire.encode(roster(*PEOPLE, ELLEN, rules=OPS_ROSTER.rules, issued=issued))
         self.bench.publish_roster(data)
         self.bench.release(1, V1)
+        self._serve(home)
+
+    def copy(self, home: Path) -> Real:
+        """The same elsewhere, once this one is closed."""
+        copied = copy(self)
+        copied.fleet = self.fleet.copy(home / "fleet")
+        copied.bench = Bench(copied.fleet)
+        copied.bench.clock.now = self.now
+        copied.bench.services = services(copied.bench.back)
+        copied._serve(home)
+        return copied
+
+    def _serve(self, home: Path) -> None:
         self._server = make_server("127.0.0.1", 0, create_app(self.bench.services), threaded=True)
         self._thread = Thread(target=self._server.serve_forever)
         self._thread.start()
