@@ -16,6 +16,7 @@ from infra.removals.publishing import PUBLISHING
 from infra.removals.recalling import RECALLING
 from infra.removals.refreshing import REFRESHING
 from infra.removals.removal import Removal
+from infra.removals.rolling import ROLLING
 
 ALL: Final[tuple[Removal, ...]] = (
     *DECIDING,
@@ -26,6 +27,7 @@ ALL: Final[tuple[Removal, ...]] = (
     *HOLDING,
     *MONITORING,
     *RECALLING,
+    *ROLLING,
 )
 BEGIN: Final = "<!-- removals: written by python -m infra.removals --write -->"
 END: Final = "<!-- end of removals -->"

@@ -3,70 +3,31 @@
 from __future__ import annotations
 
 import multiprocessing
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from interlock_core.api import ActionPage, DeviceAction, RolloutStages, StageCounts
-from interlock_core.order import Go, Order
-from interlock_core.report import Attempt, Enrolment, Outcome, Report, Running
-from interlock_core.statement import Opened, open_as
-from tests.server.world import NOW, PRODUCT, V1, V2, Bench, Fleet, both
+from interlock_core import wire
+from interlock_core.log import read_entry
+from interlock_core.order import Order
+from interlock_core.statement import Opened
+from interlock_server.heads import fleet_of
+from interlock_server.log_facts import missing, unfounded
+from interlock_server.logbook import every_entry
+from tests.server.ward import OLD, Ward, actions, goes_shown, later, only, ordered, stages, start
+from tests.server.world import NOW, V1, V2, Bench, Fleet, both
 from tests.support.papers import (
     authorise,
     days,
     enrolment,
     exclusion,
     hours,
-    opening,
-    order,
     report,
     resume,
-    stage,
     stop,
 )
 from tests.support.people import CANARY, ST_BERT
-
-OLD = Running(slot="a", sha256=64 * "0", version="0.9.0")
-NEW = Running(slot="b", sha256=V1.target().sha256, version="1.0.0")
-
-
-@dataclass
-class Ward:
-    """Devices that were let in, and what they said last."""
-
-    bench: Bench
-    names: dict[str, Opened[Enrolment]] = field(default_factory=dict)
-    last: dict[str, Opened[Report]] = field(default_factory=dict)
-
-    def let_in(self, *names: str, **fields: Any) -> None:
-        for name in names:
-            self.names[name] = self.bench.let_in(enrolment(name, **fields))
-
-    def tell(
-        self,
-        name: str,
-        about: Opened[Order],
-        outcome: Outcome,
-        reason: str | None = None,
-        **fields: Any,
-    ) -> Opened[Report]:
-        """One report about an order, in the device's chain."""
-        attempt = Attempt(
-            order=about.id,
-            target=about.said.targets[0].sha256,
-            outcome=outcome,
-            reason=reason,
-            deferred_since=None,
-        )
-        running = NEW if outcome in {"confirmed", "already_installed"} else OLD
-        made: dict[str, Any] = {"at": self.bench.clock(), "attempt": attempt, "running": running}
-        said = report(self.names[name], self.last.get(name), **made | fields)
-        self.bench.tell_all(said)
-        self.last[name] = said
-        return said
 
 
 @pytest.fixture
@@ -74,58 +35,13 @@ def ward(bench: Bench) -> Ward:
     return Ward(bench)
 
 
-def ordered(*shares: int, **fields: Any) -> Opened[Order]:
-    """An order for the canary cohort, in stages of these shares."""
-    stages = tuple(stage(CANARY, share=share, soak=hours(1)) for share in shares or (10_000,))
-    made: dict[str, Any] = {"targets": (V1.target(),), "stages": stages, "deadline_seconds": 3600}
-    return order(**made | fields)
-
-
-def start(bench: Bench, of: Opened[Order], number: int = 0) -> Opened[Go]:
-    """Authorise an order, if it is new, and open a stage of it now."""
-    go = opening(of, number, at=bench.clock())
-    words = [of, authorise(of)] if number == 0 else []
-    bench.say_all(*words, go, authorise(go))
-    return go
-
-
-def stages(bench: Bench, of: Opened[Order]) -> RolloutStages:
-    return bench.read(f"/v1/rollouts/{of.id}/stages", RolloutStages)
-
-
-def only(bench: Bench, of: Opened[Order]) -> StageCounts:
-    (one,) = stages(bench, of).stages
-    return one
-
-
-def actions(bench: Bench, of: Opened[Order], query: str = "") -> dict[str, DeviceAction]:
-    page = bench.read(f"/v1/rollouts/{of.id}/actions{query}", ActionPage)
-    return {one.device: one for one in page.items}
-
-
-def later(bench: Bench, by: timedelta, of: timedelta = timedelta(minutes=9)) -> None:
-    """Time goes by, and rounds with it."""
-    until = bench.clock.now + by
-    while bench.clock.now < until:
-        bench.clock.now = min(until, bench.clock.now + of)
-        bench.back.engine.round()
-
-
-def goes_shown(bench: Bench, cohort: str = CANARY) -> list[str]:
-    entry = bench.directive(cohort).products[PRODUCT]
-    return [open_as(go, Go).said.act for go in entry.chain]
-
-
 @both
 def test_a_rollout_from_the_order_to_the_last_device(bench: Bench, ward: Ward) -> None:
     ward.let_in("GW-1", "GW-2", "GW-3")
     said = ordered()
     bench.say_all(said)
-    assert stages(bench, said).state == "draft"
-    bench.back.engine.round()
     assert stages(bench, said).state == "waiting_for_approval"
     start(bench, said)
-    bench.back.engine.round()
     found = stages(bench, said)
     assert found.state == "running"
     assert [one.cohort for one in found.cohorts] == [CANARY]
@@ -346,11 +262,14 @@ def test_counts_of_several_processes_lose_nothing(bench: Bench, ward: Ward) -> N
 
 
 @both
-def test_a_device_that_is_quicker_than_the_engine_is_counted(bench: Bench, ward: Ward) -> None:
+def test_a_device_that_is_quicker_than_the_engine_is_counted(
+    bench: Bench, ward: Ward, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ward.let_in("GW-1", "GW-2")
     said = ordered()
     bench.say_all(said)
-    bench.back.engine.round()
+    # The go is out, and whoever took it died then.
+    monkeypatch.setattr(bench.back.engine, "attend", lambda _: None)
     start(bench, said)
     ward.tell("GW-1", said, "confirmed")
     assert stages(bench, said).stages == ()
@@ -423,6 +342,18 @@ def test_who_may_exclude(bench: Bench) -> None:
 
 
 # One order after another
+
+
+def test_when_the_last_device_has_confirmed_the_next_order_may_come(
+    bench: Bench, ward: Ward
+) -> None:
+    ward.let_in("GW-1")
+    said = ordered()
+    start(bench, said)
+    next_ = newer(bench)
+    assert bench.say(next_).json["reason"] == "order_running"
+    ward.tell("GW-1", said, "confirmed")
+    assert bench.say(next_).status_code == 201
 
 
 def newer(bench: Bench, **fields: Any) -> Opened[Order]:
@@ -523,3 +454,30 @@ def test_one_engine_at_a_time(bench: Bench) -> None:
     bench.clock.now = other.clock.now + timedelta(minutes=2)
     assert bench.back.engine.round().elected
     other.back.database.close()
+
+
+def test_every_change_of_state_and_every_time_out_is_in_the_log(bench: Bench, ward: Ward) -> None:
+    ward.let_in("GW-1")
+    said = ordered(deadline_seconds=300)
+    start(bench, said)
+    later(bench, timedelta(minutes=9))
+    found = stages(bench, said).transitions
+    assert [one.after for one in found] == [
+        "waiting_for_approval",
+        "ready",
+        "running",
+        "paused",
+    ]
+    assert [one.nth for one in found] == [1, 2, 3, 4]
+    assert found[-1].why == "too_many_failures"
+    assert found[-1].evidence is not None
+    with bench.back.database.reading() as session:
+        entries = [read_entry(entry) for entry in every_entry(session)]
+        assert missing(session, fleet_of(session)) == []
+        assert unfounded(session, fleet_of(session), entries) == []
+    logged = [one.fact for one in entries if one.fact.kind == "transition"]
+    of = {one.sha256: one.name for one in logged}
+    for one in found:
+        assert of[wire.sha256_hex(wire.encode(one))] == f"rollout/{one.after}"
+    assert of[ward.names["GW-1"].id] == "action/timed_out"
+    assert {one.id for one in logged} == {said.id}

@@ -121,12 +121,17 @@ def test_everything_that_is_accepted_is_logged(bench: Bench) -> None:
     said = order(targets=(V1.target(),))
     word = authorise(said)
     bench.say_all(said, word)
-    assert told(bench, 7) == [("statement", "order"), ("statement", "authorisation")]
+    assert told(bench, 7) == [
+        ("statement", "order"),
+        ("transition", "rollout/waiting_for_approval"),
+        ("statement", "authorisation"),
+        ("transition", "rollout/ready"),
+    ]
     newest = entries(bench)[7].fact
     assert (newest.id, newest.sha256) == (said.id, wire.sha256_hex(wire.encode(said.envelope)))
     asked = bench.let_in(enrolment())
     bench.tell_all(first := report(asked))
-    assert told(bench, 9) == [
+    assert told(bench, 11) == [
         ("statement", "claim"),
         ("statement", "enrolment"),
         ("statement", "authorisation"),
@@ -163,8 +168,9 @@ def test_an_answer_comes_after_its_checkpoint(bench: Bench) -> None:
     said = order(targets=(V1.target(),))
     bench.say_all(said)
     after, found = served(bench)
-    assert after.size == before.size + 1
-    assert read_entry(found[-1]).fact.id == said.id
+    # The order, and where its rollout stands with it.
+    assert after.size == before.size + 2
+    assert {read_entry(entry).fact.id for entry in found[-2:]} == {said.id}
 
 
 def test_reports_share_a_checkpoint(bench: Bench) -> None:
@@ -363,7 +369,7 @@ def test_what_is_rolled_back_used_no_number(bench: Bench) -> None:
         fail()
     said = order(targets=(V1.target(),))
     bench.say_all(said)
-    assert [one.number for one in entries(bench)] == list(range(8))
+    assert [one.number for one in entries(bench)] == list(range(9))
 
 
 def test_a_transition_is_recorded_with_what_it_changes(bench: Bench) -> None:
@@ -500,7 +506,7 @@ SWAP = (
         ),
         (("DELETE FROM log_entry WHERE number = 5",), "deleted_entry", "Entry 5"),
         (SWAP, "reordered_entry", "was moved"),
-        (("DELETE FROM log_entry WHERE number = 7",), "truncated_log", "7"),
+        (("DELETE FROM log_entry WHERE number = 8",), "truncated_log", "8"),
         (("DELETE FROM statement",), "fact_lost", "entry 7"),
     ],
     ids=["edited", "deleted", "reordered", "truncated", "a fact deleted"],
@@ -567,7 +573,7 @@ def test_what_was_on_file_before_is_logged_by_migrate(bench: Bench, signers: Sig
     config = schema._config()
     with bench.back.database.engine.begin() as connection:
         # As the schema before: there is no log at all.
-        for table in ("log_head", "log_entry", "log_bundle"):
+        for table in ("log_head", "log_entry", "log_bundle", "rollout_transition"):
             connection.execute(text(f"DROP TABLE {table}"))
         config.attributes["connection"] = connection
         command.stamp(config, "0005")

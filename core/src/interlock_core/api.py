@@ -285,6 +285,24 @@ class CohortStanding(Record, frozen=True, kw_only=True):
     over: ReasonName | None
 
 
+class Transition(Record, frozen=True, kw_only=True):
+    """One change of a rollout's state by the engine; the log commits to its canonical bytes.
+
+    Attributes:
+        nth: counts the changes of this rollout, from 1.
+        why: a stable name.
+        evidence: what was too much, where the server holds it; None otherwise.
+    """
+
+    order: Digest
+    nth: int
+    at: datetime
+    before: State
+    after: State
+    why: ReasonName
+    evidence: str | None
+
+
 class RolloutStages(Record, frozen=True, kw_only=True):
     """How far a rollout is, from the server's counters: nothing here is signed.
 
@@ -293,6 +311,7 @@ class RolloutStages(Record, frozen=True, kw_only=True):
         held_since: since when the server holds it; None if it does not.
         held_why: what was too much, in a sentence.
         stages: one for each stage and cohort that was opened, in that order.
+        transitions: the newest 100 changes of its state, oldest first.
     """
 
     order: Digest
@@ -302,6 +321,7 @@ class RolloutStages(Record, frozen=True, kw_only=True):
     held_why: str | None
     cohorts: tuple[CohortStanding, ...]
     stages: tuple[StageCounts, ...]
+    transitions: tuple[Transition, ...] = ()
 
 
 class DeviceAction(Record, frozen=True, kw_only=True):

@@ -45,11 +45,13 @@ class Fact(Record, frozen=True, kw_only=True):
             metadata was published; ``state``: the server changed where an enrolment stands;
             ``transition``: the server changed where a rollout stands.
         name: the fleet; the statement's type, such as ``order``; repository and role, such as
-            ``image/root``; the state; ``rollout/`` and the state.
+            ``image/root``; the state; ``rollout/`` and the state;
+            ``action/`` and the state.
         id: the image root's digest; the statement's id; the metadata's digest; the enrolment's id;
             the order's id.
         sha256: of the bytes on file: the director root, the envelope, the metadata; of a state, the
-            report that brought it about, or null; of a transition, what the server keeps of it.
+            report that brought it about, or null; of a transition, what the server keeps of it; of
+            an action, the id of the device's enrolment.
         version: of metadata; null otherwise.
     """
 
@@ -110,6 +112,17 @@ def transition_fact(state: str, order: str, kept: bytes) -> Fact:
     return Fact(
         kind="transition", name=f"rollout/{state}", id=order, sha256=sha256_hex(kept), version=None
     )
+
+
+def action_fact(state: str, order: str, enrolment: str) -> Fact:
+    """The server changed where one device stands under an order, without its word.
+
+    Args:
+        state: ``timed_out`` or ``rejected``, when nothing was heard until the deadline.
+        order: the order's id.
+        enrolment: the id of the device's enrolment.
+    """
+    return Fact(kind="transition", name=f"action/{state}", id=order, sha256=enrolment, version=None)
 
 
 def read_entry(data: bytes) -> Entry:

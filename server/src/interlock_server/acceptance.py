@@ -32,8 +32,8 @@ from interlock_core.supersede import in_the_way
 from interlock_core.wire import format_time
 from interlock_server.db.fleet_tables import EnrolmentRow
 from interlock_server.image import Released
-from interlock_server.noted import running
 from interlock_server.onfile import MAX_AHEAD, find
+from interlock_server.running import running
 from interlock_server.standing import enrolment_row
 
 _OPENERS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
@@ -193,7 +193,9 @@ def _check_order(opened: Opened[Order], ground: Ground) -> str:
 
 def _check_place(order: Opened[Order], ground: Ground) -> None:
     """See that an order takes the place of none that runs by accident (``supersede``)."""
-    other = in_the_way(order.said, _class_of(order.said, ground), running(ground.session))
+    other = in_the_way(
+        order.said, _class_of(order.said, ground), running(ground.session, ground.judge.now)
+    )
     if other is not None:
         raise ConflictError(
             f"Order {other.id} of {order.said.product} runs at "

@@ -20,7 +20,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -136,25 +136,41 @@ class Engine:
         changed: list[str] = []
         first: InterlockError | None = None
         for order_id in self._to_look_at():
+            if not self._elected():
+                # It took so long that somebody else went on.
+                return Round(True, tuple(changed))
             try:
                 if self._look(order_id):
                     changed.append(order_id)
             except InterlockError as e:
                 _log.error("rollout %s could not be looked at: %s", order_id[:12], e)
                 first = first or e
-        with self._database.reading() as session:
-            due = session.scalars(select(CohortRow.name).where(CohortRow.due.is_(True)))
-            published = tuple(due)
-        if published:
-            try:
-                self._publisher.publish_cohorts(published)
-            except InterlockError as e:
-                first = first or e
+        published: tuple[str, ...] = ()
+        try:
+            published = self._publish()
+        except InterlockError as e:
+            first = first or e
         if first is not None:
             raise first
         with self._database.storing() as session:
             session.get_one(EngineRow, 1, with_for_update=True).seen_at = self._clock()
         return Round(True, tuple(changed), published)
+
+    def attend(self, order_id: str) -> None:
+        """Look at once at what a statement about an order may have moved: it, and those it ends.
+
+        A round would find all of it a little later; so what goes wrong is logged, and left to that.
+        """
+        try:
+            with self._database.reading() as session:
+                filed = session.scalar(select(StatementRow).where(StatementRow.id == order_id))
+            if filed is None:
+                return
+            for other in self._to_look_at(filed.product):
+                self._look(other)
+            self._publish()
+        except InterlockError as e:
+            _log.error("rollout %s could not be looked at: %s", order_id[:12], e)
 
     def leave(self) -> None:
         """Give the lease back, for a process that ends.
@@ -177,7 +193,16 @@ class Engine:
             row.holder, row.until = self.holder, now + LEASE
             return True
 
-    def _to_look_at(self) -> list[str]:
+    def _publish(self) -> tuple[str, ...]:
+        """Publish every directive that is due (rule 3)."""
+        with self._database.reading() as session:
+            due = session.scalars(select(CohortRow.name).where(CohortRow.due.is_(True)))
+            cohorts = tuple(due)
+        if cohorts:
+            self._publisher.publish_cohorts(cohorts)
+        return cohorts
+
+    def _to_look_at(self, product: str | None = None) -> list[str]:
         """The ids of orders whose rollouts are not over, the oldest first; new ones are noted."""
         with self._database.reading() as session:
             new = _unnoted(session)
@@ -194,6 +219,8 @@ class Engine:
                         )
                     )
         wanted = select(RolloutRow.order_id).where(RolloutRow.state.not_in(OVER))
+        if product is not None:
+            wanted = wanted.where(RolloutRow.product == product)
         with self._database.reading() as session:
             return list(session.scalars(wanted.order_by(RolloutRow.number)))
 
@@ -201,44 +228,59 @@ class Engine:
         """Look at one rollout; whether anything of it changed."""
         with self._database.reading() as session:
             ground = self._ground(session, order_id)
+            if ground is None:
+                return False
+            moves = self._read(session, ground, write=False)
             number = _row(session, order_id).number
-        if ground is None:
-            return False
-        changed = self._step(order_id, signed=True)
+        if moves:
+            with self._database.writing() as session:
+                ground = self._ground(session, order_id) or ground
+                self._read(session, ground, write=True)
         now, order = self._clock(), ground.order.said
         swept = sweeps.cancel(self._database, number, order, now)
         swept += sweeps.time_out(self._database, number, order, now)
         swept += sweeps.exclude(self._database, number, order, ground.excluded())
-        return self._step(order_id, signed=False) or changed or swept > 0
-
-    def _step(self, order_id: str, *, signed: bool) -> bool:
-        """Move one rollout by what was signed, or by what was counted; whether it moved."""
         with self._database.reading() as session:
-            if not self._move(session, order_id, signed=signed, write=False):
-                return False
-        with self._database.writing() as session:
-            return self._move(session, order_id, signed=signed, write=True)
+            counts = self._count(session, ground, write=False)
+        if counts:
+            with self._database.writing() as session:
+                self._count(session, ground, write=True)
+        return moves or counts or swept > 0
 
-    def _move(self, session: Session, order_id: str, *, signed: bool, write: bool) -> bool:
-        """Whether a rollout moves; with ``write``, in a session that holds the turn, it does."""
-        ground = self._ground(session, order_id)
-        if ground is None:
-            return False
-        row, now = _row(session, order_id, to_change=write), self._clock()
+    def _read(self, session: Session, ground: _Ground, *, write: bool) -> bool:
+        """Whether what was signed moves a rollout; with ``write`` it does, under the turn."""
+        row, now = _row(session, ground.order.id, to_change=write), self._clock()
+        away = self._away(session, row, now)
+        moved = self._move(session, row, ground, [*away, ground.read()], now, write=write)
+        if write and away:
+            row.away_until = now
+        return moved or bool(away)
+
+    def _count(self, session: Session, ground: _Ground, *, write: bool) -> bool:
+        """Whether what was counted moves a rollout; with ``write`` it does, under the turn."""
+        row, now = _row(session, ground.order.id, to_change=write), self._clock()
+        counted = Counted(now, *places(session, row.number))
+        return self._move(session, row, ground, [counted], now, write=write)
+
+    def _move(
+        self,
+        session: Session,
+        row: RolloutRow,
+        ground: _Ground,
+        events: Sequence[Event],
+        now: datetime,
+        *,
+        write: bool,
+    ) -> bool:
         rollout = before = load(session, row)
         moved = False
-        events: list[Event] = [Counted(now, *places(session, row.number))]
-        if signed:
-            events = [*self._away(session, row, now), ground.read()]
         for event in events:
             rollout, effects = step(ground.order.said, rollout, event)
-            moved |= bool(effects) or isinstance(event, Away)
+            moved |= bool(effects)
             if write:
                 apply(session, row, ground.order, ground.released, effects, now)
         if write:
             save(session, row, rollout, now)
-            if signed and isinstance(events[0], Away):
-                row.away_until = now
         return moved or rollout != before
 
     def _away(self, session: Session, row: RolloutRow, now: datetime) -> list[Event]:
@@ -283,22 +325,31 @@ def _row(session: Session, order_id: str, *, to_change: bool = False) -> Rollout
     return row
 
 
-def start(engine: Engine, interval: timedelta) -> None:
-    """Run rounds from a thread of this process, as long as it lives (rule 1)."""
+def start(engine: Engine, interval: timedelta, changed: Callable[[], None]) -> None:
+    """Run rounds from a thread of this process, as long as it lives (rule 1).
+
+    Args:
+        engine: this process's.
+        interval: between two rounds.
+        changed: called after each round that changed something.
+    """
     never = threading.Event()
     threading.Thread(
-        target=keep_running, args=(engine, interval, never), name="engine", daemon=True
+        target=keep_running, args=(engine, interval, changed, never), name="engine", daemon=True
     ).start()
 
 
-def keep_running(engine: Engine, interval: timedelta, stop: threading.Event) -> None:
+def keep_running(
+    engine: Engine, interval: timedelta, changed: Callable[[], None], stop: threading.Event
+) -> None:
     """Run a round now and after every interval, until ``stop`` is set.
 
     What goes wrong is logged, and tried again by the next round.
     """
     while True:
         try:
-            engine.round()
+            if engine.round().changed:
+                changed()
         except InterlockError as e:
             _log.error("a round of the engine failed: %s", e)
         except Exception:  # noqa: BLE001  # the rounds go on: nothing may stand still unseen

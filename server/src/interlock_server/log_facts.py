@@ -17,8 +17,17 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from interlock_core import wire
+from interlock_core.api import Transition
 from interlock_core.genesis import IMAGE
-from interlock_core.log import Entry, Fact, metadata_fact, state_fact, statement_fact
+from interlock_core.log import (
+    Entry,
+    Fact,
+    metadata_fact,
+    state_fact,
+    statement_fact,
+    transition_fact,
+)
 from interlock_core.order import Assignment, Authorisation
 from interlock_core.report import Claim, Enrolment, Report
 from interlock_server.db.fleet_tables import (
@@ -30,11 +39,14 @@ from interlock_server.db.fleet_tables import (
     ReportRow,
     WordRow,
 )
+from interlock_server.db.rollout_tables import RolloutRow, TransitionRow
 from interlock_server.db.tables import FleetRow, PublicationRow, StatementRow
 from interlock_server.logbook import record, unrecorded
 from interlock_server.offline import read_parts
 
 _AT_ONCE: Final = 1000
+MAX_TRANSITION: Final = 16 * 1024
+"""How long a change of a rollout's state may be, as JSON."""
 _TYPED: Final[tuple[Any, ...]] = (StatementRow, ActRow)
 
 Kept = tuple[datetime, int, Fact]
@@ -107,6 +119,13 @@ def on_file(session: Session) -> list[Fact]:
         )
     ):
         found.append((at, 0, state_fact("quarantined", enrolment, evidence)))
+    for order, kept in session.execute(
+        select(RolloutRow.order_id, TransitionRow.kept)
+        .join(RolloutRow, RolloutRow.number == TransitionRow.rollout)
+        .order_by(TransitionRow.number)
+    ):
+        said = wire.decode(kept, Transition, limit=MAX_TRANSITION, what="kept transition")
+        found.append((said.at, said.nth, transition_fact(said.after, order, kept)))
     published = select(PublicationRow).where(PublicationRow.state == "published")
     for publication in session.scalars(published):
         for part in read_parts(publication.role, publication.metadata_text).each:

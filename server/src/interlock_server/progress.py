@@ -33,7 +33,7 @@ from interlock_server.db.fleet_tables import EnrolmentRow
 from interlock_server.db.rollout_tables import ActionRow, RolloutRow
 from interlock_server.db.session import Database
 from interlock_server.db.tables import StatementRow
-from interlock_server.running import forgiven_in, load, stages_of
+from interlock_server.running import forgiven_in, load, stages_of, transitions_of
 
 STATES: Final = get_args(Outcome)
 
@@ -67,9 +67,11 @@ class Progress:
                     held_why=None,
                     cohorts=(),
                     stages=(),
+                    transitions=(),
                 )
             rollout = load(session, row)
             stages = stages_of(session, row.number)
+            transitions = transitions_of(session, row.number, PAGE)
         return RolloutStages(
             order=order_id,
             state=rollout.state,
@@ -97,6 +99,7 @@ class Progress:
                 )
                 for stage in stages
             ),
+            transitions=tuple(transitions),
         )
 
     def actions(

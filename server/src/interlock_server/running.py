@@ -14,15 +14,19 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from interlock_core import wire
 from interlock_core.abort import Counts, Place
+from interlock_core.api import Transition
+from interlock_core.log import transition_fact
 from interlock_core.order import Order
 from interlock_core.rollout import (
+    OVER,
     Alert,
     CancelActions,
+    Counted,
     Effect,
     ExtendDeadlines,
     Forgive,
@@ -32,12 +36,22 @@ from interlock_core.rollout import (
     Record,
     Rollout,
     State,
+    step,
 )
 from interlock_core.statement import Opened
+from interlock_core.supersede import Running
+from interlock_server import logbook
 from interlock_server.counting import counts_in
-from interlock_server.db.rollout_tables import ActionRow, PartRow, RolloutRow, StageRow
+from interlock_server.db.rollout_tables import (
+    ActionRow,
+    PartRow,
+    RolloutRow,
+    StageRow,
+    TransitionRow,
+)
 from interlock_server.db.tables import CohortRow
 from interlock_server.image import Released
+from interlock_server.onfile import find
 from interlock_server.stages import Images, open_stage
 
 _log = logging.getLogger(__name__)
@@ -134,6 +148,7 @@ def apply(
         now: from when deadlines run.
     """
     images = Images(order.said, released)
+    evidence: str | None = None
     for effect in effects:
         match effect:
             case OpenActions():
@@ -155,13 +170,51 @@ def apply(
                 due = update(CohortRow).where(CohortRow.name.in_(effect.cohorts))
                 session.execute(due.values(due=True))
             case Alert():
+                evidence = effect.detail
                 _log.warning("alert %s: order %s: %s", effect.name, row.order_id, effect.detail)
             case Record():
-                _log.info("order %s is %s: %s", row.order_id[:12], effect.after, effect.why)
+                _record(session, row, effect, evidence, now)
             case CancelActions():
                 # ``sweeps`` does it, from what is noted.
                 pass
     session.flush()
+
+
+def _record(
+    session: Session, row: RolloutRow, effect: Record, evidence: str | None, now: datetime
+) -> None:
+    """Keep a change of state, and record it in the log with this transaction."""
+    _log.info("order %s is %s: %s", row.order_id[:12], effect.after, effect.why)
+    here = TransitionRow.rollout == row.number
+    known = session.scalar(select(func.count()).where(here)) or 0
+    kept = wire.encode(
+        Transition(
+            order=row.order_id,
+            nth=known + 1,
+            at=now,
+            before=effect.before,
+            after=effect.after,
+            why=effect.why,
+            evidence=evidence,
+        )
+    )
+    session.add(TransitionRow(rollout=row.number, kept=kept))
+    session.flush()
+    logbook.record(session, now, transition_fact(effect.after, row.order_id, kept))
+
+
+def transitions_of(session: Session, rollout: int, newest: int) -> list[Transition]:
+    """The newest changes of a rollout's state, oldest first.
+
+    Raises:
+        WireError: the database was damaged.
+    """
+    wanted = select(TransitionRow.kept).where(TransitionRow.rollout == rollout)
+    wanted = wanted.order_by(TransitionRow.number.desc()).limit(newest)
+    return [
+        wire.decode(kept, Transition, limit=MAX_COUNTS, what="kept transition")
+        for kept in reversed(list(session.scalars(wanted)))
+    ]
 
 
 def _extend(session: Session, rollout: int, effect: ExtendDeadlines) -> None:
@@ -176,3 +229,23 @@ def _extend(session: Session, rollout: int, effect: ExtendDeadlines) -> None:
             synchronize_session=False
         )
     )
+
+
+def running(session: Session, now: datetime) -> list[Running]:
+    """The orders that were opened somewhere, and are neither finished nor over there.
+
+    What was counted since the engine looked last is looked at here: an order whose last device has
+    just confirmed runs no more.
+    """
+    found = []
+    wanted = select(RolloutRow).where(RolloutRow.state.in_(("running", "paused")))
+    for row in session.scalars(wanted.order_by(RolloutRow.number)):
+        order = find(session, row.order_id)
+        if order is None:
+            continue
+        counted = Counted(now, *places(session, row.number))
+        rollout, _ = step(order.said, load(session, row), counted)
+        cohorts = [p.cohort for p in rollout.parts.values() if p.opened and p.over is None]
+        if rollout.state not in OVER:
+            found.append(Running(order.id, order.said, frozenset(cohorts)))
+    return found

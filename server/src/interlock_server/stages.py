@@ -40,7 +40,7 @@ from interlock_server.db.rollout_tables import ActionRow, StageRow
 from interlock_server.image import NO_TARGETS, Released
 
 _AT_ONCE: Final = 1000
-"""How many rows one statement adds."""
+"""How many rows are read, or added, at once."""
 
 
 @dataclass(frozen=True)
@@ -170,10 +170,14 @@ def _inside(
             EnrolmentRow.product == order.product,
         )
         .order_by(EnrolmentRow.device)
+        .limit(_AT_ONCE)
     )
-    for device in session.execute(wanted).all():
-        placed_by = images.placed_by(device.hardware, device.running)
-        if placed_by is not None:
-            at = point(placed_by, device.device)
-            if first_stage(order, cohort, at) == stage:
-                yield device
+    page = session.execute(wanted).all()
+    while page:
+        for device in page:
+            placed_by = images.placed_by(device.hardware, device.running)
+            if placed_by is not None:
+                at = point(placed_by, device.device)
+                if first_stage(order, cohort, at) == stage:
+                    yield device
+        page = session.execute(wanted.where(EnrolmentRow.device > page[-1].device)).all()

@@ -35,6 +35,7 @@ from interlock_server.acceptance import Ground, check_statement
 from interlock_server.admission import check_of_the_fleet, is_of_the_fleet
 from interlock_server.db.session import Database
 from interlock_server.db.tables import CohortRow
+from interlock_server.engine import Engine
 from interlock_server.filing import concerned, keep, known
 from interlock_server.heads import Publisher
 from interlock_server.image import read_released
@@ -50,6 +51,7 @@ class Statements:
         database: where they are kept.
         store: what is published.
         publisher: publishes directives.
+        engine: looks at the rollouts that a statement is about, after it is out.
         refusals: counts them.
         clock: now.
     """
@@ -59,12 +61,14 @@ class Statements:
         database: Database,
         store: Store,
         publisher: Publisher,
+        engine: Engine,
         refusals: Refusals,
         clock: Clock,
     ) -> None:
         self._database = database
         self._store = store
         self._publisher = publisher
+        self._engine = engine
         self._refusals = refusals
         self._clock = clock
 
@@ -82,9 +86,11 @@ class Statements:
         """
         opened = open_statement(read_envelope(data), POSTED)
         with self._refusals.counted("statement"):
-            new, due = self._accept(opened)
+            new, due, order_id = self._accept(opened)
         if due:
             self._publish(opened, due)
+        if order_id is not None and new:
+            self._engine.attend(order_id)
         return Accepted(id=opened.id, type=opened.said.PREDICATE), new
 
     def _publish(self, opened: Opened[Any], due: Collection[str]) -> None:
@@ -108,8 +114,8 @@ class Statements:
         cohorts = frozenset(session.scalars(select(CohortRow.name)))
         return Ground(Judge(released.roster, self._clock()), released, cohorts, session)
 
-    def _accept(self, opened: Opened[Any]) -> tuple[bool, list[str]]:
-        """Store a statement; returns whether it is new, and the cohorts that are due with it."""
+    def _accept(self, opened: Opened[Any]) -> tuple[bool, list[str], str | None]:
+        """Store a statement; whether it is new, the cohorts that are due with it, and its order."""
         order_id: str | None = None
         # Signatures are checked before the turn is taken: rubbish must not keep writers waiting.
         with self._database.reading() as session:
@@ -122,7 +128,7 @@ class Statements:
             kept = known(session, opened)
             if kept is not None and judge.signer_key(kept) is not None:
                 touched = concerned(session, opened, order_id, judge.now)
-                return False, _due(session, touched)
+                return False, _due(session, touched), order_id
         alone = trimmed(opened, lambda one: judge.signer_key(one) is not None)
         with self._database.writing() as session:
             if _stays(opened.said):
@@ -132,7 +138,7 @@ class Statements:
             new = keep(session, alone, judge, order_id)
             touched = concerned(session, opened, order_id, judge.now)
             session.execute(update(CohortRow).where(CohortRow.name.in_(touched)).values(due=True))
-            return new, _due(session, touched)
+            return new, _due(session, touched), order_id
 
 
 def _stays(said: Said) -> bool:

@@ -6,7 +6,9 @@ Rules:
    whole batches, and the next sweep finds the rest by the same question.
 2. A deadline counts where the rollout goes on: at a cohort where it stands still nobody times out.
 3. An action is canceled where its rollout is over.
-4. A failure is left out where an exclusion covers it and counts at its cohort (``exclusion``). What
+4. That somebody timed out is recorded in the log: it is the one thing that is counted and that
+   nobody signed.
+5. A failure is left out where an exclusion covers it and counts at its cohort (``exclusion``). What
    was left out stays out.
 """
 
@@ -22,10 +24,13 @@ from sqlalchemy.orm import Session
 from interlock_core.abort import FAILURES
 from interlock_core.action import Canceled, Event, Excluded, Tick
 from interlock_core.exclusion import Exclusion
+from interlock_core.log import action_fact
 from interlock_core.order import Order
 from interlock_server.counting import KNOWN_ISSUE, Tally, move
-from interlock_server.db.rollout_tables import ActionRow, PartRow
+from interlock_server.db.fleet_tables import EnrolmentRow
+from interlock_server.db.rollout_tables import ActionRow, PartRow, RolloutRow
 from interlock_server.db.session import Database
+from interlock_server.logbook import record
 
 BATCH: Final = 1000
 """How many actions one transaction changes."""
@@ -52,7 +57,7 @@ def cancel(database: Database, rollout: int, order: Order, now: datetime) -> int
 def exclude(
     database: Database, rollout: int, order: Order, counting: Sequence[tuple[str, Exclusion]]
 ) -> int:
-    """Leave known issues out (rule 4); returns how many.
+    """Leave known issues out (rule 5); returns how many.
 
     Args:
         counting: exclusions, each with a cohort where it counts.
@@ -106,7 +111,12 @@ def _batch(session: Session, order: Order, wanted: Any, event: Moving) -> int:
     tally = Tally()
     rows = session.execute(wanted.with_for_update(of=ActionRow)).all()
     for row, part in rows:
-        move(row, order, event(part), tally)
+        happens = event(part)
+        after = move(row, order, happens, tally)
+        if isinstance(happens, Tick):
+            enrolment = session.get_one(EnrolmentRow, row.enrolment).id
+            order_id = session.get_one(RolloutRow, row.rollout).order_id
+            record(session, happens.at, action_fact(after.state, order_id, enrolment))
     session.flush()
     tally.write(session)
     return len(rows)

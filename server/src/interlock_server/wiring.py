@@ -184,7 +184,7 @@ def services(backstage: Backstage) -> Services:
     return Services(
         backstage,
         fleet.name,
-        Statements(database, writes, backstage.publisher, refusals, clock),
+        Statements(database, writes, backstage.publisher, backstage.engine, refusals, clock),
         Sessions(database, store, refusals, fleet.token_secret, fleet.name, clock),
         Enrolments(database, store, refusals, fleet.name, clock),
         Reports(database, refusals, fleet.name, clock),

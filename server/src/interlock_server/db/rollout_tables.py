@@ -12,7 +12,16 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, Integer, String, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+)
 from sqlalchemy import UniqueConstraint as Unique
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -58,6 +67,20 @@ class RolloutRow(Base):
     held_since: Mapped[datetime | None]
     held_why: Mapped[str | None] = mapped_column(Text)
     away_until: Mapped[datetime | None]
+
+
+class TransitionRow(Base):
+    """One change of a rollout's state, as the log commits to it.
+
+    Attributes:
+        kept: ``api.Transition`` as canonical JSON.
+    """
+
+    __tablename__ = "rollout_transition"
+
+    number: Mapped[int] = mapped_column(Counted, primary_key=True)
+    rollout: Mapped[int] = mapped_column(ForeignKey("rollout.number"), index=True)
+    kept: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class PartRow(Base):

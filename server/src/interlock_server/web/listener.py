@@ -178,5 +178,5 @@ class _Gunicorn(BaseApplication):
     def _begin(self) -> None:
         assert self._back is not None
         serve_health(self._health, self._back)
-        engine.start(self._back.engine, self._interval)
+        engine.start(self._back.engine, self._interval, self._back.checkpoints.later)
         self._back.checkpoints.keep_publishing()
