@@ -144,7 +144,7 @@ ROLLING: Final[tuple[Removal, ...]] = (
         "a clone is left out of the counts",
         "reports",
         "Reports._keep_fork",
-        "counting.quarantine(session, row)",
+        "counting.leave_out(session, row, counting.QUARANTINED)",
         "pass",
     ),
     _server(
