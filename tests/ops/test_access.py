@@ -100,7 +100,9 @@ class TestRules:
     def test_who_is_needed_is_named(self) -> None:
         of = reviewed(roster(*PEOPLE), cohorts=(ST_ANNA,))
         assert Finding(
-            "rule_needs_one_person", ST_ANNA, "without hanna nobody can meet 'start'"
+            "rule_needs_one_person",
+            ST_ANNA,
+            "without hanna nobody can meet 'start', 'advance', 'resume'",
         ) in set(of.findings)
 
     def test_a_grant_for_one_site_authorises_nothing(self) -> None:

@@ -196,6 +196,7 @@ def _of_cohort(judge: Judge, cohort: str) -> Iterable[Finding]:
     if rules is None:
         yield Finding("cohort_denied", cohort, "no pattern of the roster covers it")
         return
+    needed: dict[str, list[str]] = {}
     for name in RULES:
         rule: Mapping[str, int] = getattr(rules, name)
         holders = _holders(judge, cohort, (OPERATOR, *rule))
@@ -207,8 +208,10 @@ def _of_cohort(judge: Judge, cohort: str) -> Iterable[Finding]:
         for person in sorted({one for of in holders.values() for one in of}):
             without = {role: of - {person} for role, of in holders.items()}
             if not _meetable(without, rule):
-                detail = f"without {person} nobody can meet '{name}'"
-                yield Finding("rule_needs_one_person", cohort, detail)
+                needed.setdefault(person, []).append(name)
+    for person, names in sorted(needed.items()):
+        detail = f"without {person} nobody can meet {', '.join(map(repr, names))}"
+        yield Finding("rule_needs_one_person", cohort, detail)
 
 
 def _holders(judge: Judge, cohort: str, roles: Sequence[str]) -> dict[str, set[str]]:
