@@ -11,10 +11,11 @@ from rich.console import Console
 from interlock_core.abort import Counts
 from interlock_core.api import CohortStanding, RolloutStages, StageCounts
 from interlock_core.order import Abort
+from interlock_core.report import Decided
 from interlock_core.rollout import State
 from interlock_ops.watching import MAX_FAULTS, SLOWEST, Pace, table, too_bad
 from tests.ops.world import Place, problem
-from tests.support.papers import order, started
+from tests.support.papers import countersign, enrolment, order, report, started, stop
 from tests.support.people import CANARY, DAY0
 
 TEN_PERCENT = (Abort(failure_type="all", threshold_basis_points=1_000, min_executed=5),)
@@ -176,3 +177,25 @@ def test_the_status_without_counters(place: Place, answer: int) -> None:
     told(place, answer)
     found = place.json("rollout", "status", ORDER.id)
     assert (found["reason"], found["counters"]) == ("status", None)
+
+
+def test_the_status_says_how_long_a_stop_took_to_arrive(place: Place) -> None:
+    """Latency to stop, by the gateways' own words: who found it, and the slowest."""
+    place.server.post(ORDER, *started(ORDER), stop(ORDER, at=DAY0))
+    for device, minutes, reason in (
+        ("GW-1", 2, "stopped"),
+        ("GW-2", 7, "stopped"),
+        ("GW-3", 9, "granted"),
+    ):
+        said = enrolment(device)
+        decided = Decided(
+            at=DAY0 + timedelta(minutes=minutes), order=ORDER.id, reason=reason, detail=""
+        )
+        place.server.fleet.add(said, report(said, decided=decided))
+        place.server.post(countersign(said))
+    place.clock.now += timedelta(hours=1)
+    answer = place.json("rollout", "status", ORDER.id)
+    found = answer["cohorts"][CANARY]["devices"]["stop_seen"]
+    assert found == {"devices": 2, "slowest_seconds": 420}
+    shown = place.run("rollout", "status", ORDER.id).stdout
+    assert "stop         2 of 3 say that they found it, the slowest after 7m" in shown

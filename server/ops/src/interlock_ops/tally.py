@@ -25,7 +25,7 @@ from interlock_core.placement import point
 from interlock_core.statement import Opened
 from interlock_ops.device_view import DeviceView
 from interlock_ops.show import fact, line
-from interlock_ops.units import show_age, show_time
+from interlock_ops.units import show_age, show_duration, show_time
 from interlock_ops.why import Why, age, why_facts
 
 SHOWN: Final = 5
@@ -33,7 +33,8 @@ SHOWN: Final = 5
 FIELDS: Final = (
     "total, done, inside (the open stages), by_action, by_reason (of those not done), not_done "
     "(device, site, outcome, reason, detail, since, age_seconds, failing), silent (device, "
-    "heard_at, age_seconds), quarantined (device, detail), waiting (device ids), faulty (device, "
+    "heard_at, age_seconds), stop_seen (devices, slowest_seconds; null where no stop stands), "
+    "quarantined (device, detail), waiting (device ids), faulty (device, "
     "reason, detail)"
 )
 
@@ -55,11 +56,13 @@ class Tally:
         now: when they are counted.
         order: the order that they are counted for; None where none is in force.
         stages_open: how many of its stages are open here.
+        stopped_at: since when a stop stands here, or None.
     """
 
     now: datetime
     order: Opened[Order] | None
     stages_open: int = 0
+    stopped_at: datetime | None = None
     total: int = 0
     inside: int = 0
     by_action: Counter[str] = field(default_factory=Counter)
@@ -69,6 +72,7 @@ class Tally:
     quarantined: list[tuple[str, str]] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     faulty: list[tuple[str, str, str]] = field(default_factory=list)
+    stop_seen: list[timedelta] = field(default_factory=list)
 
     @property
     def done(self) -> int:
@@ -88,6 +92,7 @@ class Tally:
             self.faulty.append((view.device, "superseded", detail))
         if not view.counted:
             return
+        self._note_stop(view)
         self.total += 1
         self.inside += self._inside(view)
         self.by_action[found.outcome] += 1
@@ -102,6 +107,14 @@ class Tally:
                 heard = view.countersigned.at
             if heard is not None and self.now - heard > deadline:
                 self.silent.append((view.device, heard))
+
+    def _note_stop(self, view: DeviceView) -> None:
+        """How long it took until the device found the stop, by its own words."""
+        decided = view.report.said.decided if view.report is not None else None
+        if self.stopped_at is None or self.order is None or decided is None:
+            return
+        if (decided.order, decided.reason) == (self.order.id, "stopped"):
+            self.stop_seen.append(max(timedelta(0), decided.at - self.stopped_at))
 
     def _inside(self, view: DeviceView) -> bool:
         if self.order is None or view.cohort is None:
@@ -134,12 +147,24 @@ def tally_facts(tally: Tally) -> dict[str, Any]:
         "quarantined": [
             {"device": device, "detail": detail} for device, detail in tally.quarantined
         ],
+        "stop_seen": (
+            {
+                "devices": len(tally.stop_seen),
+                "slowest_seconds": _slowest(tally),
+            }
+            if tally.stopped_at is not None
+            else None
+        ),
         "waiting": list(tally.waiting),
         "faulty": [
             {"device": device, "reason": reason, "detail": detail}
             for device, reason, detail in tally.faulty
         ],
     }
+
+
+def _slowest(tally: Tally) -> int | None:
+    return int(max(tally.stop_seen).total_seconds()) if tally.stop_seen else None
 
 
 def tally_lines(tally: Tally) -> list[RenderableType]:
@@ -154,6 +179,11 @@ def tally_lines(tally: Tally) -> list[RenderableType]:
         groups.setdefault((left.why.outcome, left.why.reason), []).append(left)
     for (outcome, reason), lefts in sorted(groups.items(), key=lambda one: -len(one[1])):
         shown.append(fact(_words(outcome), f"{len(lefts)} {_group(reason, lefts, tally.now)}"))
+    if tally.stopped_at is not None:
+        slowest = _slowest(tally)
+        last = f", the slowest after {show_duration(slowest)}" if slowest is not None else ""
+        text = f"{len(tally.stop_seen)} of {tally.total} say that they found it{last}"
+        shown.append(fact("stop", text))
     if tally.silent:
         named = [f"{device} for {show_age(tally.now, at)}" for device, at in tally.silent]
         shown.append(fact("silent", f"{len(named)} beyond the deadline: {_named(named)}"))

@@ -102,7 +102,12 @@ def rollout_status(
 
 def _silence(run: Run, order: Order) -> list[dict[str, Any]] | None:
     """When each monitor was heard; a person is warned where none is at work."""
-    told, now = run.session.monitors, run.session.clock()
+    now = run.session.clock()
+    try:
+        told = run.session.monitors
+    except InterlockError as e:
+        run.voice.warn(f"When the monitor was heard could not be read: {e}")
+        return None
     auto = any(stage.gate == "auto" for stage in order.stages)
     wrong = None if told is None else silence(told, now, auto=auto)
     if wrong is not None:
@@ -115,7 +120,10 @@ def _tallies(run: Run, found: Status, doubts: Doubts) -> dict[str, Tally]:
     order = found.dossier.order
     tallies = {
         cohort.cohort: Tally(
-            found.now, order, sum(stage.since is not None for stage in cohort.stages)
+            found.now,
+            order,
+            sum(stage.since is not None for stage in cohort.stages),
+            min((one.stop.said.at for one in cohort.standing if one.counts), default=None),
         )
         for cohort in found.cohorts
         if cohort.superseded_by is None
