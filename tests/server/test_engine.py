@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -20,11 +21,13 @@ from tests.server.world import NOW, V1, V2, Bench, Fleet, both
 from tests.support.papers import (
     authorise,
     days,
+    decommission,
     enrolment,
     exclusion,
     hours,
     report,
     resume,
+    revocation,
     stop,
 )
 from tests.support.people import CANARY, ST_BERT
@@ -223,6 +226,22 @@ def test_a_clone_is_left_out(bench: Bench, ward: Ward) -> None:
     counts = only(bench, said).counts
     assert (counts.started, counts.excluded, counts.votes) == (2, 1, {})
     assert actions(bench, said)["GW-1"].excluded == "quarantined"
+
+
+@pytest.mark.parametrize("end", [revocation, decommission])
+def test_what_was_revoked_or_taken_out_of_service_is_no_failure(
+    bench: Bench, ward: Ward, end: Callable[..., Opened[Any]]
+) -> None:
+    """Its silence from then on says nothing of the rollout."""
+    ward.let_in("GW-1", "GW-2")
+    said = ordered()
+    start(bench, said)
+    bench.back.engine.round()
+    bench.say_all(end(ward.names["GW-1"], by="olga", at=bench.clock()))
+    counts = only(bench, said).counts
+    assert (counts.started, counts.excluded, counts.votes) == (2, 1, {})
+    left = actions(bench, said)["GW-1"].excluded
+    assert left == ("revoked" if end is revocation else "decommissioned")
 
 
 def _report_in_a_process(fleet: Fleet, about: Opened[Order], names: list[str], gate: Any) -> None:
