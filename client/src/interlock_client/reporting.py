@@ -8,13 +8,14 @@ Rules:
 3. A report counts as told when a server acknowledged it. A server that refuses one keeps the rest
    from being sent: a chain has no holes.
 4. With nothing due this needs no cryptography (``identity``, rule 5).
+5. A report carries the checkpoint of the server's log that was shown last (``log_seen``).
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -33,6 +34,9 @@ from interlock_core.errors import (
     TransientError,
     WireError,
 )
+
+if TYPE_CHECKING:
+    from interlock_client.servers import Server
 
 REPORTED: Final = "reported"
 NOT_COUNTERSIGNED: Final = "not_countersigned"
@@ -92,10 +96,13 @@ def make_due(context: Context, *, only_ends: bool = False) -> int:
     if only_ends:
         items = [item for item in items if item.ended != last.ended][:1]
     if items:
+        from interlock_client import log_seen  # noqa: PLC0415  # rule 4
+
         mine = identity.load_in_force(context.state)
         assert mine is not None
+        seen = log_seen.load(context.state)
         for item in items:
-            last = _add(box, home, mine, item, last, now)
+            last = _add(box, home, mine, item, last, now, seen.text if seen else None)
     return len(items)
 
 
@@ -139,20 +146,27 @@ def send(context: Context, made: int = 0) -> Outcome:
         )
     box = box_of(home)
     sent = 0
+    server: Server | None = None
     for entry in box.entries():
-        _send(context, home, entry)
+        server = _send(context, home, entry)
         box.acknowledge(entry)
         sent += 1
     last = box.sent()
-    more = {"made": made, "sent": sent, "waiting": 0, "last": last.number}
-    if sent == 0:
+    more: dict[str, Any] = {"made": made, "sent": sent, "waiting": 0, "last": last.number}
+    if server is None:
         detail = f"Everything is told: the last report is {last.number}."
         return Outcome(NOTHING_TO_DO, "nothing_to_report", detail, Exit.DONE, more)
+    from interlock_client import log_seen  # noqa: PLC0415  # rule 4
+
+    fault = log_seen.look(server, context.settings.fleet, context.state)
+    if fault is not None:
+        more["checkpoint_fault"] = fault
     detail = f"{sent} sent, the last is {last.number}."
     return Outcome(REPORTED, "acknowledged", detail, Exit.DONE, more)
 
 
-def _send(context: Context, home: Home, entry: Entry) -> None:
+def _send(context: Context, home: Home, entry: Entry) -> Server:
+    """Send one report; returns the server that acknowledged it."""
     from interlock_client.api import call  # noqa: PLC0415  # rule 4
     from interlock_core.api import Received  # noqa: PLC0415  # as above
 
@@ -168,6 +182,7 @@ def _send(context: Context, home: Home, entry: Entry) -> None:
             reason="wrong_answer",
         )
     _note_state(home, "countersigned")
+    return answered.server
 
 
 def _refused(home: Home, entry: Entry, error: RefusedError) -> InterlockError:
@@ -215,7 +230,15 @@ def _known(context: Context) -> Known:
     )
 
 
-def _add(box: Outbox, home: Home, mine: Identity, item: Due, last: Sent, now: datetime) -> Sent:
+def _add(
+    box: Outbox,
+    home: Home,
+    mine: Identity,
+    item: Due,
+    last: Sent,
+    now: datetime,
+    checkpoint: str | None,
+) -> Sent:
     """Sign one report and keep it until it is acknowledged; what it told is the last then."""
     from interlock_core.report import Report  # noqa: PLC0415  # rule 4
     from interlock_core.statement import open_as, sign  # noqa: PLC0415  # as above
@@ -227,7 +250,7 @@ def _add(box: Outbox, home: Home, mine: Identity, item: Due, last: Sent, now: da
         "author": mine.device,
         "at": now,
         "reason": item.why,
-        "checkpoint": None,
+        "checkpoint": checkpoint,
         "enrolment": mine.enrolment,
         "number": last.number + 1,
         "previous": last.id,

@@ -90,6 +90,11 @@ class StateDir:
         return self.root / "polled"
 
     @property
+    def log_seen(self) -> Path:
+        """The checkpoint of the server's log that was shown last; nothing is decided by it."""
+        return self.root / "log-checkpoint.json"
+
+    @property
     def began(self) -> bool:
         """Whether something stands here that is kept only beside a memory (rule 3)."""
         later = (
