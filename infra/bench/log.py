@@ -38,7 +38,7 @@ class _Log:
         schema.upgrade(self._database)
         self._signer = CryptoSigner.generate_ed25519()
         store = FileStore(place / "log-store", system_clock)
-        self._checkpoints = Checkpoints(self._database, store, self._signer, system_clock)
+        self._checkpoints = Checkpoints(self._database, store, [self._signer], system_clock)
         self._made = 0
         with self._database.writing() as session:
             digest = "0" * 64

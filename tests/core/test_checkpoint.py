@@ -164,3 +164,21 @@ def test_other_kinds_of_keys_sign_no_checkpoint() -> None:
     assert caught.value.reason == "wrong_log_key"
     with pytest.raises(ConfigurationError):
         verify_checkpoint(NOTE, ORIGIN, ecdsa.public_key)
+
+
+def test_while_the_key_is_changed_both_sign() -> None:
+    old, new = signer("log"), signer("olga")
+    both = sign_checkpoint(SAID, new, old)
+    for key in (old.public_key, new.public_key):
+        assert verify_checkpoint(both, ORIGIN, key) == SAID
+    assert verify_checkpoint(both, ORIGIN, old.public_key, new.public_key) == SAID
+    # Whoever was given both is not content with one signature where the other is wrong.
+    text, _, lines = both.partition("\n\n")
+    first, second = lines.splitlines()
+    broken = f"{text}\n\n{first}\n{second[:-8]}AAAAAA==\n"
+    for keys in ((new.public_key, old.public_key), (old.public_key, new.public_key)):
+        with pytest.raises(RefusedError) as caught:
+            verify_checkpoint(broken, ORIGIN, *keys)
+        assert caught.value.reason == "bad_checkpoint"
+    with pytest.raises(RefusedError):
+        verify_checkpoint(both, ORIGIN)

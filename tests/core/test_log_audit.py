@@ -21,10 +21,11 @@ from interlock_core.log import (
     read_entry,
     state_fact,
     statement_fact,
+    transition_fact,
     unpack,
     write_entry,
 )
-from interlock_core.log_audit import Finding, Seen, audit, hold_against, names_of
+from interlock_core.log_audit import Finding, Seen, audit, hold_against, names_of, transitions
 from interlock_core.tree import Tree, leaf_hash
 from tests.support.people import DAY0, signer
 
@@ -132,7 +133,9 @@ def signed_by_the_log(entries: Sequence[bytes]) -> str:
 
 def against(*notes: str) -> tuple[list[Finding], int]:
     seen = [Seen(f"Entry {n} (a stop by olga)", n, note) for n, note in enumerate(notes)]
-    return hold_against(TREE, SAID, seen, signer("log").public_key)
+    held = hold_against(TREE, SAID, seen, [signer("log").public_key])
+    assert held.strange == []
+    return held.findings, held.intact
 
 
 def test_any_two_checkpoints_agree() -> None:
@@ -158,6 +161,69 @@ def test_what_was_carried_and_is_no_checkpoint() -> None:
     findings, intact = against(forged, "nonsense")
     assert [one.reason for one in findings] == ["bad_checkpoint"] * 2
     assert intact == 0
+
+
+def test_what_a_device_was_shown_is_evidence_by_the_logs_signature_alone() -> None:
+    fork = signed_by_the_log([*ENTRIES[:4], entry(4, "x")])
+    forged = sign_checkpoint(SAID, signer("mallory"))
+    longer = signed_by_the_log([*ENTRIES, entry(SIZE)])
+    good = signed_by_the_log(ENTRIES[:6])
+    notes = (forged, fork, longer, "nonsense", good)
+    seen = [Seen(f"Report {n}", n, note, testimony=True) for n, note in enumerate(notes)]
+    held = hold_against(TREE, SAID, seen, [signer("log").public_key])
+    assert [(one.reason, one.number) for one in held.findings] == [
+        ("log_fork", 1),
+        ("truncated_log", 2),
+    ]
+    assert held.intact == 6
+    assert [text.split(" was shown")[0] for text in held.strange] == ["Report 0", "Report 3"]
+
+
+def test_a_key_of_before_vouches_for_what_it_signed() -> None:
+    older = sign_checkpoint(Checkpoint(ORIGIN, 4, TREE.root(4)), signer("mallory"))
+    seen = [Seen("A checkpoint", None, older)]
+    now, before = signer("log").public_key, signer("mallory").public_key
+    held = hold_against(TREE, SAID, seen, [now, before])
+    assert (held.findings, held.intact) == ([], 4)
+    fork = sign_checkpoint(Checkpoint(ORIGIN, 4, bytes(32)), signer("mallory"))
+    held = hold_against(TREE, SAID, [Seen("A checkpoint", None, fork)], [now, before])
+    assert [one.reason for one in held.findings] == ["log_fork"]
+
+
+# Rollouts
+
+
+def moved(*states: str, order: str = "order") -> list[Entry]:
+    return [
+        Entry(number=n, at=DAY0, fact=transition_fact(state, digest(order), b"%d" % n))
+        for n, state in enumerate(states)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("states", "wrong"),
+    [
+        (("waiting_for_approval", "ready", "running", "paused", "running", "finished"), []),
+        (("waiting_for_approval", "scheduled", "stopped"), []),
+        # One that was left out, whatever it was.
+        (("waiting_for_approval", "running"), [1]),
+        (("ready",), [0]),
+        (("waiting_for_approval", "ready", "running", "running"), [3]),
+        # What is over stays over.
+        (("waiting_for_approval", "ready", "running", "finished", "running"), [4]),
+        (("waiting_for_approval", "nowhere", "ready"), [1, 2]),
+    ],
+)
+def test_a_rollout_goes_where_its_states_allow(states: tuple[str, ...], wrong: list[int]) -> None:
+    findings = transitions(moved(*states))
+    assert [(one.reason, one.number) for one in findings] == [("bad_transition", n) for n in wrong]
+
+
+def test_each_rollout_goes_its_own_way() -> None:
+    one, other = moved("waiting_for_approval", "ready"), moved("waiting_for_approval", order="two")
+    assert transitions([one[0], other[0], one[1]]) == []
+    said = [read_entry(entry(number)) for number in range(3)]
+    assert transitions(said) == []
 
 
 def test_an_entry_that_was_signed_under_a_wrong_number_is_named() -> None:

@@ -7,8 +7,8 @@ Rules:
 2. It is asked for right after reports were acknowledged, of the server that did so: one conditional
    request, and none at a poll. When it is kept nothing waits in the outbox, so whatever was shown
    stands in the report that is made next.
-3. What is no checkpoint of this fleet's log in its one form, or too long, is not kept. That it could
-   not be had, or kept, harms nothing: it is said, and what was kept before stays.
+3. What is no checkpoint of this fleet's log in its one form, or too long, is not kept. That it
+   could not be had, or kept, harms nothing: it is said, and what was kept before stays.
 """
 
 from __future__ import annotations

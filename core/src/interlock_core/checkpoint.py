@@ -9,9 +9,10 @@ The form is C2SP's (https://c2sp.org/tlog-checkpoint, a https://c2sp.org/signed-
    base64 of the key's 4-byte id and the signature. No name and id stand twice. A note is UTF-8
    without control characters, and at most 4,096 characters long.
 3. Base64 and decimals have one spelling. Anything else is refused, never mended.
-4. A checkpoint is believed if the key that whoever reads it was given made a signature under the
+4. A checkpoint is believed if a key that whoever reads it was given made a signature under the
    origin as its name and the id that follows from both; one under that name and id which does not
-   verify makes the whole refused. Signatures by others are ignored.
+   verify makes the whole refused. Signatures by others are ignored. A log whose key is being
+   changed is signed by both, the new and the old.
 5. The key id is the first 4 bytes of SHA-256 of name, newline, 0x01 and the 32 bytes of the
    Ed25519 key: it tells keys apart and proves nothing.
 """
@@ -102,16 +103,19 @@ def key_id(name: str, key: Key) -> bytes:
     return hashlib.sha256(name.encode() + b"\n" + _ED25519_TYPE + public).digest()[:4]
 
 
-def sign_checkpoint(said: Checkpoint, signer: Signer) -> str:
-    """The checkpoint with the signature of the log's own key.
+def sign_checkpoint(said: Checkpoint, *signers: Signer) -> str:
+    """The checkpoint with the signature of the log's own key; of several while it is changed.
 
     Raises:
         ConfigurationError: ``wrong_log_key``.
     """
-    id_ = key_id(said.origin, signer.public_key)
-    signature = bytes.fromhex(signer.sign(said.text().encode()).signature)
-    line = base64.b64encode(id_ + signature).decode()
-    return f"{said.text()}\n\u2014 {said.origin} {line}\n"
+    lines = []
+    for signer in signers:
+        id_ = key_id(said.origin, signer.public_key)
+        signature = bytes.fromhex(signer.sign(said.text().encode()).signature)
+        line = base64.b64encode(id_ + signature).decode()
+        lines.append(f"\u2014 {said.origin} {line}\n")
+    return f"{said.text()}\n{''.join(lines)}"
 
 
 def read_checkpoint(note: str) -> Note:
@@ -160,17 +164,18 @@ def _signatures(lines: list[str]) -> tuple[NoteSignature, ...]:
     return tuple(found)
 
 
-def verify_checkpoint(note: str, origin: str, key: Key) -> Checkpoint:
-    """Read a checkpoint and believe it if the given key signed it (rule 4).
+def verify_checkpoint(note: str, origin: str, *keys: Key) -> Checkpoint:
+    """Read a checkpoint and believe it if a given key signed it (rule 4).
 
     Args:
         note: as it was published.
         origin: of the log that is meant.
-        key: the log's public key, known from elsewhere.
+        keys: the log's public key, known from elsewhere; and those that were its key before, where
+            an older checkpoint is meant.
 
     Raises:
         WireError: ``bad_checkpoint``: it has another form.
-        RefusedError: ``bad_checkpoint``: it is of another log, or that key did not sign it.
+        RefusedError: ``bad_checkpoint``: it is of another log, or no such key signed it.
         ConfigurationError: ``wrong_log_key``.
     """
     read = read_checkpoint(note)
@@ -179,9 +184,11 @@ def verify_checkpoint(note: str, origin: str, key: Key) -> Checkpoint:
             f"The checkpoint is of {read.said.origin[:80]!r}, and {origin!r} is meant.",
             reason="bad_checkpoint",
         )
-    mine = (origin, key_id(origin, key))
+    mine = {(origin, key_id(origin, key)): key for key in keys}
+    believed = False
     for one in read.signatures:
-        if (one.name, one.key_id) != mine:
+        key = mine.get((one.name, one.key_id))
+        if key is None:
             continue
         try:
             key.verify_signature(SslibSignature(key.keyid, one.signature.hex()), read.text.encode())
@@ -191,6 +198,8 @@ def verify_checkpoint(note: str, origin: str, key: Key) -> Checkpoint:
                 "forged or damaged.",
                 reason="bad_checkpoint",
             ) from e
+        believed = True
+    if believed:
         return read.said
     raise RefusedError(
         "The checkpoint is not signed by the log's key that you were given: ask the fleet's "

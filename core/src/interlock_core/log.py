@@ -34,6 +34,9 @@ CHECKPOINT_KEY: Final = "log/checkpoint"
 TAIL_KEY: Final = "log/tail"
 """Where the entries after the last full bundle lie: a head, replaced before the checkpoint."""
 
+ROLLOUT: Final = "rollout"
+"""Before the state of a rollout, in the name of its transition."""
+
 Kind = Literal["begun", "statement", "metadata", "state", "transition"]
 
 
@@ -110,7 +113,11 @@ def transition_fact(state: str, order: str, kept: bytes) -> Fact:
             from every other one; the log commits to it and shows nothing of it.
     """
     return Fact(
-        kind="transition", name=f"rollout/{state}", id=order, sha256=sha256_hex(kept), version=None
+        kind="transition",
+        name=f"{ROLLOUT}/{state}",
+        id=order,
+        sha256=sha256_hex(kept),
+        version=None,
     )
 
 

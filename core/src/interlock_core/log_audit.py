@@ -10,7 +10,10 @@ Rules:
 3. Any two checkpoints of one log must agree: of an older one, the root over so many entries must be
    its root. One that covers more entries than the newest shows that the log was cut.
 4. What people signed carries the checkpoint that they saw last. Each must be of this log, and agree
-   with it; one that does not shows that somebody was shown another log.
+   with it; one that does not shows that somebody was shown another log. What devices signed does
+   too, but as it was shown to them, unverified: one that the log's key did not sign is no evidence
+   against the log, since whoever has one device's key can write it. It is named by itself.
+5. A rollout goes from each state only to those that may follow it, by the order of its entries.
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ from securesystemslib.signer import Key
 
 from interlock_core.checkpoint import Checkpoint, verify_checkpoint
 from interlock_core.errors import ConfigurationError, InterlockError, WireError
-from interlock_core.log import Entry, read_entry
+from interlock_core.log import ROLLOUT, Entry, read_entry
+from interlock_core.rollout import FROM
 from interlock_core.tree import Tree, leaf_hash
 
 Reason = Literal[
@@ -36,6 +40,7 @@ Reason = Literal[
     "log_fork",
     "bad_checkpoint",
     "record_mismatch",
+    "bad_transition",
 ]
 MAX_FINDINGS: Final = 1000
 """How many are told: more say no more."""
@@ -59,11 +64,35 @@ class Finding:
 
 @dataclass(frozen=True)
 class Seen:
-    """A checkpoint that somebody saw: where it was found, and its text."""
+    """A checkpoint that somebody saw.
+
+    Attributes:
+        where: it was found.
+        number: of the entry that carries it, if one does.
+        text: of the checkpoint.
+        testimony: a device's, which verifies nothing (rule 4).
+    """
 
     where: str
     number: int | None
     text: str
+    testimony: bool = False
+
+
+@dataclass(frozen=True)
+class Held:
+    """What came of holding checkpoints against the log.
+
+    Attributes:
+        findings: what is wrong.
+        intact: how many entries the newest one that still holds covers: up to there nothing was
+            changed.
+        strange: testimony that shows nothing of the log, each in a sentence (rule 4).
+    """
+
+    findings: list[Finding]
+    intact: int
+    strange: list[str]
 
 
 def audit(
@@ -205,34 +234,29 @@ def _by_numbers(entries: Sequence[bytes], said: Checkpoint, name: Name) -> list[
     return found
 
 
-def hold_against(
-    tree: Tree,
-    said: Checkpoint,
-    seen: Iterable[Seen],
-    key: Key,
-) -> tuple[list[Finding], int]:
+def hold_against(tree: Tree, said: Checkpoint, seen: Iterable[Seen], keys: Sequence[Key]) -> Held:
     """Hold every checkpoint that somebody saw against the log (rules 3 and 4).
 
     Args:
         tree: over the entries at hand.
         said: the newest checkpoint; its root need not be the tree's.
         seen: other checkpoints.
-        key: the log's.
-
-    Returns:
-        What is wrong, and how many entries the newest one that still holds covers: up to there
-        nothing was changed.
+        keys: the log's, and those that were before.
     """
     found: list[Finding] = []
+    strange: list[str] = []
     intact = 0
     known: dict[tuple[int, bytes], bool] = {}
     for one in seen:
         try:
-            other = verify_checkpoint(one.text, said.origin, key)
+            other = verify_checkpoint(one.text, said.origin, *keys)
         except ConfigurationError:
             raise
         except InterlockError as e:
-            found.append(Finding("bad_checkpoint", one.number, f"{one.where}: {e}"))
+            if one.testimony:
+                strange.append(f"{one.where} was shown something else as the log: {e}")
+            else:
+                found.append(Finding("bad_checkpoint", one.number, f"{one.where}: {e}"))
             continue
         if other.size > said.size:
             detail = (
@@ -253,7 +277,32 @@ def hold_against(
                 "that is not of this log: the log has two faces."
             )
             found.append(Finding("log_fork", one.number, detail))
-    return found, intact
+    return Held(found, intact, strange)
+
+
+def transitions(entries: Iterable[Entry]) -> list[Finding]:
+    """What the log says of rollouts that no rollout does (rule 5).
+
+    Args:
+        entries: in their order.
+    """
+    # By plain text: what an entry names need not be a state.
+    after = {str(state): sources for state, sources in FROM.items()}
+    standing: dict[str, str] = {}
+    found = []
+    for entry in entries:
+        order, (kind, _, state) = entry.fact.id, entry.fact.name.partition("/")
+        if entry.fact.kind != "transition" or kind != ROLLOUT:
+            continue
+        before = standing.get(order, "draft")
+        if before not in after.get(state, ()):
+            detail = (
+                f"{entry.says()}: order {order[:12]} was {before}, and from there no rollout "
+                f"becomes {state}: an entry is missing, or the server recorded what it did not do."
+            )
+            found.append(Finding("bad_transition", entry.number, detail))
+        standing[order] = state
+    return found
 
 
 def names_of(entries: Sequence[bytes], known: Mapping[int, str]) -> Name:

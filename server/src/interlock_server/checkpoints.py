@@ -9,7 +9,8 @@ Rules:
    that it covers. A kill between any two leaves the old checkpoint, and the next call goes on.
 3. Before it signs, it holds the database against the checkpoint that is published. If the database
    lacks entries which that covers, or has others (a backup was restored, somebody edited it), it
-   signs nothing: ``log_fork``. A log never signs two that contradict each other.
+   signs nothing: ``log_fork``. A log never signs two that contradict each other. While its key is
+   changed, the new and the old sign together, so that whoever was handed either goes on.
 4. A failure here undoes nothing: the log is evidence and decides nothing, and a stop must not wait
    for it. It is logged, ``check`` names it, and the next call makes it good.
 """
@@ -19,6 +20,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,14 +66,17 @@ class Checkpoints:
     Args:
         database: holds the entries.
         store: where everybody reads.
-        signer: the log's key.
+        signers: the log's key; while it is changed, the new and the old.
         clock: now.
     """
 
-    def __init__(self, database: Database, store: Store, signer: Signer, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, store: Store, signers: Sequence[Signer], clock: Clock
+    ) -> None:
         self._database = database
         self._store = store
-        self._signer = signer
+        self._signers = tuple(signers)
+        self._keys = tuple(signer.public_key for signer in signers)
         self._clock = clock
         self._due = threading.Event()
 
@@ -113,10 +118,12 @@ class Checkpoints:
             tree = Tree(size, full, lambda number: _leaves(session, number))
             before = self._check(origin, tree)
             said = Checkpoint(origin, size, tree.root())
-            if before != said:
+            # Ed25519 signs the same words in the same way: another text has other keys.
+            text = sign_checkpoint(said, *self._signers)
+            if before != text:
                 tail = logbook.entries(session, size // BUNDLE * BUNDLE, size)
                 self._store.replace(TAIL_KEY, pack(tail))
-                self._store.replace(CHECKPOINT_KEY, sign_checkpoint(said, self._signer).encode())
+                self._store.replace(CHECKPOINT_KEY, text.encode())
             row.size = size
         return said
 
@@ -142,7 +149,7 @@ class Checkpoints:
         text = self.current()
         if text is None:
             raise NotFoundError("No checkpoint is published.")
-        return verify_checkpoint(text, origin_of(fleet), self._signer.public_key)
+        return verify_checkpoint(text, origin_of(fleet), *self._keys)
 
     def later(self) -> None:
         """Have ``keep_publishing`` publish soon: for reports, which are many."""
@@ -203,12 +210,12 @@ class Checkpoints:
             session.add(LogBundleRow(number=number, root=roots[-1]))
         return roots
 
-    def _check(self, origin: str, tree: Tree) -> Checkpoint | None:
-        """See that the database continues what is published (rule 3); returns that."""
+    def _check(self, origin: str, tree: Tree) -> str | None:
+        """See that the database continues what is published (rule 3); returns its text."""
         text = self.current()
         if text is None:
             return None
-        before = verify_checkpoint(text, origin, self._signer.public_key)
+        before = verify_checkpoint(text, origin, *self._keys)
         if before.size > tree.size or tree.root(before.size) != before.root:
             raise ConflictError(
                 f"A checkpoint of {before.size} entries is published, and the {tree.size} entries "
@@ -217,7 +224,7 @@ class Checkpoints:
                 "'interlock-server check' names the entry.",
                 reason="log_fork",
             )
-        return before
+        return text
 
 
 def _leaves(session: Session, number: int) -> list[bytes]:

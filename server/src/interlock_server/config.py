@@ -119,7 +119,7 @@ class KeysSection(_Section, frozen=True, kw_only=True):
     image_online: Keys
     director_targets: Keys
     director_online: Keys
-    log: Text | None = None
+    log: Keys | None = None
     passphrase_file: Text | None = None
     pin_file: Text | None = None
 
@@ -138,7 +138,7 @@ class Settings:
         database_url: an SQLAlchemy URL, or None for SQLite.
         database_file: where SQLite keeps it, or None for another database.
         engine_interval_seconds: how long rollouts wait between two looks at them.
-        key_uris: by the name of the online key, one or more (rule 5); the log's, one, among them.
+        key_uris: by the name of the online key, one or more (rule 5); the log's among them.
         oldest_supported_root: version of the oldest image root in any firmware that is supported.
         passphrase_file: None means the systemd credential ``interlock-online``.
         pin_file: None means the systemd credential ``interlock-pin``.

@@ -26,7 +26,7 @@ from interlock_core.log import (
     read_entry,
     unpack,
 )
-from interlock_core.log_audit import audit, names_of
+from interlock_core.log_audit import audit, names_of, transitions
 from interlock_core.store import Store
 from interlock_server import log_facts, logbook
 from interlock_server.checkpoints import Checkpoints
@@ -107,6 +107,8 @@ def _facts(session: Session, fleet: FleetRow, held: Sequence[bytes]) -> Iterator
         except WireError:
             # It was told as edited: the checkpoint does not cover it as it stands.
             continue
+    for finding in transitions(entries):
+        yield LogProblem(finding.reason, "the database", finding.detail, True)
     for fact in log_facts.missing(session, fleet):
         detail = f"{fact.kind} {fact.name} {fact.id[:12]} is on file and not in the log"
         yield LogProblem("not_in_log", "the database", detail, True)

@@ -153,9 +153,9 @@ def backstage(
     )
     ceremonies = Ceremonies(database, writes, publisher, refusals, clock)
     engine = Engine(database, writes, publisher, clock)
-    (log_signer,) = signers[LOG_KEY]
-    check_log_key(log_signer.public_key)
-    checkpoints = Checkpoints(database, writes, log_signer, clock)
+    for signer in signers[LOG_KEY]:
+        check_log_key(signer.public_key)
+    checkpoints = Checkpoints(database, writes, signers[LOG_KEY], clock)
     return Backstage(
         clock,
         database,

@@ -3,12 +3,14 @@
 Rules:
 
 1. The checkpoint is believed by the key that the auditor names, and everything else by the
-   checkpoint. Nothing is asked of anybody.
+   checkpoint. Nothing is asked of anybody. Where the log's key was changed, those that were before
+   vouch for older checkpoints, and not for the export's own.
 2. A record must be what its entry names: the id of its statement, and the digest of the envelope,
    unless the same words were signed anew later on. Where an entry names a statement, its record
    must be there.
 3. Every checkpoint that a statement carries, and every older one that the auditor brings, must be
    of this log. Whoever was shown another one is named.
+4. Where a rollout stands changes only as the engine's states do.
 """
 
 from __future__ import annotations
@@ -31,7 +33,14 @@ from interlock_core.checkpoint import (
 )
 from interlock_core.errors import InterlockError, NotFoundError, WireError
 from interlock_core.log import Entry, read_entry
-from interlock_core.log_audit import Finding, Seen, audit, hold_against, names_of
+from interlock_core.log_audit import (
+    Finding,
+    Seen,
+    audit,
+    hold_against,
+    names_of,
+    transitions,
+)
 from interlock_core.report import Enrolment, Report
 from interlock_core.statement import MAX_ENVELOPE, Opened, open_statement
 from interlock_core.tree import Tree, leaf_hash, verify_inclusion
@@ -54,6 +63,8 @@ class Verdict:
         intact: how many entries the newest of the other checkpoints that hold covers.
         checkpoints: how many other checkpoints were held against the log.
         entries: those that could be read, in their order.
+        strange: devices that were shown what is no checkpoint of the log's key, each in a sentence:
+            nothing that is wrong with the log.
     """
 
     said: Checkpoint
@@ -61,6 +72,7 @@ class Verdict:
     intact: int
     checkpoints: int
     entries: tuple[Entry, ...]
+    strange: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,12 +132,14 @@ def _records(directory: Path) -> list[bytes]:
         return []
 
 
-def verify(export: Export, key: Key, older: Iterable[Seen], origin: str | None) -> Verdict:
-    """Judge an export (rules 1 to 3).
+def verify(
+    export: Export, keys: Sequence[Key], older: Iterable[Seen], origin: str | None
+) -> Verdict:
+    """Judge an export (rules 1 to 4).
 
     Args:
         export: as it was read.
-        key: the log's public key, known from elsewhere.
+        keys: the log's public key, known from elsewhere; then those that were before.
         older: checkpoints that the auditor brings.
         origin: of the log that is meant; None for the one that the checkpoint names.
 
@@ -133,21 +147,27 @@ def verify(export: Export, key: Key, older: Iterable[Seen], origin: str | None) 
         WireError, RefusedError: ``bad_checkpoint``: the export's own is not the log's.
     """
     origin = origin or read_checkpoint(export.checkpoint).said.origin
-    said = verify_checkpoint(export.checkpoint, origin, key)
+    said = verify_checkpoint(export.checkpoint, origin, keys[0])
     entries = [one for data in export.entries if (one := _entry(data)) is not None]
     opened, findings = _open_records(export.records)
     known = {number: _told(paper) for number, paper in opened.items()}
     wrong = audit(export.entries, export.hashes, said, names_of(export.entries, known))
     tree = _tree(export, said)
     carried = [
-        Seen(f"Entry {number} ({known[number]})", number, paper.said.checkpoint)
+        Seen(
+            f"Entry {number} ({known[number]})",
+            number,
+            paper.said.checkpoint,
+            testimony=isinstance(paper.said, Report),
+        )
         for number, paper in sorted(opened.items())
         if paper.said.checkpoint is not None
     ]
     others = [*older, *carried]
-    contradictions, intact = hold_against(tree, said, others, key)
-    told = [*wrong, *contradictions, *findings, *_match(entries, opened)]
-    return Verdict(said, tuple(told), intact, len(others), tuple(entries))
+    held = hold_against(tree, said, others, keys)
+    wrong += [*held.findings, *findings, *_match(entries, opened), *transitions(entries)]
+    checked = len(others) - len(held.strange)
+    return Verdict(said, tuple(wrong), held.intact, checked, tuple(entries), tuple(held.strange))
 
 
 def _tree(export: Export, said: Checkpoint) -> Tree:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlencode
 
-from securesystemslib.signer import Signer, SSlibKey
+from securesystemslib.signer import Key, Signer, SSlibKey
 
 from interlock_core import durable, http, keys
 from interlock_core.api import (
@@ -170,6 +170,16 @@ class Session:
         )
 
     @cached_property
+    def log_keys(self) -> tuple[Key, ...]:
+        """The log's key, and those that were before.
+
+        Raises:
+            ConfigurationError, NotFoundError, WireError: none is set; one is missing or malformed.
+        """
+        paths = self.settings.need(self.settings.log_key, "log_key")
+        return tuple(keys.load_public_key(path).key for path in paths)
+
+    @cached_property
     def log(self) -> LogView | None:
         """The log, as it was seen before; None where the settings name no key for it.
 
@@ -178,11 +188,10 @@ class Session:
         """
         if self.settings.log_key is None:
             return None
-        key = keys.load_public_key(self.settings.log_key).key
         fleet = self.settings.need(self.settings.fleet, "fleet")
         path = self.settings.need(self.settings.image_root, "image_root")
         root = durable.read(path, limit=MAX_LENGTH["root"], what="image root file")
-        return LogView(self.api, origin_of(fleet), key, self.settings.state(root))
+        return LogView(self.api, origin_of(fleet), self.log_keys, self.settings.state(root))
 
     @cached_property
     def checkpoint(self) -> str | None:

@@ -30,10 +30,15 @@ from interlock_ops.order_file import read_toml
 
 CONFIG_VARIABLE: Final = "INTERLOCK_OPS_CONFIG"
 MAX_CONFIG: Final = 64 * 1024
+MAX_LOG_KEYS: Final = 8
+"""The log's key, and those that were before."""
 
 _Text = Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 _Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 _KEY_URI: Final = re.compile(r"[a-z][a-z0-9+.-]+:")
+
+Given = str | tuple[str, ...] | None
+"""The text of a setting, the texts of one that is a list, or nothing."""
 
 T = TypeVar("T")
 
@@ -44,7 +49,8 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     proxy: _Text | None = None
     fleet: _Name | None = None
     image_root: _Text | None = None
-    log_key: _Text | None = None
+    # Checked by ``_each``: a union of constrained types makes msgspec 0.22.0 crash at Python's end.
+    log_key: str | list[str] | None = None
     person: _Name | None = None
     key: _Text | None = None
     public_key: _Text | None = None
@@ -64,6 +70,7 @@ class Settings:
         image_root: a trusted ``root.json`` of the image repository, from the ceremony.
         log_key: the public key of the fleet's log, as its operators were given it; with it the
             newest checkpoint is verified at each contact, remembered, and put into what is signed.
+            Keys that were the log's before may follow: by them older checkpoints still verify.
         person: who signs, as the roster names him; found by the key if not set.
         key: private key file, or the URI of a key in a token or KMS.
         public_key: its public half, where it does not stand beside the private key.
@@ -76,7 +83,7 @@ class Settings:
     proxy: str | None = None
     fleet: str | None = None
     image_root: Path | None = None
-    log_key: Path | None = None
+    log_key: tuple[Path, ...] | None = None
     person: str | None = None
     key: str | None = None
     public_key: Path | None = None
@@ -110,12 +117,13 @@ class Settings:
         return expanded(home, "state_directory") / "interlock-ops" / sha256_hex(image_root)[:16]
 
 
-def load(config: Path | None, flags: Mapping[str, str | None]) -> Settings:
+def load(config: Path | None, flags: Mapping[str, Given]) -> Settings:
     """Read the file, if there is one, and put the flags above it (rules 1 and 2).
 
     Args:
         config: the value of ``--config``.
-        flags: setting name → text, or None where the flag was not given.
+        flags: setting name → text, or None where the flag was not given; of one that may be
+            repeated the texts.
 
     Raises:
         ConfigurationError: ``bad_settings``: no TOML, an unknown setting, a wrong type.
@@ -124,7 +132,7 @@ def load(config: Path | None, flags: Mapping[str, str | None]) -> Settings:
     """
     named = os.environ.get(CONFIG_VARIABLE)
     path = config or (Path(named) if named else None)
-    texts: dict[str, str | None] = dict.fromkeys(_File.__struct_fields__)
+    texts: dict[str, Given] = dict.fromkeys(_File.__struct_fields__)
     if path is not None:
         texts |= _texts(path, read_tree(path))
     texts |= {name: text for name, text in flags.items() if text is not None}
@@ -165,7 +173,7 @@ def bad_settings(path: Path, error: ValueError) -> ConfigurationError:
     )
 
 
-def _checked(texts: Mapping[str, str | None]) -> Settings:
+def _checked(texts: Mapping[str, Given]) -> Settings:
     settings = Settings(**{f.name: _typed(f.name, texts[f.name]) for f in fields(Settings)})
     if settings.ca_file is not None and not settings.ca_file.is_file():
         raise NotFoundError(f"There is no CA file at {settings.ca_file}: mend 'ca_file'.")
@@ -184,20 +192,38 @@ def _checked(texts: Mapping[str, str | None]) -> Settings:
 _PATHS: Final = (
     "ca_file",
     "image_root",
-    "log_key",
     "public_key",
     "passphrase_file",
     "state_directory",
 )
+LISTS: Final = ("log_key",)
+"""Settings that name one file or several; their flags may be repeated."""
 
 
-def _typed(name: str, text: str | None) -> Any:
+def _typed(name: str, text: Given) -> Any:
+    if isinstance(text, tuple):
+        return tuple(map(Path, text))
     return Path(text) if text is not None and name in _PATHS else text
 
 
-def _texts(path: Path, tree: dict[str, Any]) -> dict[str, str | None]:
+def _each(said: str | list[str] | None) -> tuple[str, ...]:
+    """The texts of a setting that is one or a list.
+
+    Raises:
+        ValueError: there is none in it, or there are too many, or one is no text for a path.
+    """
+    if said is None:
+        return ()
+    each = [said] if isinstance(said, str) else said
+    if not 0 < len(each) <= MAX_LOG_KEYS:
+        raise ValueError(f"name one to {MAX_LOG_KEYS} files")
+    return tuple(msgspec.convert(text, _Text) for text in each)
+
+
+def _texts(path: Path, tree: dict[str, Any]) -> dict[str, Given]:
     try:
         file = msgspec.convert(tree, _File)
+        lists = {name: _each(getattr(file, name)) for name in LISTS}
     except ValueError as e:
         raise bad_settings(path, e) from e
     texts = msgspec.structs.asdict(file)
@@ -205,6 +231,8 @@ def _texts(path: Path, tree: dict[str, Any]) -> dict[str, str | None]:
         text = texts[name]
         if text is not None and not (name == "key" and _KEY_URI.match(text)):
             texts[name] = str(path.parent / expanded(text, name))
+    for name, each in lists.items():
+        texts[name] = tuple(str(path.parent / expanded(text, name)) for text in each) or None
     return texts
 
 

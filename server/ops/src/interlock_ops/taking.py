@@ -9,13 +9,17 @@ Rules:
 3. One that is smaller than the remembered, or none, is refused as ``log_behind``: somebody replays
    an old log, or restored one. What was remembered stays.
 4. What is remembered only grows, and is replaced after everything was verified.
+5. The newest must be signed by the key that is the log's now. Keys that were before, which somebody
+   may have stolen since, vouch for what was remembered or carried, and for nothing new.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from securesystemslib.signer import Key
 
@@ -31,20 +35,34 @@ MEMORY: Final = "log-checkpoint"
 _BYTES: Final = 4 * MAX_CHECKPOINT
 
 
+@dataclass(frozen=True)
+class Doubt:
+    """Why a checkpoint is not of this log.
+
+    Attributes:
+        reason: ``log_fork``, by the log's own signature; or ``bad_checkpoint``: the log's key did
+            not sign it, which is no evidence against the log.
+        detail: goes on a sentence about whoever was shown it.
+    """
+
+    reason: Literal["log_fork", "bad_checkpoint"]
+    detail: str
+
+
 class LogView:
     """One fleet's log, as its owner saw it.
 
     Args:
         api: the server.
         origin: of the log.
-        key: the log's, from the settings (rule 1).
+        keys: the log's, from the settings (rule 1), and those that were before (rule 5).
         directory: where the newest checkpoint is remembered.
     """
 
-    def __init__(self, api: http.Api, origin: str, key: Key, directory: Path) -> None:
+    def __init__(self, api: http.Api, origin: str, keys: Sequence[Key], directory: Path) -> None:
         self._api = api
         self._origin = origin
-        self._key = key
+        self._keys = tuple(keys)
         self._directory = directory
 
     @cached_property
@@ -70,7 +88,7 @@ class LogView:
             TransientError: the server could not be asked, or the disk failed.
         """
         old = self.remembered
-        before = None if old is None else self.verify(old)
+        before = None if old is None else self.verify(old, older=True)
         try:
             text = self.fetch()
         except NotFoundError as e:
@@ -108,13 +126,44 @@ class LogView:
         """
         return unpack(self._api.fetch(f"/{key}", limit=MAX_BUNDLE_BYTES))
 
-    def verify(self, text: str) -> Checkpoint:
+    def verify(self, text: str, *, older: bool = False) -> Checkpoint:
         """Believe a checkpoint if the log's key signed it.
+
+        Args:
+            text: the checkpoint.
+            older: it was shown before, so that a key of before will do.
 
         Raises:
             WireError, RefusedError: ``bad_checkpoint``.
         """
-        return verify_checkpoint(text, self._origin, self._key)
+        keys = self._keys if older else self._keys[:1]
+        return verify_checkpoint(text, self._origin, *keys)
+
+    def doubt(self, text: str, newest: Checkpoint) -> Doubt | None:
+        """What is wrong with a checkpoint that somebody else was shown; None if it is of this log.
+
+        Args:
+            text: as it was shown to him.
+            newest: the one that ``look`` verified.
+
+        Raises:
+            TransientError: the server could not be asked.
+        """
+        try:
+            other = self.verify(text, older=True)
+        except (WireError, RefusedError) as e:
+            return Doubt("bad_checkpoint", f"something else was shown to it as the log: {e}")
+        # It may have been shown a newer one than was read here.
+        old, new = sorted((other, newest), key=lambda one: one.size)
+        try:
+            verify_consistency(old, new, self._proof(old.size, new.size))
+        except RefusedError:
+            detail = (
+                f"it was shown a log of {other.size} entries, signed by the log's key, that is not "
+                f"the one of {newest.size} which is shown here: the log has two faces"
+            )
+            return Doubt("log_fork", detail)
+        return None
 
     def _check(self, before: Checkpoint, new: Checkpoint, text: str) -> None:
         if new.size < before.size:

@@ -147,7 +147,7 @@ class Run:
     edge: Edge
     voice: Voice
     config: Path | None
-    flags: Mapping[str, str | None]
+    flags: Mapping[str, settings.Given]
 
     @cached_property
     def session(self) -> Session:
@@ -161,13 +161,15 @@ _FLAGS: Final = {
     "proxy": ("URL", "An HTTP proxy."),
     "fleet": ("ID", "The fleet id that the ceremony fixed."),
     "image_root": ("FILE", "A trusted root.json of the image repository."),
-    "log_key": ("FILE", "The public key of the fleet's log, as it was given to you."),
+    "log_key": ("FILE", "The log's public key, as you were given it; repeat it for older ones."),
     "person": ("NAME", "Who signs, as the roster names him; found by the key if not given."),
     "key": ("FILE|URI", "The key to sign with."),
     "public_key": ("FILE", "Its public half, where it is not beside the private one."),
     "passphrase_file": ("FILE", "Its first line opens the key."),
     "state_directory": ("DIR", "Where the newest metadata seen is remembered."),
 }
+
+_LISTS: Final = settings.LISTS
 
 
 class Operation(click.Command):
@@ -197,7 +199,12 @@ class Operation(click.Command):
                 )
             )
             self.params += [
-                click.Option([f"--{name.replace('_', '-')}"], metavar=metavar, help=text)
+                click.Option(
+                    [f"--{name.replace('_', '-')}"],
+                    metavar=metavar,
+                    help=text,
+                    multiple=name in _LISTS,
+                )
                 for name, (metavar, text) in _FLAGS.items()
             ]
         self.params.append(
@@ -221,7 +228,7 @@ class Operation(click.Command):
         config, flags = None, {}
         if self.settings:
             config = ctx.params.pop("config")
-            flags = {name: ctx.params.pop(name) for name in _FLAGS}
+            flags = {name: _given(ctx.params.pop(name)) for name in _FLAGS}
         edge = ctx.find_object(Edge) or Edge()
         ctx.params["run"] = Run(edge, voice, config, flags)
         try:
@@ -234,6 +241,11 @@ class Operation(click.Command):
         if answer.exit is not Exit.DONE and "detail" in answer.facts:
             voice.line(str(answer.facts["detail"]), answer.reason)
         ctx.exit(answer.exit)
+
+
+def _given(value: settings.Given) -> settings.Given:
+    """What a flag that may be repeated says when it was not given, is nothing."""
+    return None if value == () else value
 
 
 def _variable() -> str:

@@ -9,7 +9,6 @@ from typing import Final
 import click
 from rich.console import RenderableType
 
-from interlock_core import keys
 from interlock_core.checkpoint import origin_of
 from interlock_core.errors import Exit, RefusedError
 from interlock_core.log_audit import MAX_FINDINGS, Seen
@@ -23,12 +22,14 @@ EXAMPLES: Final = (
     "interlock-ops log verify audit-2027-03 --log-key log.pub.json \\",
     "    --checkpoint audit-2026-09/checkpoint --checkpoint from-a-hospital.txt",
     "interlock-ops log verify audit-2027-03 --log-key log.pub.json --statement ORDER_ID",
+    "interlock-ops log verify audit-2027-03 --log-key log.pub.json --log-key log-2026.pub.json",
 )
 ANSWERS: Final = {
     "size, root": "what the checkpoint says",
     "checkpoints": "how many others were held against it",
     "intact": "up to which entry the newest of those that hold shows that nothing was changed",
     "findings": "reason, number (of the entry, or null), detail",
+    "strange": "devices that were shown what is no checkpoint of this log: nothing against the log",
     "numbers": "where the statement of --statement stands",
 }
 
@@ -47,14 +48,15 @@ def log_verify(run: Run, directory: Path, older: tuple[Path, ...], statement: st
     """Check every entry of an export, its root, its signature, and every checkpoint seen.
 
     Names what was edited, deleted, moved, put in or cut off, and who was shown another log. Nothing
-    is fetched. The log's key must come to you by another way than the log.
+    is fetched. The log's key must come to you by another way than the log. Repeat --log-key for
+    keys that were the log's before: older checkpoints are believed by them, not the export's own.
     """
     settings = run.session.settings
-    key = keys.load_public_key(settings.need(settings.log_key, "log_key")).key
+    keys = run.session.log_keys
     seen = [Seen(f"The checkpoint {path}", None, read_text(path)) for path in older]
     origin = None if settings.fleet is None else origin_of(settings.fleet)
     export = read_export(directory)
-    verdict = verify(export, key, seen, origin)
+    verdict = verify(export, keys, seen, origin)
     if verdict.findings:
         return _refused(verdict)
     numbers = [] if statement is None else _numbers(export, verdict, statement)
@@ -64,6 +66,7 @@ def log_verify(run: Run, directory: Path, older: tuple[Path, ...], statement: st
         fact("log", verdict.said.origin),
         fact("root", verdict.said.root.hex()),
         fact("checkpoints", f"{verdict.checkpoints} others hold"),
+        *_strange(verdict),
         *(fact("holds", f"{count} {name}") for name, count in sorted(kinds.items())),
         *(fact("stands", f"as entry {number}, by its inclusion proof") for number in numbers),
     ]
@@ -76,7 +79,16 @@ def _facts(verdict: Verdict) -> dict[str, object]:
         "root": verdict.said.root.hex(),
         "checkpoints": verdict.checkpoints,
         "intact": verdict.intact,
+        "strange": list(verdict.strange[:MAX_FINDINGS]),
     }
+
+
+def _strange(verdict: Verdict) -> list[RenderableType]:
+    """Told beside the verdict, which it does not change."""
+    told = verdict.strange[:MAX_FINDINGS]
+    rest = len(verdict.strange) - len(told)
+    shown: list[RenderableType] = [fact("remark", text) for text in told]
+    return [*shown, fact("remark", f"and {rest} more")] if rest else shown
 
 
 def _numbers(export: Export, verdict: Verdict, statement: str) -> list[int]:
@@ -99,6 +111,7 @@ def _refused(verdict: Verdict) -> Answer:
     ]
     if rest:
         shown.append(line(f"and {rest} more"))
+    shown += _strange(verdict)
     if verdict.intact:
         shown.append(line(f"The entries before {verdict.intact} are as an older checkpoint says."))
     findings = [{"reason": one.reason, "number": one.number, "detail": one.detail} for one in told]
