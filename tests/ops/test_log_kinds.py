@@ -1,4 +1,4 @@
-"""Whatever people post reaches the log, and an auditor can verify it: every kind, none forgotten."""
+"""Whatever people post reaches the log, and an auditor verifies it: every kind, none forgotten."""
 
 from __future__ import annotations
 
