@@ -38,6 +38,14 @@ def permit(sim: Simulator, case: Case, **changes: Any) -> str:
     return sim.world.permit(case.recall, case.second, case.first, **changes)
 
 
+def withdraw(sim: Simulator, *permits: str) -> None:
+    """The product's holders take permits back, all of them if none is named."""
+    for digest in permits or tuple(sim.world.permits):
+        del sim.world.permits[digest]
+    sim.world.put_product()
+    sim.world.bundle(WARDS)
+
+
 class TestPermits:
     def test_none(self, sim: Simulator) -> None:
         recalled(sim)
@@ -85,18 +93,14 @@ class TestPermits:
     def test_one_that_was_revoked(self, sim: Simulator) -> None:
         permit(sim, recalled(sim))
         sim.grants()
-        sim.world.permits.clear()
-        sim.world.put_product()
-        sim.world.bundle(WARDS)
+        withdraw(sim)
         sim.refuses("below_floor", online=True)
 
     def test_one_that_is_shown_again_after_it_was_revoked(self, sim: Simulator) -> None:
         """The product's metadata has a floor of its own, whatever the online keys sign."""
         permit(sim, recalled(sim))
         older = sim.published(PRODUCT)
-        sim.world.permits.clear()
-        sim.world.put_product()
-        sim.world.bundle(WARDS)
+        withdraw(sim)
         sim.says("below_floor")
         sim.serve_role(PRODUCT, older, sim.world.product_keys[PRODUCT])
         sim.refuses("rollback", online=True)
@@ -161,17 +165,14 @@ class TestPermits:
         assert f"1 could not be had, {made[-1][:12]} for one: no more than 64 permits" in detail
 
     def test_longer_ones_than_a_gateway_reads(self, sim: Simulator) -> None:
-        case = recalled(sim)
-        many = tuple(f"GX-{number:061}" for number in range(4096))
+        case, many = recalled(sim), tuple(f"GX-{number:061}" for number in range(4096))
         each = [{"devices": (*many[number:], *many[:number])} for number in range(16)]
         assert 16 * len(permit_bytes(case, devices=many)) > MAX_PERMITS_BYTES
         each.append({"devices": ("GW-000001", *many[:4095])})
         made = sim.world.permit_each(case.recall, case.second, case.first, each)
         detail = sim.refuses("below_floor", online=True).detail
         assert f"2 could not be had, {made[-2][:12]} for one: no more than" in detail
-        sim.world.permits = dict(list(sim.world.permits.items())[2:])
-        sim.world.put_product()
-        sim.world.bundle(WARDS)
+        withdraw(sim, *list(sim.world.permits)[:2])
         sim.grants()
 
     @pytest.mark.parametrize("kind", ["update", "baseline"])
