@@ -13,7 +13,7 @@ from typing import Final
 
 from infra.bench.fleet import Fleet
 from infra.bench.measure import Cost, Row, in_turn, median, row, run
-from infra.demo.story import CANARY
+from infra.demo.cast import CANARY
 
 RUNS: Final = 15
 WARM_UP: Final = 2

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from infra.bench.measure import Relay
+from infra.demo.cast import CANARY, ST_MARY, WARDS
 from infra.demo.firmware import Firmware
 from infra.demo.gateways import Gateway, Place
 from infra.demo.stage import BIN, Stage
-from infra.demo.story import CANARY, ST_MARY, WARDS, Story
+from infra.demo.story import Story
 from interlock_core.wire import sha256_hex
 
 IMAGE_BYTES: Final = 1_000_000
@@ -44,9 +45,10 @@ def found(stage: Stage) -> Fleet:
     story.sign_release(firmware, counter=1)
     story.publish_release(firmware)
     gateway = story.build_in("gw-bench", Place(CANARY, ST_MARY))
-    order = story.propose(firmware)
-    story.authorise(order)
-    story.authorise("--go", story.start(order))
+    people = story.operators
+    order = people.propose(firmware)
+    people.authorise(order)
+    people.authorise("--go", people.start(order))
     gateway.switch_on(stage)
     gateway.until("confirmed")
     gateway.switch_off()

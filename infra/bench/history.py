@@ -19,8 +19,9 @@ from typing import Any, Final
 from securesystemslib.signer import Signer
 from tuf.api.metadata import Metadata, TargetFile, Targets
 
+from infra.demo.cast import KEY_HOLDERS, RELEASE_MANAGERS
 from infra.demo.gateways import PRODUCT
-from infra.demo.story import KEY_HOLDERS, RELEASE_MANAGERS, Story
+from infra.demo.story import Story
 from interlock_core.api import Publication, PublicationRequest
 from interlock_core.genesis import IMAGE
 from interlock_core.http import Api

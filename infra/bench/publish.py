@@ -18,9 +18,9 @@ from typing import Final
 from infra.bench.fleet import Fleet
 from infra.bench.history import History, product_names
 from infra.bench.measure import Row, median, row, run, session_cpu_ms
+from infra.demo.cast import RELEASE_MANAGERS
 from infra.demo.gateways import HARDWARE, PRODUCT
 from infra.demo.stage import BIN
-from infra.demo.story import RELEASE_MANAGERS
 from interlock_core.tuf_metadata import MAX_LENGTH
 
 RUNS: Final = 3

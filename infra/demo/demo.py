@@ -1,4 +1,4 @@
-"""``make demo``: two releases of real firmware, eight gateways, and an attacker who is refused.
+"""``make demo``: two releases of real firmware, eight gateways, a monitor, an attacker, a recall.
 
 The story goes to standard output and ends with one JSON object; the exit code is 0 only if every
 step held. ``OLD=path NEW=path`` gives images of one's own, ``KEEP=dir`` keeps everything. So that
@@ -13,56 +13,35 @@ import os
 import signal
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NoReturn
 
-from infra.demo.attacker import Attacker
-from infra.demo.firmware import Firmware, obtain
-from infra.demo.gateways import PRODUCT, Gateway
-from infra.demo.stage import Stage, StoryError
-from infra.demo.story import (
+from infra.demo.break_in import break_in
+from infra.demo.cast import (
     APPROVERS,
     CANARY,
     ENGINEER,
     KEY_HOLDERS,
+    MONITOR,
     PLACES,
     PROPOSER,
     RELEASE_MANAGERS,
     ROSTER_HOLDERS,
     WARDS,
-    Story,
-    background,
-    together,
 )
+from infra.demo.ending import audit, recall
+from infra.demo.firmware import Firmware, obtain
+from infra.demo.fleet import Fleet
+from infra.demo.gateways import PRODUCT
+from infra.demo.monitor import Alert
+from infra.demo.stage import Stage, StoryError, background, together
+from infra.demo.story import Story
 from interlock_core.errors import InterlockError
-from interlock_core.order import Target
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-
-
-@dataclass
-class Tally:
-    """What happened, counted from what the gateways themselves said.
-
-    Attributes:
-        confirmed: installations that passed their health checks.
-        deferred: installations that waited for a patient.
-        rolled_back: installations that did not stay.
-        paused_by: in which role somebody paused a rollout.
-        refused: what the attacker tried, by the name of the refusal.
-    """
-
-    confirmed: int = 0
-    deferred: int = 0
-    rolled_back: int = 0
-    paused_by: str | None = None
-    refused: Counter[str] = field(default_factory=Counter)
 
 
 def main() -> int:
@@ -117,8 +96,8 @@ class Demo:
     def __init__(self, stage: Stage, old: Firmware, new: Firmware) -> None:
         self.stage, self.say = stage, stage.say
         self.old, self.new = old, new
-        self.story, self.tally = Story(stage), Tally()
-        self.gateways: dict[str, Gateway] = {}
+        self.story, self.fleet = Story(stage), Fleet(stage)
+        self.people = self.story.operators
 
     def play(self) -> dict[str, Any]:
         """All of it; returns the last line.
@@ -131,25 +110,29 @@ class Demo:
         with background(self.release_2):
             self.rollout_1()
         order = self.rollout_2_begins()
-        self.break_in()
+        self.stage.chapter("An attacker owns the server, with every online key")
+        break_in(self.story, self.fleet, self.old)
         self.rollout_2_completes(order)
+        self.stage.chapter("Release 2 is recalled")
+        recall(self.story, self.fleet, bad=self.new, safe=self.old)
+        self.stage.chapter("An auditor reads the log")
+        audit(self.story, self.fleet, order)
+        tally = self.fleet.tally
         return {
             "demo": "ok",
             "seconds": round(self.stage.seconds(), 1),
-            "gateways": len(self.gateways),
-            "confirmed": self.tally.confirmed,
-            "deferred": self.tally.deferred,
-            "rolled_back": self.tally.rolled_back,
-            "paused_by": self.tally.paused_by,
-            "refused": dict(self.tally.refused),
+            "gateways": len(self.fleet.gateways),
+            "confirmed": tally.confirmed,
+            "deferred": tally.deferred,
+            "rolled_back": tally.rolled_back,
+            "paused_by": tally.paused_by,
+            "refused": dict(tally.refused),
+            "recall": tally.recall,
+            "log_entries": tally.log_entries,
         }
 
-    def of(self, cohort: str) -> list[Gateway]:
-        """The gateways of a cohort."""
-        return [gateway for gateway in self.gateways.values() if gateway.place.cohort == cohort]
-
     def found(self) -> None:
-        """Keys, a ceremony, a server, delegations, the roster, the first release."""
+        """Keys, a ceremony, a server, delegations, the roster, the first release, the monitor."""
         self.stage.chapter("A fleet is founded")
         story, say = self.story, self.say
         story.hold_ceremony()
@@ -159,6 +142,8 @@ class Demo:
         say(f"{PRODUCT} is delegated to {' and '.join(RELEASE_MANAGERS)}, both must sign")
         together(story.publish_roster, lambda: story.sign_release(self.old, counter=1))
         say(f"{' and '.join(ROSTER_HOLDERS)} signed the roster of those who run the fleet")
+        self.monitor = story.start_monitor()
+        say(f"{MONITOR} is no person: the monitor runs, apart from the server, with its own key")
         say(f"{' and '.join(RELEASE_MANAGERS)} signed release 1, {self.old.version}, offline")
 
     def enrol(self) -> None:
@@ -166,30 +151,31 @@ class Demo:
         self.stage.chapter("Eight gateways are built in")
         story, say = self.story, self.say
         built = [story.build_in(name, place) for name, place in PLACES.items()]
-        self.gateways = {gateway.name: gateway for gateway in built}
+        self.fleet.gateways = {gateway.name: gateway for gateway in built}
         together(
-            lambda: story.claim(PLACES),
+            lambda: self.people.claim(PLACES),
             lambda: story.publish_release(self.old),
         )
         say(f"release 1, {self.old.source_package}, {self.old.length:,} bytes: published")
         together(*(partial(story.enrol, gateway) for gateway in built))
-        story.countersign()
+        self.people.countersign()
         say(f"each asked once, with a key of its own; {ENGINEER} let in his hospital's gateways,")
         say(f"and {PROPOSER} the others")
         for gateway in built:
             gateway.switch_on(self.stage)
-        self._each(built, "nothing_to_do", "nothing_wanted", look=False)
+        self.fleet.each(built, "nothing_to_do", "nothing_wanted", look=False)
         say("all eight run; release 1 is published, nobody ordered it, and nobody installs it")
 
     def rollout_1(self) -> None:
-        """Release 1 reaches everybody, cohort by cohort."""
+        """Release 1 reaches everybody, cohort by cohort; the monitor opens the wards' stage."""
         self.stage.chapter("Rollout 1")
-        order = self._start(self.old)
-        self._install(self.of(CANARY), self.old)
-        self._each(self.of(WARDS)[:1], "deferred", "not_in_stage")
-        self._advance(order)
-        self._install(self.of(WARDS), self.old)
-        self.say("the wards followed when two more signatures opened stage 1: all eight confirmed")
+        fleet, order = self.fleet, self._start(self.old, gate="auto")
+        fleet.of(WARDS)[0].looks("deferred", "not_in_stage")
+        fleet.install(fleet.of(CANARY), self.old)
+        opened = self.monitor.until("stage_opened", order)
+        self.say(f"the monitor opened the wards' stage: {_said(opened)}")
+        fleet.install(fleet.of(WARDS), self.old)
+        self.say("the wards followed: all eight confirmed")
 
     def release_2(self) -> None:
         """Meanwhile, elsewhere."""
@@ -197,13 +183,13 @@ class Demo:
         self.story.publish_release(self.new)
 
     def rollout_2_begins(self) -> str:
-        """One canary waits for a patient, the other rolls back, and somebody pulls the brake."""
+        """One canary waits for a patient, the other rolls back, and the monitor pulls the brake."""
         self.stage.chapter("Rollout 2")
-        say, tally, (waiting, failing) = self.say, self.tally, self.of(CANARY)
+        say, tally, (waiting, failing) = self.say, self.fleet.tally, self.fleet.of(CANARY)
         say(f"release 2, {self.new.source_package}, {self.new.length:,} bytes: signed, published")
         waiting.use(by_patient=True)
         failing.suffers_from(self.new)
-        order = self._start(self.new)
+        order = self._start(self.new, gate="manual")
         together(
             lambda: waiting.looks("deferred", "interlock_not_clear"),
             lambda: failing.looks("rolled_back", "health_check_failed"),
@@ -214,126 +200,67 @@ class Demo:
         failing.must_run(self.old)
         say(f"{waiting.name} has the image, and waits: a patient depends on it")
         say(f"{failing.name} installed it, its ward's application failed, and it rolled back")
-        self.story.pause(order)
-        tally.paused_by = "operator"
+        self._paused(order)
         waiting.use(by_patient=False)
         waiting.looks("refused", "stopped")
-        say(f"{PROPOSER} paused the rollout with one signature: {waiting.name} is free now,")
-        say("and does not install")
+        say(f"{waiting.name} is free now, and does not install")
         waiting.use(by_patient=True)
-        self.story.authorise("--go", self.story.resume(order))
+        self.people.authorise("--go", self.people.resume(order))
         waiting.looks("deferred", "interlock_not_clear")
-        say(f"the fault was {failing.name}'s own: {' and '.join(APPROVERS)} resumed it with her")
+        say(f"the fault was {failing.name}'s own: {' and '.join(APPROVERS)} resumed it")
+        say(f"with {PROPOSER}, which no monitor could")
         return order
 
-    def break_in(self) -> None:
-        """Everything that whoever holds the server might try, and its name."""
-        self.stage.chapter("An attacker owns the server, with every online key")
-        attacker, canary, ward = self.story.attacker(), self.of(CANARY)[0], self.of(WARDS)[0]
-        self._tries(
-            "he opens stage 1 himself",
-            lambda: attacker.opens_stage(1, seen_by=CANARY, victim=WARDS),
-            ward,
-            "stage_not_open",
-        )
-        self._tries(
-            "he orders release 1 back, with everybody's name under it",
-            lambda: self._orders_back(attacker),
-            ward,
-            "unauthorised_rollout",
-        )
-        self._tries(
-            "he shows the wards the canaries' director",
-            lambda: attacker.shows_director_of(CANARY, victim=WARDS),
-            ward,
-            "wrong_cohort",
-        )
-        self._tries(
-            "he puts other bytes under the path that was ordered",
-            lambda: attacker.swaps_image(b"evil", victim=CANARY),
-            canary,
-            "repositories_disagree",
-        )
-        self._tries(
-            "he takes release 2 back",
-            lambda: attacker.takes_back_release(to_version=1),
-            ward,
-            "rollback",
-        )
-        self.story.refresh()
-        together(
-            lambda: canary.looks("deferred", "interlock_not_clear"),
-            lambda: ward.looks("deferred", "not_in_stage"),
-        )
-        self.say("the server is cleaned up, and the next honest checks are as if nothing had been")
-
-    def _orders_back(self, attacker: Attacker) -> None:
-        path = f"{PRODUCT}/{self.old.version}/firmware.img"
-        target = Target(path=path, length=self.old.length, sha256=self.old.sha256)
-        attacker.orders(target, by=PROPOSER, words=APPROVERS, victim=WARDS)
-
-    def _tries(self, what: str, act: Any, victim: Gateway, reason: str) -> None:
-        act()
-        victim.looks("refused", reason)
-        self.tally.refused[reason] += 1
-        self.say(f"{what}; {victim.name} refuses: {reason}")
+    def _paused(self, order: str) -> None:
+        stopped = self.monitor.until("stop_signed", order)
+        stoppers = self.people.stopped_by(order)
+        if stoppers != {MONITOR}:
+            raise StoryError(f"the stops that stand are by {stoppers}, not by {MONITOR}")
+        self.fleet.tally.paused_by = "monitor"
+        self.say(f"the monitor stopped the rollout by itself: {_said(stopped)}")
 
     def rollout_2_completes(self, order: str) -> None:
         """The patient leaves; the wards follow; the reports agree."""
         self.stage.chapter("Rollout 2 completes")
-        waiting, failing = self.of(CANARY)
+        fleet, (waiting, failing) = self.fleet, self.fleet.of(CANARY)
         waiting.use(by_patient=False)
-        together(lambda: self._advance(order), lambda: self._install([waiting], self.new))
+        together(
+            lambda: self.people.authorise("--go", self.people.advance(order)),
+            lambda: fleet.install([waiting], self.new),
+        )
         self.say(f"no patient depends on {waiting.name} any more: it installed and confirmed")
-        wards = self.of(WARDS)
-        self._install(wards, self.new)
+        fleet.install(fleet.of(WARDS), self.new)
         failing.looks("refused", "rolled_back_here")
-        self.say(f"the wards followed; {failing.name} keeps what works there")
+        self.say(f"people opened the wards' stage, and the wards followed; {failing.name} keeps")
+        self.say("what works there")
         self._check_reports()
+        self.people.watch(order)
+        self.say("the server counted the same, and says that the rollout is finished")
 
-    def _start(self, firmware: Firmware) -> str:
-        story = self.story
-        order = story.propose(firmware)
-        _, go = together(lambda: story.authorise(order), lambda: story.start(order))
-        story.authorise("--go", str(go))
+    def _start(self, firmware: Firmware, *, gate: str) -> str:
+        people = self.people
+        order = people.propose(firmware, gate=gate)
+        _, go = together(lambda: people.authorise(order), lambda: people.start(order))
+        people.authorise("--go", str(go))
         self.say(f"{PROPOSER} proposed order {order[:12]}: canaries first, then the wards;")
         self.say(f"{' and '.join(APPROVERS)} authorised it, and the opening of stage 0")
         return order
 
-    def _advance(self, order: str) -> None:
-        self.story.authorise("--go", self.story.advance(order))
-
-    def _install(self, gateways: Iterable[Gateway], firmware: Firmware) -> None:
-        chosen = list(gateways)
-        self._each(chosen, "confirmed")
-        for gateway in chosen:
-            gateway.must_run(firmware)
-        self.tally.confirmed += len(chosen)
-
-    def _each(
-        self,
-        gateways: Iterable[Gateway],
-        outcome: str,
-        reason: str | None = None,
-        *,
-        look: bool = True,
-    ) -> None:
-        """Let all of them look at once, and listen to each."""
-        chosen = list(gateways)
-        for gateway in chosen if look else ():
-            gateway.look()
-        for gateway in self.stage.watched(chosen, f"{outcome}?"):
-            gateway.until(outcome, reason)
-
     def _check_reports(self) -> None:
-        listed = {device["device"]: device for device in self.story.devices()}
-        for gateway in self.gateways.values():
-            wanted = self.old if gateway is self.of(CANARY)[1] else self.new
+        listed = {device["device"]: device for device in self.people.devices()}
+        for gateway in self.fleet.gateways.values():
+            wanted = self.old if gateway is self.fleet.of(CANARY)[1] else self.new
             found = listed.get(gateway.name, {})
             running = found.get("running") or {}
             if running.get("sha256") != wanted.sha256 or found["faults"]:
                 raise StoryError(f"{gateway.name} reports otherwise than it runs: {found}")
         self.say("the reports that the devices signed say the same: 7 of 8 run release 2")
+
+
+def _said(alert: Alert) -> str:
+    """What the monitor signed as its reason."""
+    _, _, reason = str(alert["detail"]).partition(": ")
+    return reason
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -174,6 +176,21 @@ def _signal(process: subprocess.Popen[str], number: signal.Signals) -> None:
         os.killpg(process.pid, number)
     except ProcessLookupError:
         return
+
+
+def together(*acts: Callable[[], T]) -> list[T]:
+    """Let people who need not wait for one another act at the same time."""
+    with ThreadPoolExecutor(max_workers=len(acts)) as pool:
+        return [done.result() for done in [pool.submit(act) for act in acts]]
+
+
+@contextmanager
+def background(act: Callable[[], object]) -> Iterator[None]:
+    """Inside, somebody elsewhere does something else; at the end it is done."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        doing = pool.submit(act)
+        yield
+        doing.result()
 
 
 def free_port() -> int:

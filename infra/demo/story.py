@@ -1,4 +1,4 @@
-"""The acts of the story, each a call of real commands: what people do, in their own zones.
+"""The acts that found a fleet, build gateways in and publish releases: calls of real commands.
 
 ``demo`` plays them all; the bench plays as far as one updated gateway.
 """
@@ -8,40 +8,31 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
 
 from infra.demo.attacker import Attacker
+from infra.demo.cast import (
+    APPROVERS,
+    ENGINEER,
+    FLEET,
+    FLEET_PEOPLE,
+    KEY_HOLDERS,
+    MONITOR,
+    PROPOSER,
+    RELEASE_MANAGERS,
+    ROSTER_HOLDERS,
+    ST_MARY,
+)
 from infra.demo.firmware import Firmware
 from infra.demo.gateways import HARDWARE, PRODUCT, Gateway, Place, build
-from infra.demo.stage import Said, Stage, free_port
+from infra.demo.monitor import Monitor, write_settings
+from infra.demo.operators import Operators
+from infra.demo.stage import Said, Stage, free_port, together
 from interlock_core import wire
 from interlock_core.genesis import ONLINE_ROLES
-
-CANARY: Final = "canary"
-WARDS: Final = "wards"
-FLEET: Final = "demo-fleet"
-
-T = TypeVar("T")
-
-KEY_HOLDERS: Final = ("ada", "ben", "cleo")
-RELEASE_MANAGERS: Final = ("rosa", "raul")
-ROSTER_HOLDERS: Final = ("tom", "tess")
-PROPOSER: Final = "olivia"
-APPROVERS: Final = ("amir", "anna")
-ST_MARY: Final = "st-mary"
-CITY: Final = "city"
-ENGINEER: Final = "erik"
-"""Looks after the gateways of St Mary's, and of no other hospital."""
-PLACES: Final = {
-    **{f"gw-{number}": Place(CANARY, ST_MARY) for number in (1, 2)},
-    **{f"gw-{number}": Place(WARDS, CITY) for number in range(3, 9)},
-}
 
 
 class Story:
@@ -58,11 +49,15 @@ class Story:
         self.url = f"http://127.0.0.1:{self.port}"
         self.secret = self._passphrase_file()
         self.people = self.place / "people"
-        self.claims = self.place / "claims"
         (self.place / "server").mkdir()
         self.people.mkdir()
         self.ceremony = self.place / "ceremony-output"
+        self.root = self.ceremony / "image" / "1.root.json"
         self.server_config = self.place / "server" / "server.toml"
+        self.log_key = self.place / "server" / "online" / "log.pub.json"
+        self.operators = Operators(
+            stage, url=self.url, root=self.root, log_key=self.log_key, secret=self.secret
+        )
 
     def _passphrase_file(self) -> Path:
         # One passphrase for everybody, made for this run: people would each have their own.
@@ -93,7 +88,7 @@ class Story:
         together(
             self._ceremony,
             *(partial(self._key, "interlock-repo", p) for p in RELEASE_MANAGERS + ROSTER_HOLDERS),
-            *(partial(self._key, "interlock-ops", p) for p in (PROPOSER, *APPROVERS, ENGINEER)),
+            *(partial(self._key, "interlock-ops", p) for p in FLEET_PEOPLE),
         )
 
     def _key(self, command: str, person: str) -> Said:
@@ -134,6 +129,7 @@ health_listen = "127.0.0.1:{self.health_port}"
 workers = 2
 threads_per_worker = 4
 stop_within_seconds = 5
+engine_interval_seconds = 2
 [storage]
 store_directory = "store"
 pending_directory = "pending"
@@ -158,6 +154,21 @@ passphrase_file = "{self.secret}"
         log = self.place / "server" / "log"
         self.server = self.stage.serve(self.server_config, self.health_port, log)
 
+    def start_monitor(self) -> Monitor:
+        """Elsewhere, under its own key, the monitor begins to read the log."""
+        place = self.place / "monitor"
+        settings = place / "monitor.toml"
+        write_settings(
+            settings,
+            url=self.url,
+            fleet=FLEET,
+            root=self.root,
+            log_key=self.log_key,
+            key=self.key_of(MONITOR),
+            secret=self.secret,
+        )
+        return Monitor.start(self.stage, settings)
+
     # Gateways are built in, and let in
 
     def build_in(self, name: str, place: Place) -> Gateway:
@@ -170,45 +181,12 @@ passphrase_file = "{self.secret}"
             roots=self.ceremony,
         )
 
-    def claim(self, places: Mapping[str, Place]) -> None:
-        """An operator lets these devices ask, each once; their secrets go with the installers."""
-        together(*(partial(self._claim, place, places) for place in set(places.values())))
-
-    def _claim(self, place: Place, places: Mapping[str, Place]) -> Said:
-        names = [name for name, stands in places.items() if stands == place]
-        return self._operator(
-            PROPOSER, "device", "claim", "--product", PRODUCT, "--hardware", HARDWARE,
-            "--site", place.site, "--cohort", place.cohort,
-            *(word for name in names for word in ("--device", name)),
-            "--secret-dir", self.claims / place.site,
-        )  # fmt: skip
-
     def enrol(self, gateway: Gateway) -> None:
         """An installer hands a gateway its claim; the device signs with a key of its own."""
-        secret = self.claims / gateway.place.site / f"{gateway.name}.secret"
         self.stage.run(
-            "interlock-client", "enrol", "--claim-file", secret,
+            "interlock-client", "enrol", "--claim-file", self.operators.secret_of(gateway),
             "--config", gateway.home / "gateway.toml",
         )  # fmt: skip
-
-    def countersign(self) -> None:
-        """The engineer of one hospital lets its gateways in, the operator those of the other."""
-        together(
-            partial(self._countersign, ENGINEER, ST_MARY, "engineer"),
-            partial(self._countersign, PROPOSER, CITY, "operator"),
-        )
-
-    def _countersign(self, person: str, site: str, role: str) -> Said:
-        return self._operator(
-            person, "device", "countersign", "--waiting", "--site", site, "--role", role
-        )
-
-    def devices(self) -> list[dict[str, Any]]:
-        """What the operator's own tool verified of every device's newest report."""
-        listed: list[dict[str, Any]] = self._operator(
-            PROPOSER, "device", "list", acts=False
-        ).answer["devices"]
-        return listed
 
     # Release managers and the roster's holders sign
 
@@ -235,7 +213,11 @@ passphrase_file = "{self.secret}"
         persons = "".join(
             f'[[persons]]\nname = "{person}"\nkeys = ["{self.public_of(person)}"]\n'
             f'grants = [{{ role = "{role}", cohorts = ["*"], expires = "{until}" }}]\n'
-            for person, role in ((PROPOSER, "operator"), *((p, "approver") for p in APPROVERS))
+            for person, role in (
+                (PROPOSER, "operator"),
+                *((p, "approver") for p in APPROVERS),
+                (MONITOR, "monitor"),
+            )
         ) + (
             f'[[persons]]\nname = "{ENGINEER}"\nkeys = ["{self.public_of(ENGINEER)}"]\n'
             f'grants = [{{ role = "engineer", cohorts = ["*"], sites = ["{ST_MARY}"], '
@@ -283,7 +265,7 @@ name = "firmware.img"
         event.parent.mkdir(exist_ok=True)
         self.stage.run(
             "interlock-repo", verb, spec, "--event", event,
-            "--repository", repository, "--root", self.ceremony / "image" / "1.root.json",
+            "--repository", repository, "--root", self.root,
         )  # fmt: skip
         together(*(partial(self._sign, event, key) for key in signers))
 
@@ -297,79 +279,6 @@ name = "firmware.img"
             "--meaning", "approved", "--reason", "reviewed for the demo", "--yes",
         )  # fmt: skip
 
-    # Operators command a rollout
-
-    def propose(self, firmware: Firmware) -> str:
-        """One person proposes; returns the order's id."""
-        order = self.place / f"order-{firmware.version}.toml"
-        order.write_text(
-            f"""product = "{PRODUCT}"
-kind = "update"
-not_before = "0s"
-expires = "30d"
-deadline = "6h"
-spread = "0s"
-[[targets]]
-path = "{PRODUCT}/{firmware.version}/firmware.img"
-[[stages]]
-cohorts = ["{CANARY}"]
-percent = 100
-soak = "0s"
-gate = "manual"
-[[stages]]
-cohorts = ["{WARDS}"]
-percent = 100
-soak = "0s"
-gate = "manual"
-"""
-        )
-        return self._id(self._operator(PROPOSER, "rollout", "propose", order))
-
-    def start(self, order: str) -> str:
-        """The proposer opens stage 0; returns the id of the go."""
-        return self._id(self._operator(PROPOSER, "rollout", "start", order))
-
-    def advance(self, order: str) -> str:
-        """The proposer opens the next stage; returns the id of the go."""
-        return self._id(self._operator(PROPOSER, "rollout", "advance", order))
-
-    def pause(self, order: str) -> None:
-        """One person stops a rollout."""
-        self._operator(PROPOSER, "rollout", "pause", order)
-
-    def resume(self, order: str) -> str:
-        """The proposer clears the stops; returns the id of the go."""
-        return self._id(self._operator(PROPOSER, "rollout", "resume", order))
-
-    def authorise(self, *subject: str) -> None:
-        """Both approvers, each at their own desk, authorise an order, or with ``--go`` a go."""
-        words = ("rollout", "authorise", *subject, "--role", "approver")
-        together(*(partial(self._operator, person, *words) for person in APPROVERS))
-
-    def status(self, order: str) -> dict[str, Any]:
-        """How the order stands, computed by the operator from what was signed."""
-        return self._operator(PROPOSER, "rollout", "status", order, acts=False).answer
-
-    def _operator(
-        self, person: str, group: str, verb: str, *words: str | Path, acts: bool = True
-    ) -> Said:
-        settings = self.people / f"{person}.toml"
-        if not settings.exists():
-            settings.write_text(
-                f'server = "{self.url}"\nfleet = "{FLEET}"\n'
-                f'image_root = "{self.ceremony}/image/1.root.json"\nperson = "{person}"\n'
-                f'key = "{person}.key.json"\npassphrase_file = "{self.secret}"\n'
-                f'state_directory = "{person}-state"\n'
-            )
-        if acts:
-            words = (*words, "--reason", "the demo", "--yes")
-        return self.stage.run("interlock-ops", group, verb, *words, "--config", settings)
-
-    @staticmethod
-    def _id(said: Said) -> str:
-        statement: str = said.answer["id"]
-        return statement
-
     # Somebody breaks in
 
     def attacker(self) -> Attacker:
@@ -381,18 +290,3 @@ gate = "manual"
     def refresh(self) -> None:
         """The server signs again what expires soon and repairs what is not its own."""
         self.stage.run("interlock-server", "refresh", "--config", self.server_config)
-
-
-def together(*acts: Callable[[], T]) -> list[T]:
-    """Let people who need not wait for one another act at the same time."""
-    with ThreadPoolExecutor(max_workers=len(acts)) as pool:
-        return [done.result() for done in [pool.submit(act) for act in acts]]
-
-
-@contextmanager
-def background(act: Callable[[], object]) -> Iterator[None]:
-    """Inside, somebody elsewhere does something else; at the end it is done."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        doing = pool.submit(act)
-        yield
-        doing.result()
