@@ -175,7 +175,8 @@ class Demo:
         opened = self.monitor.until("stage_opened", order)
         self.say(f"the monitor opened the wards' stage: {_said(opened)}")
         fleet.install(fleet.of(WARDS), self.old)
-        self.say("the wards followed: all eight confirmed")
+        self.people.watch(order)
+        self.say("the wards followed: all eight confirmed, and the rollout is finished")
 
     def release_2(self) -> None:
         """Meanwhile, elsewhere."""
@@ -235,7 +236,7 @@ class Demo:
         self.say("what works there")
         self._check_reports()
         self.people.watch(order)
-        self.say("the server counted the same, and says that the rollout is finished")
+        self.say("the server counted the same: the rollout is finished")
 
     def _start(self, firmware: Firmware, *, gate: str) -> str:
         people = self.people

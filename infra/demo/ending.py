@@ -30,10 +30,9 @@ def recall(story: Story, fleet: Fleet, *, bad: Firmware, safe: Firmware) -> None
     rolled_back, (*wards, gone) = fleet.of(CANARY)[1], fleet.of(WARDS)
     gone.switch_off()
     say(f"{gone.name} was taken out of its ward, and is off")
-    order = people.recall(bad, safe)
-    affected = people.recall_stands(order, closed=False)["open_by"]
+    order, affected = people.recall(bad, safe)
     say(f"{PROPOSER} recalled release 2: one signature stopped what installs it; by their own")
-    say(f"signed reports {affected['runs']} gateways run it")
+    say(f"signed reports {affected['open_by']['runs']} gateways run it")
     people.authorise(order)
     people.authorise("--go", people.start(order))
     say(f"{' and '.join(APPROVERS)} authorised the way back")

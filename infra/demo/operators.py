@@ -108,7 +108,7 @@ percent = 100
 soak = "0s"
 gate = "{gate}"
 [[abort]]
-failure_type = "rolled_back"
+failure_type = "all"
 threshold_percentage = 5
 min_executed = 1
 """
@@ -149,12 +149,15 @@ min_executed = 1
 
     # A release is taken back
 
-    def recall(self, bad: Firmware, to: Firmware) -> str:
-        """One person stops what installs a release and orders the way back; the order's id."""
+    def recall(self, bad: Firmware, to: Firmware) -> tuple[str, dict[str, Any]]:
+        """One person stops what installs a release and orders the way back.
+
+        Returns:
+            The order's id, and who is affected by what gateways signed.
+        """
         release = f"{PRODUCT}/{bad.version}"
-        return self._id(
-            self._operator(PROPOSER, "rollout", "recall", "begin", release, "--to", to.version)
-        )
+        said = self._operator(PROPOSER, "rollout", "recall", "begin", release, "--to", to.version)
+        return self._id(said), said.answer["affected"]
 
     def recall_stands(self, order: str, *, closed: bool) -> dict[str, Any]:
         """Who is affected by a recall, computed by the operator's own tool from signed reports.
