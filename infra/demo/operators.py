@@ -134,7 +134,9 @@ min_executed = 1
 
     def stopped_by(self, order: str) -> set[str]:
         """Who signed the stops that stand, as the operator's own tool verified them."""
-        status = self._operator(PROPOSER, "rollout", "status", order, acts=False).answer
+        status = self._operator(
+            PROPOSER, "rollout", "status", order, "--no-devices", acts=False
+        ).answer
         return {stop["author"] for cohort in status["cohorts"].values() for stop in cohort["stops"]}
 
     def watch(self, order: str) -> dict[str, Any]:

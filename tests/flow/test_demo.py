@@ -52,9 +52,13 @@ def test_demo_tells_the_whole_story(tmp_path: Path) -> None:
     result = json.loads(out.strip().splitlines()[-1])
     assert result["demo"] == "ok"
     assert result["gateways"] == 8
-    # All eight took release 1; one of them gave release 2 back.
-    assert (result["confirmed"], result["rolled_back"]) == (8 + 7, 1)
-    assert (result["deferred"], result["paused_by"]) == (1, "operator")
+    # All eight took release 1; one of them gave release 2 back; six of the others that are on
+    # returned from it when it was recalled.
+    assert (result["confirmed"], result["rolled_back"]) == (8 + 7 + 6, 1)
+    assert (result["deferred"], result["paused_by"]) == (1, "monitor")
+    assert result["recall"] == "closed"
+    entries = (tmp_path / "kept" / "audit" / "entries.jsonl").read_text().splitlines()
+    assert result["log_entries"] == len(entries) > 0
     assert result["refused"] == {
         "repositories_disagree": 1,
         "rollback": 1,
