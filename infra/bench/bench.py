@@ -16,7 +16,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from infra.bench import check, log, publish
+from infra.bench import check, cohorts, log, publish, reports, scale
 from infra.bench.fleet import found
 from infra.bench.measure import Row, as_table
 from infra.demo.stage import Stage
@@ -37,10 +37,18 @@ def main() -> int:
         rows += check.measure(fleet)
         rows += publish.measure(fleet)
         rows += log.measure(place)
+        rows += reports.measure(place)
+        rows += scale.measure(place)
+        rows += cohorts.measure(place)
     OUTPUT.parent.mkdir(exist_ok=True)
     OUTPUT.write_bytes(msgspec.json.format(msgspec.json.encode(rows), indent=1) + b"\n")
     table = Table(
-        "name", "value", "peer", "peer's value", "value / peer", title="medians; lower is better"
+        "name",
+        "value",
+        "peer",
+        "peer's value",
+        "value / peer",
+        title="medians; lower is better, except per second",
     )
     for line in as_table(rows):
         table.add_row(*line)
