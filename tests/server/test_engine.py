@@ -28,6 +28,7 @@ from tests.support.papers import (
     report,
     resume,
     revocation,
+    stage,
     stop,
 )
 from tests.support.people import CANARY, ST_BERT
@@ -64,6 +65,21 @@ def test_a_rollout_from_the_order_to_the_last_device(bench: Bench, ward: Ward) -
     assert stages(bench, said).state == "finished"
     # Gateways read "nothing to do" from it, as before.
     assert goes_shown(bench) == ["open"]
+
+
+def test_a_stage_with_nobody_in_it_keeps_nothing_waiting(bench: Bench, ward: Ward) -> None:
+    ward.let_in("GW-1", cohort=ST_BERT)
+    said = ordered(stages=(stage(CANARY, soak=hours(1)), stage(ST_BERT, soak=hours(1))))
+    start(bench, said)
+    bench.back.engine.round()
+    assert (only(bench, said).cohort, only(bench, said).counts.started) == (CANARY, 0)
+    bench.clock.now += hours(1)
+    start(bench, said, 1)
+    bench.back.engine.round()
+    assert [one.counts.started for one in stages(bench, said).stages] == [0, 1]
+    ward.tell("GW-1", said, "confirmed")
+    bench.back.engine.round()
+    assert stages(bench, said).state == "finished"
 
 
 def test_stages_open_when_they_are_opened_and_hold_whom_placement_says(

@@ -134,7 +134,9 @@ def open_stage(
     scheduled = Counts(started=fresh, states={action.state: fresh})
     total = early + scheduled + Counts(joined=session.scalar(others) or 0)
     here = (StageRow.rollout == rollout, StageRow.stage == stage, StageRow.cohort == cohort)
-    session.execute(update(StageRow).where(*here).values(columns(total)))
+    # A cohort may have nobody in it.
+    if changed := columns(total):
+        session.execute(update(StageRow).where(*here).values(changed))
     return total.started
 
 
