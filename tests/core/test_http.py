@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -216,3 +216,56 @@ def test_what_has_not_changed_is_not_sent_again() -> None:
             api.get("/v1/x", Accepted)
     with serving() as (api, _):
         assert api.get_if_changed("/v1/x", Accepted, etag='"one"') == (ACCEPTED, None)
+
+
+def answering_in_turn(*codes: int, after: str = "3") -> Any:
+    """A class whose answers take turns; the last one stays."""
+
+    class Turns(Recorder):
+        turn: ClassVar[list[int]] = list(codes)
+
+        def _serve(self) -> None:
+            type(self).status = self.turn.pop(0) if len(self.turn) > 1 else self.turn[0]
+            type(self).headers_sent = {"Retry-After": after} if self.status >= 400 else {}
+            type(self).answer = encode(ACCEPTED) if self.status < 400 else problem(self.status)
+            super()._serve()
+
+        do_GET = do_POST = do_PUT = _serve  # noqa: N815  the names that http.server calls
+
+    return Turns
+
+
+@pytest.mark.parametrize(
+    ("codes", "after", "slept", "fails"),
+    [
+        ((429, 201), "3", [3], False),
+        ((429, 429, 201), "3", [3, 3], False),
+        ((429,), "3", [3, 3], True),
+        ((429, 201), "61", [], True),
+        ((429, 201), "soon", [], True),
+        ((503, 201), "3", [], True),
+    ],
+)
+def test_whoever_has_no_room_is_asked_again_when_it_says(
+    codes: tuple[int, ...], after: str, slept: list[int], fails: bool
+) -> None:
+    waited: list[float] = []
+    with serving() as (_, seen):
+        answering = answering_in_turn(*codes, after=after)
+        answering.seen = seen
+        with ThreadingHTTPServer(("127.0.0.1", 0), answering) as server:
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            api = Api(f"http://127.0.0.1:{server.server_port}", sleep=waited.append)
+            try:
+                if fails:
+                    with pytest.raises(TransientError):
+                        api.post("/x", {}, Accepted)
+                else:
+                    assert api.post("/x", {}, Accepted) == ACCEPTED
+            finally:
+                api._pool.clear()
+                server.shutdown()
+                thread.join()
+    assert waited == slept
+    assert len(seen) == len(slept) + 1

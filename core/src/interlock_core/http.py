@@ -5,12 +5,15 @@ Rules:
 1. TLS is always verified; plain HTTP is refused except on loopback.
 2. An answer is read up to a limit and decoded strictly. A problem document becomes the error whose
    family its status names; what is no problem document becomes a transient error.
-3. Nothing is retried here but connecting: the calls are idempotent, and the caller decides.
+3. Nothing is retried here but connecting, and what a server has no room for yet: told to wait (429
+   with Retry-After, at most a minute), it is asked again twice. Every call is idempotent; of what
+   else went wrong, the caller decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
@@ -38,6 +41,8 @@ T = TypeVar("T")
 
 CONNECT_SECONDS: Final = 10.0
 READ_SECONDS: Final = 60.0
+ASKED_AGAIN: Final = 2
+MAX_WAIT_SECONDS: Final = 60
 SENT_AT_ONCE: Final = 64 * 1024
 
 
@@ -82,6 +87,42 @@ def make_pool(*, ca_file: Path | None = None, proxy: str | None = None) -> urlli
     return pool
 
 
+def post_for_status(
+    pool: urllib3.PoolManager,
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    *,
+    seconds: float,
+) -> int:
+    """POST to somebody who is no server of ours; of the answer only the status is looked at.
+
+    Args:
+        pool: of ``make_pool``; a redirect is not followed.
+        url: as ``check_url`` let pass.
+        body: whatever is sent.
+        headers: likewise.
+        seconds: to connect, and again to be answered.
+
+    Raises:
+        TransientError: there was no answer in time.
+    """
+    try:
+        answer = pool.request(
+            "POST",
+            url,
+            body=body,
+            headers=headers,
+            redirect=False,
+            timeout=urllib3.Timeout(connect=seconds, read=seconds),
+            preload_content=False,
+        )
+        answer.close()
+    except urllib3.exceptions.HTTPError as e:
+        raise TransientError(f"It could not be reached ({_cause(e)}).") from e
+    return answer.status
+
+
 def _next(file: IO[bytes], length: int) -> Iterator[bytes]:
     """The next ``length`` bytes: of a file, urllib3 would send all that there is to read."""
     while length and (data := file.read(min(length, SENT_AT_ONCE))):
@@ -92,8 +133,16 @@ def _next(file: IO[bytes], length: int) -> Iterator[bytes]:
 class Api:
     """The server's API at ``url``."""
 
-    def __init__(self, url: str, *, ca_file: Path | None = None, proxy: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        ca_file: Path | None = None,
+        proxy: str | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self.url = check_url(url)
+        self._sleep = sleep
         self._pool = make_pool(ca_file=ca_file, proxy=proxy)
 
     def get(self, path: str, type_: type[T], *, token: str | None = None) -> T:
@@ -178,19 +227,43 @@ class Api:
     ) -> tuple[bytes | None, str | None]:
         """The body, or None for 304, and the ETag."""
         sent = dict(headers) | ({"Authorization": f"Bearer {token}"} if token else {})
+        for _ in range(ASKED_AGAIN):
+            answer, data = self._once(method, path, body, sent)
+            seconds = _wait_of(answer)
+            if seconds is None or not isinstance(body, bytes | None):
+                break
+            self._sleep(seconds)
+        else:
+            answer, data = self._once(method, path, body, sent)
+        if answer.status >= 400:
+            raise _error(answer.status, data)
+        return (None if answer.status == 304 else data), answer.headers.get("ETag")
+
+    def _once(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterator[bytes] | None,
+        sent: Mapping[str, str],
+    ) -> tuple[urllib3.BaseHTTPResponse, bytes]:
         try:
             answer = self._pool.request(
                 method, f"{self.url}{path}", body=body, headers=sent, preload_content=False
             )
             with answer:
-                data = answer.read(MAX_ANSWER + 1)
+                return answer, answer.read(MAX_ANSWER + 1)
         except urllib3.exceptions.HTTPError as e:
             raise TransientError(
                 f"{self.url} could not be asked ({_cause(e)}): check the address and the network."
             ) from e
-        if answer.status >= 400:
-            raise _error(answer.status, data)
-        return (None if answer.status == 304 else data), answer.headers.get("ETag")
+
+
+def _wait_of(answer: urllib3.BaseHTTPResponse) -> int | None:
+    """For how many seconds a server that has no room asks to wait; None if it does not."""
+    text = answer.headers.get("Retry-After", "")
+    if answer.status != 429 or not (text.isascii() and text.isdigit() and len(text) < 6):
+        return None
+    return int(text) if int(text) <= MAX_WAIT_SECONDS else None
 
 
 def _cause(error: urllib3.exceptions.HTTPError) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from flask import Flask, Response, request
 
 from interlock_core import wire
 from interlock_core.api import MAX_BODY
+from interlock_server.config import NO_SETTING, LimitsSection
 from interlock_server.web import (
     access,
     ceremonies_api,
@@ -22,11 +26,17 @@ from interlock_server.web.read_path import ReadPath
 from interlock_server.wiring import Services
 
 
-def create_app(services: Services) -> Flask:
+def create_app(
+    services: Services,
+    allowed: LimitsSection = NO_SETTING,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Flask:
     """The application of one process.
 
     Args:
         services: what it acts through; made in this process, after any fork.
+        allowed: how often an address may call without a token.
+        monotonic: seconds, from whenever.
     """
     # Two first requests may come together, each in a thread.
     wire.make_ready()
@@ -47,6 +57,7 @@ def create_app(services: Services) -> Flask:
     app.register_blueprint(gateway_api.blueprint(services))
     app.register_blueprint(log_api.blueprint(services))
     app.register_blueprint(openapi.blueprint())
+    app.before_request(access.limit(allowed, monotonic))
     app.before_request(access.guard(services.sessions))
 
     @app.after_request

@@ -19,7 +19,7 @@ import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -28,6 +28,8 @@ from interlock_core import durable
 from interlock_core.checkpoint import LOG_KEY
 from interlock_core.errors import ConfigurationError, NotFoundError, WireError
 from interlock_core.genesis import DIRECTOR_ONLINE, DIRECTOR_TARGETS, IMAGE_ONLINE
+from interlock_core.names import NAME_PATTERN
+from interlock_core.urls import check_url
 
 MAX_SETTINGS: Final = 64 * 1024
 MAX_KEYS: Final = 4
@@ -92,6 +94,7 @@ class ServerSection(_Section, frozen=True, kw_only=True):
     threads_per_worker: Annotated[int, Meta(ge=1, le=256)] = 8
     stop_within_seconds: Annotated[int, Meta(ge=1, le=3600)] = 30
     engine_interval_seconds: Annotated[int, Meta(ge=1, le=300)] = 10
+    log_format: Literal["text", "json"] = "text"
     tls_certificate_file: Text | None = None
     tls_key_file: Text | None = None
 
@@ -105,6 +108,49 @@ class StorageSection(_Section, frozen=True, kw_only=True):
     largest_target_bytes: Annotated[int, Meta(ge=1, le=2**40)] = 4 * 2**30
     oldest_supported_root: Annotated[int, Meta(ge=1, le=10**15 - 1)] = 1
 
+
+class LimitsSection(_Section, frozen=True, kw_only=True):
+    """``[limits]``: how often an address may call without a token (``web.limits``).
+
+    Attributes:
+        logins_per_minute: challenges and tokens.
+        calls_per_minute: everything else that needs no token.
+        trusted_proxies: addresses whose ``X-Forwarded-For`` is believed.
+    """
+
+    logins_per_minute: Annotated[int, Meta(ge=1, le=1_000_000)] = 120
+    calls_per_minute: Annotated[int, Meta(ge=1, le=1_000_000)] = 6_000
+    trusted_proxies: Annotated[tuple[Text, ...], Meta(max_length=64)] = ("127.0.0.1", "::1")
+
+
+class WebhookSection(_Section, frozen=True, kw_only=True):
+    """``[[webhooks]]``: who is told of events (``webhooks``)."""
+
+    name: Annotated[str, Meta(pattern=NAME_PATTERN)]
+    url: Text
+    secret_file: Text
+    events: Annotated[tuple[Text, ...], Meta(min_length=1, max_length=64)] = ("*",)
+    ca_file: Text | None = None
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """A checked webhook.
+
+    Attributes:
+        events: names of events, or beginnings of names followed by ``*``.
+        ca_file: whose certificates are trusted; None for the machine's.
+    """
+
+    name: str
+    url: str
+    secret_file: Path
+    events: tuple[str, ...]
+    ca_file: Path | None
+
+
+NO_SETTING: Final = LimitsSection()
+"""What holds where nothing is set."""
 
 Keys = str | list[str]
 """Where one online key is; while it is rotated, where the old and the new one are (rule 5).
@@ -128,6 +174,8 @@ class _File(_Section, frozen=True, kw_only=True):
     server: ServerSection
     storage: StorageSection
     keys: KeysSection
+    limits: LimitsSection = NO_SETTING
+    webhooks: Annotated[tuple[WebhookSection, ...], Meta(max_length=16)] = ()
 
 
 @dataclass(frozen=True)
@@ -137,6 +185,9 @@ class Settings:
     Attributes:
         database_url: an SQLAlchemy URL, or None for SQLite.
         database_file: where SQLite keeps it, or None for another database.
+        limits: how often an address may call without a token.
+        webhooks: who is told of events.
+        log_format: of the lines on standard error.
         engine_interval_seconds: how long rollouts wait between two looks at them.
         key_uris: by the name of the online key, one or more (rule 5); the log's among them.
         oldest_supported_root: version of the oldest image root in any firmware that is supported.
@@ -162,6 +213,9 @@ class Settings:
     key_uris: dict[str, tuple[str, ...]]
     passphrase_file: Path | None
     pin_file: Path | None
+    log_format: Literal["text", "json"] = "text"
+    limits: LimitsSection = NO_SETTING
+    webhooks: tuple[Webhook, ...] = ()
 
 
 def sample() -> str:
@@ -244,7 +298,37 @@ def _checked(path: Path, file: _File) -> Settings:
         },
         passphrase_file=base / file.keys.passphrase_file if file.keys.passphrase_file else None,
         pin_file=base / file.keys.pin_file if file.keys.pin_file else None,
+        log_format=file.server.log_format,
+        limits=_limits(file.limits),
+        webhooks=_webhooks(base, file.webhooks),
     )
+
+
+def _webhooks(base: Path, sections: tuple[WebhookSection, ...]) -> tuple[Webhook, ...]:
+    names = [section.name for section in sections]
+    if len(set(names)) < len(names):
+        raise ConfigurationError("Two webhooks have one name: give each its own.")
+    return tuple(
+        Webhook(
+            section.name,
+            check_url(section.url),
+            base / section.secret_file,
+            section.events,
+            base / section.ca_file if section.ca_file else None,
+        )
+        for section in sections
+    )
+
+
+def _limits(limits: LimitsSection) -> LimitsSection:
+    for text in limits.trusted_proxies:
+        try:
+            ipaddress.ip_address(text)
+        except ValueError as e:
+            raise ConfigurationError(
+                f"limits.trusted_proxies holds {text!r}: write addresses, for instance 127.0.0.1."
+            ) from e
+    return limits
 
 
 def _tls(base: Path, server: ServerSection, listen: Address) -> tuple[Path, Path] | None:

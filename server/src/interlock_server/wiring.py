@@ -43,6 +43,7 @@ from interlock_server.refusals import Refusals
 from interlock_server.reports import Reports
 from interlock_server.sessions import Sessions
 from interlock_server.statements import Statements
+from interlock_server.webhooks import Webhooks
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Backstage:
     refusals: Refusals
     engine: Engine
     checkpoints: Checkpoints
+    webhooks: Webhooks
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,7 @@ def backstage(
         refusals,
         engine,
         checkpoints,
+        Webhooks(database, settings.webhooks, clock),
     )
 
 

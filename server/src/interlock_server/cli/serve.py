@@ -10,6 +10,7 @@ import click
 from flask import Flask
 
 from interlock_server.app import create_app
+from interlock_server.cli import logs
 from interlock_server.cli.common import Command, config_option, json_option, say
 from interlock_server.config import load_settings
 from interlock_server.web.listener import address_of, bind_both, run
@@ -36,6 +37,7 @@ def serve(config: Path, as_json: bool) -> None:
     back = backstage(settings, signers)
     try:
         wrong = check_ready(back)
+        back.webhooks.open()
     finally:
         # Workers connect for themselves: a connection must not be shared across a fork.
         back.database.close()
@@ -46,7 +48,8 @@ def serve(config: Path, as_json: bool) -> None:
 
     def make() -> tuple[Flask, Backstage]:
         mine = backstage(settings, signers)
-        return create_app(services(mine)), mine
+        mine.webhooks.open()
+        return create_app(services(mine), settings.limits), mine
 
     def announce() -> None:
         say(
@@ -57,10 +60,7 @@ def serve(config: Path, as_json: bool) -> None:
         )
         sys.stdout.flush()
 
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
-    )
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logs.begin(settings.log_format)
     for text in wrong:
         _log.error("nothing can be published: %s", text)
     run(settings, listeners, make, announce)

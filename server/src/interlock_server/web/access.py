@@ -17,12 +17,17 @@ from collections.abc import Callable
 from typing import Final
 
 from flask import g, request
+from werkzeug.wrappers import Response
 
 from interlock_core.errors import RefusedError, WireError
+from interlock_server.config import LimitsSection
 from interlock_server.sessions import Reading, Sessions
+from interlock_server.web.limits import LOGIN, OPEN, Buckets, address_of
+from interlock_server.web.problems import problem
 from interlock_server.web.routes import BY_NAME, Auth, Route
 
 MAX_TOKEN: Final = 2048
+LOGINS: Final = frozenset({"/v1/challenges", "/v1/tokens"})
 
 
 def route_of_request() -> Route | None:
@@ -42,6 +47,39 @@ def reading_now() -> Reading:
 def sites_in_sight() -> frozenset[str] | None:
     """The sites that whoever asks sees; None for all (rule 4)."""
     return reading_now().sites
+
+
+def limit(allowed: LimitsSection, monotonic: Callable[[], float]) -> Callable[[], Response | None]:
+    """What is asked first of all: whether the address called too often (``limits``).
+
+    Args:
+        allowed: how often.
+        monotonic: seconds, from whenever.
+
+    Returns:
+        A function that answers 429, or nothing.
+    """
+    per_minute = {LOGIN: allowed.logins_per_minute, OPEN: allowed.calls_per_minute}
+    buckets = Buckets(per_minute, monotonic)
+
+    def check() -> Response | None:
+        route = route_of_request()
+        if route is not None and route.auth is Auth.TOKEN and "Authorization" in request.headers:
+            # Whether it is a token of ours costs one HMAC, no more than to count.
+            return None
+        address = address_of(
+            request.remote_addr, request.headers.get("X-Forwarded-For"), allowed.trusted_proxies
+        )
+        if address is None:
+            return None
+        kind = LOGIN if route is not None and route.rule in LOGINS else OPEN
+        seconds = buckets.take(address, kind)
+        if not seconds:
+            return None
+        detail = f"Too many calls came from this address: send the same again in {seconds} s."
+        return problem(429, "too_many_requests", detail, [("Retry-After", str(seconds))])
+
+    return check
 
 
 def guard(sessions: Sessions) -> Callable[[], None]:

@@ -40,10 +40,13 @@ from interlock_core.report import Claim, Enrolment
 from interlock_core.tuf_stored import StoredRepository
 from interlock_server.db.fleet_tables import AssignmentRow, ClaimRow, EnrolmentRow, WordRow
 from interlock_server.db.tables import PublicationRow, RefusalRow, StatementRow
+from interlock_server.db.webhook_tables import WebhookRow
 from interlock_server.fleet import STATES
 from interlock_server.heads import director_prefix
 from interlock_server.image import read_released
+from interlock_server.logbook import size
 from interlock_server.monitors import Monitors
+from interlock_server.webhooks import DEAD_AFTER
 from interlock_server.wiring import Backstage
 
 PATIENCE_SECONDS: Final = 5.0
@@ -114,6 +117,7 @@ class Facts(Collector):
             )
         yield from self._monitors()
         yield from self._counts()
+        yield from self._webhooks()
 
     def _monitors(self) -> Iterator[Metric]:
         """When each was heard: an alert on its age is how a dead monitor is noticed."""
@@ -131,6 +135,35 @@ class Facts(Collector):
             for family, time in ((seen, one.seen_at), (signed, one.signed_at)):
                 family.add_metric([one.name], time.timestamp() if time is not None else 0)
         yield from (seen, signed)
+
+    def _webhooks(self) -> Iterator[Metric]:
+        behind = GaugeMetricFamily(
+            "interlock_webhook_behind",
+            "Log entries that a webhook has not been told of yet.",
+            labels=["webhook"],
+        )
+        failing = GaugeMetricFamily(
+            "interlock_webhook_failing_since_seconds",
+            "Since when a webhook fails, in seconds since 1970; 0 while it answers.",
+            labels=["webhook"],
+        )
+        dead = GaugeMetricFamily(
+            "interlock_webhook_dead",
+            "1 for a webhook that fails since three days or more.",
+            labels=["webhook"],
+        )
+        now = self._back.clock()
+        with self._back.database.reading() as session:
+            end = size(session)
+            rows = {row.name: row for row in session.scalars(select(WebhookRow))}
+        for hook in self._back.webhooks.hooks:
+            row = rows.get(hook.name)
+            since = row.failing_since if row is not None else None
+            behind.add_metric([hook.name], end - row.next if row is not None else 0)
+            failing.add_metric([hook.name], since.timestamp() if since is not None else 0)
+            is_dead = since is not None and now - since >= DEAD_AFTER
+            dead.add_metric([hook.name], float(is_dead))
+        yield from (behind, failing, dead)
 
     def _counts(self) -> Iterator[Metric]:
         statements = CounterMetricFamily(

@@ -22,9 +22,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
 
 from interlock_core.errors import ConfigurationError, TransientError
-from interlock_server import engine
+from interlock_server import engine, webhooks
 from interlock_server.config import Address, Settings
 from interlock_server.web.health import serve_health
 from interlock_server.wiring import Backstage
@@ -143,12 +145,22 @@ def run(
         "keyfile": str(key) if key else None,
         "proc_name": "interlock-server",
         "loglevel": "warning",
+        "logger_class": _Logger,
         # A second way in, made by default in the home directory, which nobody here needs.
         "control_socket_disable": True,
         "when_ready": lambda _arbiter: announce(),
     }
     interval = timedelta(seconds=settings.engine_interval_seconds)
     _Gunicorn(options, make, listeners.health, interval).run()
+
+
+class _Logger(Logger):
+    """Says what gunicorn says through the one handler that the program has."""
+
+    def setup(self, cfg: Config) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
 
 
 class _Gunicorn(BaseApplication):
@@ -179,4 +191,5 @@ class _Gunicorn(BaseApplication):
         assert self._back is not None
         serve_health(self._health, self._back)
         engine.start(self._back.engine, self._interval, self._back.checkpoints.later)
+        webhooks.start(self._back.webhooks)
         self._back.checkpoints.keep_publishing()
