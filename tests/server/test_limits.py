@@ -72,7 +72,7 @@ def client(bench: Bench) -> tuple[Any, Stopwatch]:
 
 
 def ask(client: Any, path: str, address: str, method: str = "GET", **headers: str) -> Any:
-    body = {"json": {}} if method == "POST" else {}
+    body: dict[str, Any] = {"json": {}} if method == "POST" else {}
     return client.open(path, method=method, headers={"X-Forwarded-For": address, **headers}, **body)
 
 

@@ -285,6 +285,7 @@ def test_every_fact_that_is_recorded_is_an_event_or_a_report() -> None:
         return event_of(Entry(number=1, at=NOW, fact=fact), "north")
 
     assert of("statement", "report") is None
+    assert of("transition", "action/timed_out") is None
     facts = [
         *(("statement", type_.PREDICATE.split(":")[2]) for type_ in (*POSTED, Enrolment)),
         *(("transition", f"rollout/{state}") for state in get_args(State)),

@@ -3,7 +3,8 @@
 Rules:
 
 1. An event is one entry of the log, so it tells ids and digests, and no device, person, hospital or
-   secret. Whoever wants more reads it with a token. Reports are no events: there are too many.
+   secret. Whoever wants more reads it with a token. Reports, and what became of single
+   devices, are no events: there are too many.
 2. Its id is the fleet and the number of its entry: the same however often it is delivered.
 3. A delivery is signed as Standard Webhooks 1.0 says: HMAC-SHA256 over id, time and body, under the
    webhook's own secret.
@@ -75,7 +76,8 @@ def type_of(entry: Entry) -> str | None:
     if fact.kind == "statement":
         return None if fact.name == _REPORT else f"statement.{fact.name}"
     if fact.kind == "transition":
-        return f"rollout.{fact.name.rpartition('/')[2]}"
+        of, _, state = fact.name.partition("/")
+        return f"rollout.{state}" if of == "rollout" else None
     if fact.kind == "state":
         return f"device.{fact.name}"
     return "metadata.published" if fact.kind == "metadata" else "log.begun"
