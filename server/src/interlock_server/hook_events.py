@@ -126,7 +126,7 @@ def read_secret(text: str) -> bytes:
     return secret
 
 
-def headers(secret: bytes, fleet: str, number: int, at: datetime, body: bytes) -> dict[str, str]:
+def headers(fleet: str, number: int, at: datetime, body: bytes, secret: bytes) -> dict[str, str]:
     """The headers of a delivery (rules 2 and 3)."""
     id_, time = f"{fleet}-{number}", str(int(at.timestamp()))
     signed = b".".join((id_.encode(), time.encode(), body))

@@ -156,7 +156,7 @@ class Webhooks:
 
     def _send(self, hook: Webhook, fleet: str, number: int, body: bytes) -> bool:
         """Whether a delivery was answered well (rule 5)."""
-        signed = headers(self._secrets[hook.name], fleet, number, self._clock(), body)
+        signed = headers(fleet, number, self._clock(), body, self._secrets[hook.name])
         pool = self._pools[hook.name]
         try:
             status = post_for_status(pool, hook.url, body, signed, seconds=PATIENCE_SECONDS)
