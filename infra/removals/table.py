@@ -14,6 +14,7 @@ from infra.removals.holding import HOLDING
 from infra.removals.monitoring import MONITORING
 from infra.removals.publishing import PUBLISHING
 from infra.removals.recalling import RECALLING
+from infra.removals.recording import RECORDING
 from infra.removals.refreshing import REFRESHING
 from infra.removals.removal import Removal
 from infra.removals.rolling import ROLLING
@@ -28,6 +29,7 @@ ALL: Final[tuple[Removal, ...]] = (
     *MONITORING,
     *RECALLING,
     *ROLLING,
+    *RECORDING,
 )
 BEGIN: Final = "<!-- removals: written by python -m infra.removals --write -->"
 END: Final = "<!-- end of removals -->"

@@ -182,3 +182,14 @@ def test_while_the_key_is_changed_both_sign() -> None:
         assert caught.value.reason == "bad_checkpoint"
     with pytest.raises(RefusedError):
         verify_checkpoint(both, ORIGIN)
+
+
+def test_another_logs_text_under_this_logs_name() -> None:
+    """One key, two logs: the name of the signature is not the name of what is signed."""
+    said = Checkpoint("another/log", SAID.size, SAID.root)
+    raw = bytes.fromhex(signer("log").sign(said.text().encode()).signature)
+    line = base64.b64encode(key_id(ORIGIN, KEY) + raw).decode()
+    note = f"{said.text()}\n\u2014 {ORIGIN} {line}\n"
+    with pytest.raises(RefusedError) as caught:
+        verify_checkpoint(note, ORIGIN, KEY)
+    assert "another/log" in str(caught.value)

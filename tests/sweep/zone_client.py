@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
-from interlock_client import context
+from interlock_client import context, log_seen
 from interlock_client.cli import edge, group
 from interlock_client.context import Context
 from interlock_client.identity import MAX_KEY
-from interlock_client.sealed import MAX_RECORD
+from interlock_client.sealed import MAX_RECORD, seal
 from interlock_core.bundle import MAX_BUNDLE
 from interlock_core.roster import MAX_ROSTER
 from tests.client.bed import Bed
@@ -100,6 +100,8 @@ def place(beside: Path) -> Place:
         assert done.code == 0, done
     words = ["enrol", "--claim-file", str(home / "third"), "--config", configs[3]]
     assert run(PROGRAM, words, made).code == 0
+    shown = log_seen.LogSeen(url="https://gone.example/log/checkpoint", etag=None, text="seen")
+    (home / "enrolled" / "state" / "log-checkpoint.json").write_bytes(seal(shown))
     # Nobody takes the next report.
     web.lies = {"/v1/enrolments": fleet.answer}
     assert run(PROGRAM, ["check", "--config", configs[2]], made).code == 0
@@ -135,6 +137,8 @@ EVIDENCE: Final[Rule] = {
 }
 """What must not be lost: damaged, it is left to a person. (Records are lenient about fields that
 they do not know, and believed by their checksum.)"""
+NEEDLESS: Final[Rule] = {"absent": TRANSIENT, "content": TRANSIENT, "access": TRANSIENT}
+"""What nothing needs: a report is made without it, and nobody takes that here."""
 RESULT: Final[Rule] = {"absent": ANY | USAGE, "content": SAFE | REFUSED, "access": TRANSIENT}
 PLACE: Final[Rule] = {"missing": ANY, "absent": REFUSED, "access": ANY}
 
@@ -180,6 +184,9 @@ CACHES: Final = (
             ("director/wards/snapshot", 2_000_000),
         )
     ),
+)
+LOG_SEEN: Final = Input(
+    "enrolled/state/log-checkpoint.json", Kind.JSON, NEEDLESS, MAX_RECORD, leaves=STATE
 )
 ROOTS: Final = (
     Input("waits/image.root.json", Kind.JSON, WRITTEN, 512_000, leaves=STATE),
@@ -507,6 +514,7 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
                 IDENTITY,
                 SENT,
                 DEVICE_KEY,
+                LOG_SEEN,
             ),
             slips=(
                 Slip(
