@@ -186,7 +186,12 @@ CACHES: Final = (
     ),
 )
 LOG_SEEN: Final = Input(
-    "enrolled/state/log-checkpoint.json", Kind.JSON, NEEDLESS, MAX_RECORD, leaves=STATE
+    "enrolled/state/log-checkpoint.json",
+    Kind.JSON,
+    NEEDLESS,
+    MAX_RECORD,
+    says=("/v1/reports",),
+    leaves=STATE,
 )
 ROOTS: Final = (
     Input("waits/image.root.json", Kind.JSON, WRITTEN, 512_000, leaves=STATE),
