@@ -130,6 +130,17 @@ def test_bad_bodies(bench: Bench, held: Held, name: str) -> None:
     taken(bench, name, {})
 
 
+@pytest.mark.parametrize("name", sorted(set(BODIES) - {"POST /v1/challenges", "POST /v1/tokens"}))
+def test_the_same_again_is_answered_alike(bench: Bench, held: Held, name: str) -> None:
+    """What is sent is known by its content, so nobody needs a key for idempotency."""
+    once = ask(bench, good(bench, name, {}))
+    before = held.now()
+    again = ask(bench, good(bench, name, {}))
+    assert (again.status_code, again.data) == (once.status_code, once.data)
+    assert once.status_code in {200, 201}
+    assert held.now() == before
+
+
 @pytest.mark.parametrize("name", BODIES)
 def test_bad_lengths_and_types(bench: Bench, held: Held, name: str) -> None:
     right, limit = unsent(bench, name), ENDPOINTS[name].limit
