@@ -134,6 +134,27 @@ ROLLING: Final[tuple[Removal, ...]] = (
         "",
     ),
     _core(
+        "an exclusion that counts no more leaves nothing out",
+        "action",
+        "step",
+        "if isinstance(event, Included):",
+        "if False:",
+    ),
+    _core(
+        "another reason to be left out takes the place of a known issue",
+        "action",
+        "step",
+        "action.excluded not in {None, KNOWN_ISSUE}",
+        "action.excluded is not None",
+    ),
+    _server(
+        "exclusions are judged by the roster of the moment",
+        "sweeps",
+        "exclude",
+        "total = _sweep(database, order, lapsed, lambda _: Included())",
+        "total = 0",
+    ),
+    _core(
         "an update takes the place of none that runs by accident",
         "supersede",
         "in_the_way",

@@ -19,6 +19,7 @@ from interlock_core.action import (
     Event,
     Excluded,
     Extended,
+    Included,
     Reported,
     Tick,
     counts_of,
@@ -128,6 +129,15 @@ def test_what_is_excluded_and_who_came_later_has_no_vote() -> None:
     assert counts_of(run(said("failed"), action=joined)) == Counts(joined=1)
 
 
+def test_a_known_issue_counts_again_and_nothing_else_that_was_left_out() -> None:
+    known = run(said("failed"), Excluded("known_issue"))
+    assert run(Included(), action=known) == run(said("failed"))
+    # Whoever turns out to be a clone stays out, whatever becomes of the exclusion.
+    clone = run(Excluded("quarantined"), action=known)
+    assert run(Excluded("known_issue"), Included(), action=clone) == clone
+    assert clone.excluded == "quarantined"
+
+
 # What a report says
 
 
@@ -174,6 +184,8 @@ EVENTS = st.one_of(
     st.integers(0, 60).map(lambda n: Tick(DAY0 + hours(6 * n))),
     st.just(Canceled(DAY0, "superseded_order")),
     st.just(Excluded("known_issue")),
+    st.just(Excluded("quarantined")),
+    st.just(Included()),
     st.just(Extended(hours(5))),
 )
 
@@ -189,7 +201,10 @@ def test_nothing_votes_twice_and_nobody_counts_twice(events: list[Event]) -> Non
         assert sum(counts.votes.values()) <= 1
         assert after.deadline >= action.deadline
         assert not (action.over and not after.over)
-        assert not (action.excluded and not after.excluded)
+        if action.excluded == "quarantined":
+            assert after.excluded == "quarantined"
+        if action.excluded and not after.excluded:
+            assert isinstance(event, Included)
         if action.vote is not None:
             assert after.vote == action.vote
         elif after.vote is not None:

@@ -36,7 +36,7 @@ from tests.support.papers import (
     started,
     stop,
 )
-from tests.support.people import CANARY, DAY0, OLGA, PEOPLE, ROSTER, ST_BERT, roster
+from tests.support.people import CANARY, DAY0, OLGA, OMAR, PEOPLE, ROSTER, ST_BERT, roster
 
 ORDER = order(stages=(stage(CANARY),), deadline_seconds=6 * 3600)
 
@@ -179,6 +179,24 @@ def test_known_issues_take_two_people(kept: Kept) -> None:
     kept.tell(devices[3], "failed", why="fan_controller")
     kept.tick()
     assert kept.counts().excluded == 3
+
+
+def test_a_known_issue_is_a_failure_again_when_its_author_is_revoked(kept: Kept) -> None:
+    one, two, _ = kept.devices(3)
+    kept.take(ORDER, *started(ORDER))
+    for device in (one, two):
+        kept.tell(device, "failed", why="fan_controller")
+    by_name = exclusion(ORDER, device=two.said.device)
+    by_reason = exclusion(ORDER, failure="fan_controller", by="omar")
+    kept.take(by_reason, authorise(by_reason), by_name, authorise(by_name))
+    assert kept.counts().excluded == 2
+    kept.roster = roster(*(one for one in PEOPLE if one != OMAR), seq=2)
+    kept.tick()
+    counts = kept.counts()
+    assert (counts.excluded, counts.votes, counts.eligible) == (1, {"failed": 1}, 2)
+    kept.roster = roster(OMAR, seq=3)
+    kept.tick()
+    assert (kept.counts().excluded, kept.counts().failures()) == (0, 2)
 
 
 def test_a_fork_takes_a_device_out_and_keeps_its_vote(kept: Kept) -> None:

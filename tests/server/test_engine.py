@@ -18,6 +18,7 @@ from interlock_server.log_facts import missing, unfounded
 from interlock_server.logbook import every_entry
 from tests.server.ward import OLD, Ward, actions, goes_shown, later, only, ordered, stages, start
 from tests.server.world import NOW, V1, V2, Bench, Fleet, both
+from tests.support import people
 from tests.support.papers import (
     authorise,
     days,
@@ -364,6 +365,54 @@ def test_a_known_issue_is_left_out_by_two_people(bench: Bench, ward: Ward) -> No
     assert stages(bench, said).state == "finished"
     shown = bench.client.get(f"/v1/rollouts/{said.id}", headers=bench.token()).json
     assert len(shown["exclusions"]) == 2
+
+
+@both
+def test_an_exclusion_ends_with_those_who_signed_it(bench: Bench, ward: Ward) -> None:
+    """It counts by the roster of the moment: when it dies, what it left out is a failure again."""
+    ward.let_in("GW-1", "GW-2", "GW-3")
+    said = ordered()
+    start(bench, said)
+    bench.back.engine.round()
+    ward.tell("GW-1", said, "failed", "old_fan")
+    ward.tell("GW-2", said, "failed", "bad_health")
+    by_reason = exclusion(said, failure="old_fan", by="omar", at=bench.clock())
+    by_name = exclusion(said, device="GW-2", by="olga", at=bench.clock())
+    for one in (by_reason, by_name):
+        bench.say_all(one, authorise(one))
+    counts = only(bench, said).counts
+    assert (counts.excluded, counts.votes) == (2, {})
+    left = [one for one in people.PEOPLE if one != people.OMAR]
+    without = people.roster(*left, seq=2, issued=bench.clock())
+    bench.publish_roster(wire.encode(without), version=2)
+    bench.back.engine.round()
+    counts = only(bench, said).counts
+    assert (counts.excluded, counts.votes) == (1, {"failed": 1})
+    assert (counts.started, counts.failures()) == (3, 1)
+    found = actions(bench, said)
+    assert (found["GW-1"].excluded, found["GW-2"].excluded) == (None, "known_issue")
+    assert not bench.back.engine.round().changed
+
+
+def test_a_clone_stays_out_when_its_exclusion_ends(bench: Bench, ward: Ward) -> None:
+    ward.let_in("GW-1", "GW-2")
+    said = ordered()
+    start(bench, said)
+    bench.back.engine.round()
+    first = ward.tell("GW-1", said, "failed", "old_fan")
+    known = exclusion(said, failure="old_fan", by="omar", at=bench.clock())
+    bench.say_all(known, authorise(known))
+    assert actions(bench, said)["GW-1"].excluded == "known_issue"
+    other = report(
+        ward.names["GW-1"], at=bench.clock(), reason="another", attempt=first.said.attempt
+    )
+    assert bench.tell(other).json["reason"] == "report_fork"
+    left = [one for one in people.PEOPLE if one != people.OMAR]
+    without = people.roster(*left, seq=2, issued=bench.clock())
+    bench.publish_roster(wire.encode(without), version=2)
+    bench.back.engine.round()
+    assert actions(bench, said)["GW-1"].excluded == "quarantined"
+    assert only(bench, said).counts.excluded == 1
 
 
 def test_who_may_exclude(bench: Bench) -> None:

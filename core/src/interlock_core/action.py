@@ -5,8 +5,9 @@ Rules:
 1. An action is opened when the stage opens that the device is inside of (``chain.first_stage``),
    and it stays in that stage. Its deadline is as far from there as the order says.
 2. It moves by what the device signed (``Reported``), by time (``Tick``), when its order is over
-   (``Canceled``), when it is left out of the counts (``Excluded``), and when a pause is over
-   (``Extended``). Nothing else moves it, and the same events in the same order give the same.
+   (``Canceled``), when it is left out of the counts (``Excluded``) or is in them again
+   (``Included``), and when a pause is over (``Extended``). Nothing else moves it, and the same
+   events in the same order give the same.
 3. It votes once: by the first end that it comes to. What comes after is shown and takes no vote
    back. So a device that was silent beyond its deadline and confirms later is ``timed_out`` in the
    votes and ``confirmed`` in the states (``recovered``); one that confirms and is then taken back
@@ -24,6 +25,8 @@ Rules:
    says so, it waits for what the fleet says.
 8. Times are those at which a report was taken, not those that the device says: its clock may be
    wrong, and its own words must not prolong anything.
+9. It is left out as a known issue only as long as people's signatures say so. Every other reason
+   is for good, and takes the place of that one.
 """
 
 from __future__ import annotations
@@ -40,6 +43,8 @@ from interlock_core.order import Order
 from interlock_core.report import Outcome, Report
 from interlock_core.statement import Opened
 
+KNOWN_ISSUE: Final = "known_issue"
+"""Why an action is left out whose failure an exclusion names (rule 9)."""
 PATIENCE: Final = timedelta(days=2)
 """The least by which a device that says why it waits is waited for (rule 5)."""
 SUCCESSES: Final[tuple[Vote, ...]] = ("confirmed", "already_installed")
@@ -81,9 +86,14 @@ class Canceled:
 
 @dataclass(frozen=True)
 class Excluded:
-    """The device is left out of the counts, by ``why``: ``known_issue`` or ``quarantined``."""
+    """The device is left out of the counts, by ``why``: ``known_issue``, ``quarantined`` …"""
 
     why: str
+
+
+@dataclass(frozen=True)
+class Included:
+    """No exclusion that counts names the device's failure any more (rule 9)."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +103,7 @@ class Extended:
     by: timedelta
 
 
-Event: TypeAlias = Reported | Tick | Canceled | Excluded | Extended
+Event: TypeAlias = Reported | Tick | Canceled | Excluded | Included | Extended
 
 
 @dataclass(frozen=True)
@@ -171,9 +181,12 @@ def _shows_success(order: Order, report: Report, outcome: Outcome) -> bool:
 
 
 def step(action: Action, event: Event) -> Action:
-    """The action after one event (rules 2 to 8)."""
+    """The action after one event (rules 2 to 9)."""
     if isinstance(event, Excluded):
-        return action if action.excluded else replace(action, excluded=event.why)
+        stays = action.excluded not in {None, KNOWN_ISSUE}
+        return action if stays else replace(action, excluded=event.why)
+    if isinstance(event, Included):
+        return replace(action, excluded=None) if action.excluded == KNOWN_ISSUE else action
     if action.state == "canceled":
         return action
     match event:

@@ -11,6 +11,8 @@ Rules:
    that rule asks for nobody else, one other operator must: one person alone excludes nothing.
 3. It takes a device off both sides, failed and started (``abort``, rule 1), whenever it failed. One
    that did not fail stays in.
+4. It counts by the roster of the moment, as everything does: when somebody whom it needs is
+   revoked or his grant runs out, those that it left out are failures again.
 """
 
 from __future__ import annotations

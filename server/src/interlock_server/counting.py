@@ -27,6 +27,7 @@ from sqlalchemy.orm import Session
 
 from interlock_core.abort import Counts, Vote
 from interlock_core.action import (
+    KNOWN_ISSUE,
     Action,
     Event,
     Excluded,
@@ -46,7 +47,6 @@ from interlock_server.db.rollout_tables import ActionRow, RolloutRow, StageRow
 from interlock_server.onfile import find
 
 QUARANTINED: Final = "quarantined"
-KNOWN_ISSUE: Final = "known_issue"
 
 _PLAIN: Final = ("started", "joined", "excluded", "recovered", "reverted")
 _STATES: Final = {f"is_{state}": state for state in get_args(Outcome)}
@@ -180,7 +180,11 @@ def leave_out(session: Session, enrolment: EnrolmentRow, why: str) -> None:
     wanted = (
         select(ActionRow, RolloutRow.order_id)
         .join(RolloutRow, RolloutRow.number == ActionRow.rollout)
-        .where(ActionRow.device == enrolment.device, ActionRow.excluded.is_(None))
+        .where(
+            ActionRow.device == enrolment.device,
+            # Whoever is left out as a known issue might come back.
+            or_(ActionRow.excluded.is_(None), ActionRow.excluded == KNOWN_ISSUE),
+        )
         .order_by(ActionRow.number)
         .with_for_update(of=ActionRow)
     )

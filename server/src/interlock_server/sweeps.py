@@ -8,8 +8,8 @@ Rules:
 3. An action is canceled where its rollout is over.
 4. That somebody timed out is recorded in the log: it is the one thing that is counted and that
    nobody signed.
-5. A failure is left out where an exclusion covers it and counts at its cohort (``exclusion``). What
-   was left out stays out.
+5. A failure is left out where an exclusion covers it and counts at its cohort (``exclusion``), and
+   as long as one does, while its rollout is looked at.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, false, func, not_, or_, select
 from sqlalchemy.orm import Session
 
 from interlock_core.abort import FAILURES
-from interlock_core.action import Canceled, Event, Excluded, Tick
+from interlock_core.action import KNOWN_ISSUE, Canceled, Event, Excluded, Included, Tick
 from interlock_core.exclusion import Exclusion
 from interlock_core.log import action_fact
 from interlock_core.order import Order
-from interlock_server.counting import KNOWN_ISSUE, Tally, move
+from interlock_server.counting import Tally, move
 from interlock_server.db.fleet_tables import EnrolmentRow
 from interlock_server.db.rollout_tables import ActionRow, PartRow, RolloutRow
 from interlock_server.db.session import Database
@@ -57,26 +57,28 @@ def cancel(database: Database, rollout: int, order: Order, now: datetime) -> int
 def exclude(
     database: Database, rollout: int, order: Order, counting: Sequence[tuple[str, Exclusion]]
 ) -> int:
-    """Leave known issues out (rule 5); returns how many.
+    """Leave known issues out, and take back in what no longer is one (rule 5); returns how many.
 
     Args:
         counting: exclusions, each with a cohort where it counts.
     """
-    total = 0
-    for cohort, exclusion in counting:
-        about = (
-            ActionRow.device == exclusion.device
-            if exclusion.device is not None
-            else ActionRow.vote_reason == exclusion.failure
-        )
-        known = _actions(rollout).where(
-            ActionRow.cohort == cohort,
-            ActionRow.vote.in_(FAILURES),
-            ActionRow.excluded.is_(None),
-            about,
-        )
+    covered = [_covers(cohort, exclusion) for cohort, exclusion in counting]
+    failed = _actions(rollout).where(ActionRow.vote.in_(FAILURES))
+    lapsed = failed.where(ActionRow.excluded == KNOWN_ISSUE, not_(or_(false(), *covered)))
+    total = _sweep(database, order, lapsed, lambda _: Included())
+    for about in covered:
+        known = failed.where(ActionRow.excluded.is_(None), about)
         total += _sweep(database, order, known, lambda _: Excluded(KNOWN_ISSUE))
     return total
+
+
+def _covers(cohort: str, exclusion: Exclusion) -> ColumnElement[bool]:
+    """``Exclusion.covers`` as a question to the database."""
+    if exclusion.device is not None:
+        return and_(ActionRow.cohort == cohort, ActionRow.device == exclusion.device)
+    # A null would make both the question and its contrary unknown.
+    why = func.coalesce(ActionRow.vote_reason, "")
+    return and_(ActionRow.cohort == cohort, why == exclusion.failure)
 
 
 def _actions(rollout: int) -> Any:

@@ -16,7 +16,8 @@ Rules:
    the order stood still is not the devices' silence.
 6. Where another order came into force, the actions of this one are let go; were it to come back,
    they would be made again from the newest reports.
-7. Failures that two people named as a known issue (``exclusion``) are left out of both sides.
+7. Failures that two people named as a known issue (``exclusion``) are left out of both sides, as
+   long as their signatures count.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ from typing import Any, Final
 from interlock_core import wire
 from interlock_core.abort import FAILURES, Counts, Place
 from interlock_core.action import (
+    KNOWN_ISSUE,
     PATIENCE,
     Action,
     Event,
     Excluded,
     Extended,
+    Included,
     Tick,
     counts_of,
     opened,
@@ -182,25 +185,25 @@ class Counting:
                 self._one(order_id, device, Excluded(why))
 
     def exclude(self, judge: Judge, order: Opened[Order], cohort: str) -> None:
-        """Leave known issues out that two people named (rule 7)."""
+        """Leave known issues out that two people named, and no others (rule 7)."""
         known = [
             one.said
             for one, words in self._books.exclusions(order.id)
             if excluded_since(judge, one, words, cohort) is not None
         ]
-        if not known:
-            return
+        which = f"excluded = '{KNOWN_ISSUE}'" + (" OR excluded IS NULL" if known else "")
         failed = list(
             self._memory.rows(
-                "SELECT device, vote, vote_reason FROM action WHERE order_id = ? AND cohort = ? "
-                "AND vote IS NOT NULL AND excluded IS NULL",
+                "SELECT device, vote, vote_reason, excluded FROM action WHERE order_id = ? AND "  # noqa: S608  # ours
+                f"cohort = ? AND vote IS NOT NULL AND ({which})",
                 order.id,
                 cohort,
             )
         )
-        for device, vote, why in failed:
-            if vote in FAILURES and any(one.covers(device, why) for one in known):
-                self._one(order.id, device, Excluded("known_issue"))
+        for device, vote, why, excluded in failed:
+            named = vote in FAILURES and any(one.covers(device, why) for one in known)
+            if named != (excluded is not None):
+                self._one(order.id, device, Excluded(KNOWN_ISSUE) if named else Included())
 
     def tick(self, order: Opened[Order], cohort: str, now: datetime) -> int:
         """Let silence become failure (rule 3); returns how many devices it was."""
