@@ -339,6 +339,17 @@ def test_who_has_other_hardware_or_another_product_is_not_started(bench: Bench, 
     assert actions(bench, said).keys() == {"GW-1"}
 
 
+@both
+def test_a_stage_that_nobody_is_inside_of_opens_too(bench: Bench) -> None:
+    """A cohort may be empty; the rollout neither fails nor waits for anybody there."""
+    said = ordered()
+    start(bench, said)
+    assert bench.back.engine.round().elected
+    counts = only(bench, said).counts
+    assert (counts.started, counts.open) == (0, 0)
+    assert stages(bench, said).state == "finished"
+
+
 # Known issues
 
 
@@ -389,6 +400,8 @@ def test_an_exclusion_ends_with_those_who_signed_it(bench: Bench, ward: Ward) ->
     counts = only(bench, said).counts
     assert (counts.excluded, counts.votes) == (1, {"failed": 1})
     assert (counts.started, counts.failures()) == (3, 1)
+    assert actions(bench, said, "?vote=failed").keys() == {"GW-1", "GW-2"}
+    assert actions(bench, said, "?vote=confirmed") == {}
     found = actions(bench, said)
     assert (found["GW-1"].excluded, found["GW-2"].excluded) == (None, "known_issue")
     assert not bench.back.engine.round().changed
@@ -524,6 +537,8 @@ def test_reading_needs_a_token_and_an_order(bench: Bench) -> None:
             assert (answer.status_code, answer.json["reason"]) == (404, "unknown_order")
     path = f"/v1/rollouts/{said.id}/actions?state=happy"
     assert bench.client.get(path, headers=bench.token()).json["reason"] == "bad_state"
+    path = f"/v1/rollouts/{said.id}/actions?vote=happy"
+    assert bench.client.get(path, headers=bench.token()).json["reason"] == "bad_vote"
 
 
 @both

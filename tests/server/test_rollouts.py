@@ -7,11 +7,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import update
 
 from interlock_core import wire
 from interlock_core.api import PAGE, CohortView, Rollout, RolloutPage
 from interlock_core.order import Order
 from interlock_core.statement import Opened
+from interlock_server.db.rollout_tables import RolloutRow
 from tests.server.test_sessions import token
 from tests.server.world import NOW, V1, Bench, both
 from tests.support import people
@@ -19,6 +21,7 @@ from tests.support.papers import (
     authorise,
     consent,
     days,
+    enrolment,
     hours,
     opening,
     order,
@@ -46,6 +49,7 @@ class Operator:
         return answer.data
 
     def rollout(self, of: Opened[Order]) -> Rollout:
+        self.bench.back.engine.round()
         return msgspec.json.decode(self.get(f"/v1/rollouts/{of.id}"), type=Rollout)
 
     def cohort(self, of: Opened[Order], name: str = CANARY) -> CohortView:
@@ -96,7 +100,8 @@ def test_a_rollout_from_proposal_to_the_end_of_its_go(bench: Bench, operator: Op
     bench.say_all(authorise(again))
     assert (state(said), operator.cohort(said).standing_stops) == ("running", ())
     bench.clock.now += days(8)
-    assert state(said) == "stopped"
+    # Nobody renewed it: it stands still until somebody resumes it, as the engine says.
+    assert state(said) == "paused"
     whole = operator.rollout(said)
     assert (len(whole.authorisations), len(whole.goes), len(whole.stops)) == (3, 2, 1)
     assert whole.order == said.envelope
@@ -107,6 +112,9 @@ def test_superseded_ended_and_expired_rollouts_have_stopped(
 ) -> None:
     low, high = paper(seq=1), paper(seq=2)
     bench.say_all(low, authorise(low), high, authorise(high))
+    # Where the higher one lacks a signature, the lower one may still get its own.
+    assert operator.rollout(low).summary.state == "waiting_for_approval"
+    bench.say_all(consent(high))
     assert operator.rollout(low).summary.state == "stopped"
     assert not operator.cohort(low).in_force
     assert operator.rollout(high).summary.in_force
@@ -125,7 +133,34 @@ def test_a_stop_at_one_cohort_stands_there_alone(bench: Bench, operator: Operato
     bench.say_all(said, authorise(said), consent(said), stop(said, cohort=ST_ANNA, by="hanna"))
     assert operator.cohort(said, CANARY).standing_stops == ()
     assert len(operator.cohort(said, ST_ANNA).standing_stops) == 1
-    assert operator.rollout(said).summary.state == "paused"
+    # Nothing was opened that could pause, and it goes on at the other cohort.
+    assert operator.rollout(said).summary.state == "ready"
+
+
+def test_a_rollout_has_one_state_wherever_it_is_shown(bench: Bench, operator: Operator) -> None:
+    said = paper(stages=(stage(CANARY),))
+    first = opening(said)
+
+    def shown() -> set[str]:
+        stages = msgspec.json.decode(operator.get(f"/v1/rollouts/{said.id}/stages"))["state"]
+        [listed] = operator.page().items
+        return {operator.rollout(said).summary.state, listed.state, stages}
+
+    bench.let_in(enrolment("GW-1"))
+    for paper_, state in ((said, "waiting_for_approval"), (authorise(said), "ready")):
+        bench.say_all(paper_)
+        assert shown() == {state}
+    bench.say_all(first, authorise(first))
+    assert shown() == {"running"}
+    bench.say_all(later := paper(stages=(stage(CANARY),), seq=2, kind="recall"), authorise(later))
+    assert operator.rollout(said).summary.state == "stopped"
+    # What the engine has not seen is a draft, here as there.
+    with bench.back.database.writing() as session:
+        session.execute(
+            update(RolloutRow).where(RolloutRow.order_id == said.id).values(order_id=64 * "0")
+        )
+    unseen = msgspec.json.decode(operator.get(f"/v1/rollouts/{said.id}"), type=Rollout)
+    assert unseen.summary.state == "draft"
 
 
 def test_what_keeps_an_order_from_a_cohort_is_said(bench: Bench, operator: Operator) -> None:

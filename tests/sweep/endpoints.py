@@ -142,7 +142,7 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     "GET /v1/rollouts/<id_>": Endpoint(path=lambda _: {"id_": ORDER.id}, token=True),
     "GET /v1/rollouts/<id_>/stages": Endpoint(path=lambda _: {"id_": ORDER.id}, token=True),
     "GET /v1/rollouts/<id_>/actions": Endpoint(
-        path=lambda _: {"id_": ORDER.id}, token=True, query=("page", "state")
+        path=lambda _: {"id_": ORDER.id}, token=True, query=("page", "state", "vote")
     ),
     "GET /v1/rollouts/<id_>/recall": Endpoint(
         path=lambda _: {"id_": RECALL.id}, token=True, query=("page",)

@@ -196,14 +196,12 @@ class MonitorList(Record, frozen=True, kw_only=True):
     items: tuple[MonitorView, ...]
 
 
-RolloutState = Literal[
-    "waiting_for_approval", "ready", "scheduled", "running", "paused", "stopped", "finished"
-]
-"""Of ``style``'s states those that statements alone determine."""
-
-
 class RolloutSummary(Record, frozen=True, kw_only=True):
-    """One line of a list of rollouts."""
+    """One line of a list of rollouts.
+
+    Attributes:
+        state: where the server's engine last saw it, as in ``RolloutStages``.
+    """
 
     id: Digest
     product: Name
@@ -212,7 +210,7 @@ class RolloutSummary(Record, frozen=True, kw_only=True):
     author: str
     at: datetime
     expires: datetime
-    state: RolloutState
+    state: State
     in_force: bool
 
 

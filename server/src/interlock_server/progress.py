@@ -4,11 +4,13 @@ Rules:
 
 1. A look at a rollout costs as many rows as it has stages and cohorts, whatever the number of its
    devices is. Devices are read a page at a time.
-2. A rollout that the engine has not seen yet is a draft.
+2. A rollout that the engine has not seen yet is a draft. It has one state wherever it is
+   shown.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Final, get_args
 
@@ -28,6 +30,7 @@ from interlock_core.api import (
 from interlock_core.errors import NotFoundError, WireError
 from interlock_core.order import Order
 from interlock_core.report import Outcome
+from interlock_core.rollout import State
 from interlock_server.counting import counts_in
 from interlock_server.db.fleet_tables import EnrolmentRow
 from interlock_server.db.rollout_tables import ActionRow, RolloutRow
@@ -36,6 +39,7 @@ from interlock_server.db.tables import StatementRow
 from interlock_server.running import forgiven_in, load, stages_of, transitions_of
 
 STATES: Final = get_args(Outcome)
+VOTES: Final = get_args(Vote)
 
 
 class Progress:
@@ -108,6 +112,7 @@ class Progress:
         page: int,
         *,
         state: str | None,
+        vote: str | None = None,
         within: frozenset[str] | None = None,
     ) -> ActionPage:
         """A page of the devices of a rollout, in the order in which they were opened.
@@ -116,15 +121,18 @@ class Progress:
             order_id: whose.
             page: from 1 on.
             state: of the actions; None for any.
+            vote: how they ended; None for any, and those that have not.
             within: the sites that are shown; None for all.
 
         Raises:
             NotFoundError: ``unknown_order``.
-            WireError: ``bad_state``.
+            WireError: ``bad_state`` or ``bad_vote``.
             TransientError: the database failed.
         """
         if state is not None and state not in STATES:
             raise WireError(f"The state must be one of {', '.join(STATES)}.", reason="bad_state")
+        if vote is not None and vote not in VOTES:
+            raise WireError(f"The vote must be one of {', '.join(VOTES)}.", reason="bad_vote")
         with self._database.reading() as session:
             _filed_at(session, order_id)
             row = _rollout(session, order_id)
@@ -135,12 +143,20 @@ class Progress:
             )
             if state is not None:
                 wanted = wanted.where(ActionRow.state == state)
+            if vote is not None:
+                wanted = wanted.where(ActionRow.vote == vote)
             if within is not None:
                 wanted = wanted.where(ActionRow.site.in_(within))
             wanted = wanted.order_by(ActionRow.number).offset((page - 1) * PAGE).limit(PAGE + 1)
             found = session.execute(wanted).all()
         items = tuple(_action(action, enrolment) for action, enrolment in found[:PAGE])
         return ActionPage(items=items, next=page + 1 if len(found) > PAGE else None)
+
+
+def states_of(session: Session, ids: Collection[str]) -> dict[str, State]:
+    """Where the engine last saw rollouts, by the ids of their orders; none that it has not (2)."""
+    wanted = select(RolloutRow.order_id, RolloutRow.state).where(RolloutRow.order_id.in_(ids))
+    return {id_: msgspec.convert(state, State) for id_, state in session.execute(wanted)}
 
 
 def _rollout(session: Session, order_id: str) -> RolloutRow | None:

@@ -2,20 +2,20 @@
 
 Rules:
 
-1. Every view is made by the gateways' own code (``chain``), from the statements and the roster of
-   the moment; nothing that the server computed earlier is consulted.
-2. The state of a rollout is what statements alone determine. Whether gateways have finished is
-   known from their reports, so it is not claimed here.
+1. How an order reads at a cohort is found by the gateways' own code (``chain``), from statements
+   and the roster of the moment; nothing that the server computed earlier is consulted.
+2. The state of a rollout is the engine's, and no second opinion: what it has not seen is a draft.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from interlock_core.api import CohortView, Rollout, RolloutState, RolloutSummary
+from interlock_core.api import CohortView, Rollout, RolloutSummary
 from interlock_core.chain import Papers, accepted_at, cleared, read_chain, stop_counts
 from interlock_core.current import in_force
 from interlock_core.order import Order
+from interlock_core.rollout import State
 from interlock_core.roster import OPERATOR, Judge
 from interlock_core.statement import Envelope, Opened
 from interlock_server.onfile import OnFile
@@ -28,10 +28,14 @@ class Views:
         judge: the roster in force, at the time of the question.
         on_file: all statements: one order may supersede another.
         served: the cohorts that this server serves.
+        states: where the engine last saw each rollout, by the id of its order (rule 2).
     """
 
-    def __init__(self, judge: Judge, on_file: OnFile, served: Iterable[str]) -> None:
+    def __init__(
+        self, judge: Judge, on_file: OnFile, served: Iterable[str], states: Mapping[str, State]
+    ) -> None:
         self._judge = judge
+        self._states = states
         self._on_file = on_file
         self._served = frozenset(served)
         self._in_force: dict[tuple[str, str], str | None] = {}
@@ -41,7 +45,7 @@ class Views:
         papers = self._on_file.papers(order)
         cohorts = self._cohorts(order)
         return Rollout(
-            summary=_summary(self._judge, order, cohorts),
+            summary=self._summary(order, cohorts),
             order=order.envelope,
             authorisations=tuple(word.envelope for word in papers.authorisations),
             goes=tuple(go.envelope for go in papers.goes),
@@ -52,7 +56,21 @@ class Views:
 
     def summary(self, order: Opened[Order]) -> RolloutSummary:
         """One line about one rollout."""
-        return _summary(self._judge, order, self._cohorts(order))
+        return self._summary(order, self._cohorts(order))
+
+    def _summary(self, order: Opened[Order], cohorts: Sequence[CohortView]) -> RolloutSummary:
+        said = order.said
+        return RolloutSummary(
+            id=order.id,
+            product=said.product,
+            seq=said.seq,
+            kind=said.kind,
+            author=said.author,
+            at=said.at,
+            expires=said.expires,
+            state=self._states.get(order.id, "draft"),
+            in_force=any(cohort.in_force for cohort in cohorts),
+        )
 
     def _exclusions(self, order: Opened[Order]) -> tuple[Envelope, ...]:
         """The known issues of an order, each with what was said about it."""
@@ -109,37 +127,3 @@ def _missing(judge: Judge, papers: Papers, cohort: str) -> tuple[str, ...]:
     missing = judge.missing(order, rules.start, papers.authorisations, cohort)
     lacking += [f"{count} more {role}" for role, count in sorted(missing.items())]
     return tuple(lacking)
-
-
-def _summary(judge: Judge, order: Opened[Order], cohorts: Sequence[CohortView]) -> RolloutSummary:
-    said = order.said
-    return RolloutSummary(
-        id=order.id,
-        product=said.product,
-        seq=said.seq,
-        kind=said.kind,
-        author=said.author,
-        at=said.at,
-        expires=said.expires,
-        state=_state(judge, said, cohorts),
-        in_force=any(cohort.in_force for cohort in cohorts),
-    )
-
-
-def _state(judge: Judge, order: Order, cohorts: Sequence[CohortView]) -> RolloutState:
-    """The first that holds, read from the top (rule 2)."""
-    serving = [cohort for cohort in cohorts if cohort.in_force]
-    opened = [cohort for cohort in serving if cohort.stages_open]
-    if order.expires <= judge.now:
-        return "stopped"
-    if all(cohort.accepted_at is None for cohort in cohorts):
-        return "waiting_for_approval"
-    if not serving:
-        # Superseded everywhere, or ended by the roster.
-        return "stopped"
-    if any(cohort.standing_stops for cohort in serving):
-        return "paused"
-    if not opened:
-        return "scheduled" if judge.now < order.not_before else "ready"
-    live = [c for c in opened if c.live_until is not None and c.live_until > judge.now]
-    return "running" if live else "stopped"

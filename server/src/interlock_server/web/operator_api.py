@@ -21,6 +21,7 @@ from interlock_server import __version__
 from interlock_server.db.tables import StatementRow
 from interlock_server.image import read_released
 from interlock_server.onfile import at_sites, beside, find, read_on_file
+from interlock_server.progress import states_of
 from interlock_server.rollouts import Views
 from interlock_server.web.access import sites_in_sight
 from interlock_server.web.bodies import answer, is_digest, page_number, read_json
@@ -55,8 +56,9 @@ def blueprint(services: Services) -> Blueprint:
             ids = list(session.scalars(wanted.offset((page - 1) * PAGE).limit(PAGE + 1)))
             on_file = read_on_file(session)
             served = back.publisher.cohorts(session)
+            states = states_of(session, ids[:PAGE])
         by_id = {order.id: order for order in on_file.orders}
-        views = Views(judge(), on_file, served)
+        views = Views(judge(), on_file, served, states)
         items = tuple(views.summary(by_id[id_]) for id_ in ids[:PAGE])
         return answer(RolloutPage(items=items, next=page + 1 if len(ids) > PAGE else None))
 
@@ -66,7 +68,8 @@ def blueprint(services: Services) -> Blueprint:
             order = _order(session, id_)
             on_file = read_on_file(session)
             served = back.publisher.cohorts(session)
-        return answer(Views(judge(), on_file, served).rollout(order))
+            states = states_of(session, [order.id])
+        return answer(Views(judge(), on_file, served, states).rollout(order))
 
     @routes.get("/rollouts/<id_>/recall")
     def get_recall(id_: str) -> Response:
@@ -83,12 +86,14 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/rollouts/<id_>/actions")
     def list_actions(id_: str) -> Response:
-        state = request.args.get("state")
-        return answer(
-            services.progress.actions(
-                _order_id(id_), page_number(), state=state, within=sites_in_sight()
-            )
+        found = services.progress.actions(
+            _order_id(id_),
+            page_number(),
+            state=request.args.get("state"),
+            vote=request.args.get("vote"),
+            within=sites_in_sight(),
         )
+        return answer(found)
 
     @routes.get("/info")
     def info() -> Response:

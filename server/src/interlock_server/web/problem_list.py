@@ -48,6 +48,7 @@ PROBLEMS: Final[Mapping[str, tuple[tuple[int, ...], str]]] = {
     "bad_threshold": ((403,), "A role's threshold is not one that its keys can meet."),
     "bad_token": ((401,), "There is no token, or it is not ours, or it has expired."),
     "bad_version": ((400,), "A version is a number from 1 on."),
+    "bad_vote": ((400,), "There is no such vote."),
     "bad_withdrawal": ((403,), "What was withdrawn is said otherwise than before."),
     "claim_mismatch": ((403,), "The claim is for another device, site, cohort or hardware."),
     "claim_used": ((409,), "Another device used the claim."),

@@ -29,6 +29,7 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import Meta
 
 from interlock_core import api, wire
+from interlock_core.abort import Vote
 from interlock_core.names import DeviceId, Digest, Name
 from interlock_core.report import Outcome
 from interlock_core.statement import Envelope
@@ -300,7 +301,8 @@ ROUTES: Final[tuple[Route, ...]] = (
         EVERYBODY,
         "unknown_order",
         "bad_state",
-        query={"state": Outcome, "page": Page},
+        "bad_vote",
+        query={"state": Outcome, "vote": Vote, "page": Page},
         path=_ORDER,
     ),
     _reads(
