@@ -339,17 +339,6 @@ def test_who_has_other_hardware_or_another_product_is_not_started(bench: Bench, 
     assert actions(bench, said).keys() == {"GW-1"}
 
 
-@both
-def test_a_stage_that_nobody_is_inside_of_opens_too(bench: Bench) -> None:
-    """A cohort may be empty; the rollout neither fails nor waits for anybody there."""
-    said = ordered()
-    start(bench, said)
-    assert bench.back.engine.round().elected
-    counts = only(bench, said).counts
-    assert (counts.started, counts.open) == (0, 0)
-    assert stages(bench, said).state == "finished"
-
-
 # Known issues
 
 
