@@ -114,7 +114,9 @@ def row(may: str, made: Callable[..., Opened[Any]], counts: Callable[..., bool])
 TABLE = {
     "order": row(
         "operator",
-        lambda by, _: order(targets=(V1.target(),), stages=STAGES, seq=9, by=by),
+        lambda by, _: order(
+            targets=(V1.target(),), stages=STAGES, seq=9, by=by, supersedes=ORDER.id
+        ),
         lambda one, _: accepted(one),
     ),
     "authorisation of an order": row(
