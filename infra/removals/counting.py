@@ -516,7 +516,7 @@ COUNTING: tuple[Removal, ...] = (
     _chain(
         "chain: a device is in a stage that has it inside",
         "first_stage",
-        "and inside(point, stage.basis_points)",
+        "and inside(at, stage.basis_points)",
         "",
         f"{ROLLOUTS}::TestRollouts::test_a_larger_share_than_was_signed",
     ),

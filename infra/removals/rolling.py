@@ -179,7 +179,7 @@ ROLLING: Final[tuple[Removal, ...]] = (
         "only devices of the order's product are started",
         "stages",
         "_inside",
-        "EnrolmentRow.product == order.product,",
+        "EnrolmentRow.product == placed.order.product,",
         "",
     ),
     _server(

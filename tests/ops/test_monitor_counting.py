@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from interlock_core.abort import Counts
+from interlock_core.catalogue import Catalogue
 from interlock_core.errors import ConfigurationError
 from interlock_core.order import Order
+from interlock_core.placement import point
 from interlock_core.report import Attempt, Decided, Enrolment, Report
 from interlock_core.roster import Judge, Roster
 from interlock_core.statement import Opened
@@ -37,6 +39,7 @@ from tests.support.papers import (
     stop,
 )
 from tests.support.people import CANARY, DAY0, OLGA, OMAR, PEOPLE, ROSTER, ST_BERT, roster
+from tests.support.released import catalogue, listed
 
 ORDER = order(stages=(stage(CANARY),), deadline_seconds=6 * 3600)
 
@@ -47,7 +50,8 @@ class Kept:
     def __init__(self, directory: Path) -> None:
         self.memory = Memory(directory)
         self.books = Books(self.memory)
-        self.counting = Counting(self.memory, self.books)
+        self.released = Catalogue("gateway", ())
+        self.counting = Counting(self.memory, self.books, lambda _: self.released)
         self.now: datetime = DAY0
         self.roster: Roster = ROSTER
         self.tips: dict[str, Opened[Report]] = {}
@@ -318,3 +322,24 @@ def test_what_is_cut_off_was_not_written(kept: Kept) -> None:
     with pytest.raises(CutError):
         cut_off()
     assert kept.memory.get("cursor") is None
+
+
+def test_a_device_is_counted_in_the_stage_of_the_target_that_is_for_it(kept: Kept) -> None:
+    first, second = listed(1), listed(2, hardware_ids=("x86-r1",))
+    kept.released = catalogue(first, second)
+    share = 5_000
+    of = order(
+        targets=(first.target, second.target),
+        stages=(stage(CANARY, share=share), stage(CANARY)),
+        deadline_seconds=6 * 3600,
+    )
+    made = [enrolment(f"GW-{n}", hardware="x86-r1") for n in range(24)]
+    kept.take(*made, *(countersign(one) for one in made))
+    kept.now += hours(1)
+    kept.take(of, *started(of))
+    inside = {device for (device,) in kept.memory.rows("SELECT device FROM action")}
+
+    def below(wanted: str) -> set[str]:
+        return {one.said.device for one in made if point(wanted, one.said.device) < share}
+
+    assert inside == below(second.sha256) != below(first.sha256)

@@ -2,7 +2,7 @@
 
 Rules:
 
-1. An action is opened when the stage opens that the device is inside of (``chain.first_stage``),
+1. An action is opened when the stage opens that the device is inside of (``placed``),
    and it stays in that stage. Its deadline is as far from there as the order says.
 2. It moves by what the device signed (``Reported``), by time (``Tick``), when its order is over
    (``Canceled``), when it is left out of the counts (``Excluded``) or is in them again

@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from interlock_core.order import MAX_GO, Authorisation, Go, Order, Stop
-from interlock_core.placement import inside
+from interlock_core.placement import inside, point
 from interlock_core.roster import MONITOR, OPERATOR, Judge
 from interlock_core.statement import Opened
 from interlock_core.wire import format_time
@@ -92,12 +92,21 @@ def accepted_at(judge: Judge, papers: Papers, cohort: str) -> datetime | None:
     return _Reading(judge, papers).accepted_at(cohort)
 
 
-def first_stage(order: Order, cohort: str, point: int) -> int | None:
-    """The first stage that has this cohort's device inside, or None if none ever has."""
+def first_stage(order: Order, cohort: str, at: int) -> int | None:
+    """The first stage that has this cohort's device inside, or None if none ever has.
+
+    Args:
+        at: the device's point (``placement.point``).
+    """
     for number, stage in enumerate(order.stages):
-        if cohort in stage.cohorts and inside(point, stage.basis_points):
+        if cohort in stage.cohorts and inside(at, stage.basis_points):
             return number
     return None
+
+
+def stage_of(order: Order, cohort: str, wanted_sha256: str, device: str) -> int | None:
+    """The first stage that has a device inside which takes this target, or None."""
+    return first_stage(order, cohort, point(wanted_sha256, device))
 
 
 def read_chain(judge: Judge, papers: Papers, cohort: str) -> Chain:

@@ -44,8 +44,8 @@ from interlock_core.chain import (
     accepted_at,
     applies,
     cleared,
-    first_stage,
     read_chain,
+    stage_of,
     stop_counts,
 )
 from interlock_core.directive import MAX_STOPS, ProductDirective
@@ -67,7 +67,6 @@ from interlock_core.fleet import Place, move
 from interlock_core.hold import Hold, standing_holds
 from interlock_core.names import DIRECTIVE_PATH
 from interlock_core.order import Assignment, Authorisation, Go, Order, Stop, Target
-from interlock_core.placement import point
 from interlock_core.release import Image
 from interlock_core.roster import Judge
 from interlock_core.statement import Envelope, Opened, S, open_as
@@ -301,7 +300,7 @@ def _fits(c: _Case) -> Refusal | None:
 
 def _go(c: _Case) -> Refusal | None:
     chain = c.chain
-    stage = first_stage(c.order.said, c.gateway.cohort, point(c.target.sha256, c.gateway.device))
+    stage = stage_of(c.order.said, c.gateway.cohort, c.target.sha256, c.gateway.device)
     if stage is None:
         return Refusal(Reason.NOT_IN_STAGE, "no stage of this order has this device inside")
     if stage >= len(chain.stages):

@@ -1,7 +1,7 @@
 """Whom an order would reach, stage by stage, and whom it would not (pure).
 
 Operators see it before anybody signs. It is computed from what gateways said last, by the code that
-they will decide with (``decide_target``, ``placement``), and it authorises nothing.
+they will decide with (``decide_target``, ``placed``), and it authorises nothing.
 
 Rules:
 
@@ -25,12 +25,12 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from interlock_core.catalogue import Catalogue, Listed
-from interlock_core.chain import first_stage
+from interlock_core.chain import stage_of
 from interlock_core.decide_target import choose, permit_needed
 from interlock_core.directive import Directive
 from interlock_core.facts import Gateway, Reason, Refusal, TargetInfo, Trusted
 from interlock_core.order import FULL, Order, Target
-from interlock_core.placement import point
+from interlock_core.placed import Placing
 from interlock_core.release import Image
 from interlock_core.roster import Roster
 from interlock_core.seen import Facts, Seen, facts_of
@@ -39,8 +39,6 @@ from interlock_core.steps import Start, climb
 
 SMALL_COHORT: Final = 30
 """Up to so many gateways of a cohort, those whom a share means are named (4)."""
-UNBARRED: Final = 2**53 - 1
-"""A counter that meets every barrier."""
 NAMED: Final = 100
 """At most so many gateways are named for one reason; all are counted."""
 
@@ -124,6 +122,7 @@ class _Terms:
         self.targets = [one for one in listed if one is not None]
         self.markets = sorted({market for one in self.targets for market in one.image.markets})
         self.trusted = _trusted(order, self.targets, roster)
+        self.placing = Placing(order, catalogue)
         self._ways: dict[tuple[str, str | None], tuple[_Way, str]] = {}
 
     def way(self, seen: Seen, now: datetime) -> tuple[_Way, str]:
@@ -138,9 +137,10 @@ class _Terms:
     def _find(self, facts: Facts, now: datetime) -> _Way:
         gateway = facts.gateway
         if facts.runs is None:
-            # What runs there is not known, so no barrier and no floor is known to hold it back.
+            # What runs there is not known, so no floor is known to hold it back, and no barrier.
+            counter = self.placing.counter(gateway.hardware, gateway.running_sha256)
             gateway = replace(
-                gateway, highest_confirmed_counter=UNBARRED, running_counter=0, release_floor=0
+                gateway, highest_confirmed_counter=counter, running_counter=0, release_floor=0
             )
         first = self.order.said.targets[0]
         chosen = choose(self.order.said, gateway, self.trusted)
@@ -220,9 +220,9 @@ def forecast(
 
 def _stage(order: Order, seen: Seen, way: _Way) -> int | None:
     """The stage by which a gateway has all that it takes (1)."""
-    stage = first_stage(order, seen.cohort, point(way.target.sha256, seen.device))
+    stage = stage_of(order, seen.cohort, way.target.sha256, seen.device)
     for one in way.targets[1:]:
-        later = first_stage(order, seen.cohort, point(one.sha256, seen.device))
+        later = stage_of(order, seen.cohort, one.sha256, seen.device)
         if stage is None or later is None:
             return None
         stage = max(stage, later)

@@ -23,10 +23,9 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final, Literal
 
-from interlock_core.chain import first_stage
+from interlock_core.chain import stage_of
 from interlock_core.facts import Reason
 from interlock_core.order import Order
-from interlock_core.placement import point
 from interlock_core.recall_papers import Disposition, Notice, disposition_counts, notice_counts
 from interlock_core.report import Report
 from interlock_core.roster import Judge
@@ -72,9 +71,7 @@ class Exposure:
         return any(
             stage is not None and stage < opened
             for target in self.order.said.targets
-            for stage in (
-                first_stage(self.order.said, seen.cohort, point(target.sha256, seen.device)),
-            )
+            for stage in (stage_of(self.order.said, seen.cohort, target.sha256, seen.device),)
         )
 
 

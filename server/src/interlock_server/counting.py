@@ -36,9 +36,8 @@ from interlock_core.action import (
     reported,
     step,
 )
-from interlock_core.chain import first_stage
+from interlock_core.chain import stage_of
 from interlock_core.order import Order
-from interlock_core.placement import point
 from interlock_core.report import Attempt, Outcome, Report
 from interlock_core.rollout import OVER
 from interlock_core.statement import Opened
@@ -223,7 +222,7 @@ def _meet(session: Session, enrolment: EnrolmentRow, attempt: Attempt, at: datet
     if session.scalar(select(ActionRow.number).where(*same)) is not None:
         return
     order = _order(session, attempt.order).said
-    stage = first_stage(order, enrolment.cohort, point(attempt.target, enrolment.device))
+    stage = stage_of(order, enrolment.cohort, attempt.target, enrolment.device)
     if stage is None or attempt.target not in {target.sha256 for target in order.targets}:
         return
     action = opened(stage, at, order.deadline_seconds, counted=False)

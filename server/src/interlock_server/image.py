@@ -12,8 +12,8 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
 
 from tuf.api.metadata import TargetFile, Targets
 
@@ -25,6 +25,8 @@ from interlock_core.store import Store
 from interlock_core.tuf_metadata import delegated_roles
 from interlock_core.tuf_stored import StoredRepository
 from interlock_core.wire import sha256_hex
+
+V = TypeVar("V")
 
 NO_TARGETS: Final[Mapping[str, TargetFile]] = {}
 
@@ -43,10 +45,12 @@ class Released:
         roster: None before the first one was published.
         products: the targets of every product that has published metadata, by product and path.
             Looking at a product may raise ``TransientError`` or ``WireError`` (rule 3).
+        metadata: what these are from, likewise.
     """
 
     roster: Roster | None
     products: Mapping[str, Mapping[str, TargetFile]]
+    metadata: Mapping[str, Targets] = field(default_factory=dict)
 
     def target(self, path: str) -> TargetFile | None:
         """What the image repository says of a target.
@@ -58,17 +62,15 @@ class Released:
         return self.products.get(path.partition("/")[0], NO_TARGETS).get(path)
 
 
-class _Products(Mapping[str, Mapping[str, TargetFile]]):
+class _Products(Mapping[str, V]):
     """Products by name, each read once, when it is looked at (rule 3)."""
 
-    def __init__(
-        self, versions: Mapping[str, int], read: Callable[[str], Mapping[str, TargetFile]]
-    ) -> None:
+    def __init__(self, versions: Mapping[str, int], read: Callable[[str], V]) -> None:
         self._versions = versions
         self._read = read
-        self._known: dict[str, Mapping[str, TargetFile]] = {}
+        self._known: dict[str, V] = {}
 
-    def __getitem__(self, product: str) -> Mapping[str, TargetFile]:
+    def __getitem__(self, product: str) -> V:
         if product not in self._versions:
             raise KeyError(product)
         if product not in self._known:
@@ -98,10 +100,8 @@ def read_released(store: Store) -> Released:
     roster = None
     if of_roster is not None:
         roster = _roster(store, stored.targets_at(of_roster, ROSTER_ROLE).signed)
-    return Released(
-        roster,
-        _Products(products, lambda name: stored.targets_at(products[name], name).signed.targets),
-    )
+    metadata = _Products(products, lambda name: stored.targets_at(products[name], name).signed)
+    return Released(roster, _Products(products, lambda name: metadata[name].targets), metadata)
 
 
 def _roster(store: Store, targets: Targets) -> Roster:

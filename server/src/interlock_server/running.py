@@ -52,7 +52,7 @@ from interlock_server.db.rollout_tables import (
 from interlock_server.db.tables import CohortRow
 from interlock_server.image import Released
 from interlock_server.onfile import find
-from interlock_server.stages import Images, open_stage
+from interlock_server.stages import open_stage, placing
 
 _log = logging.getLogger(__name__)
 
@@ -147,12 +147,12 @@ def apply(
         effects: in their order.
         now: from when deadlines run.
     """
-    images = Images(order.said, released)
+    placed = placing(order.said, released)
     evidence: str | None = None
     for effect in effects:
         match effect:
             case OpenActions():
-                inside = open_stage(session, row.number, order, images, effect, now)
+                inside = open_stage(session, row.number, order, placed, effect, now)
                 _log.info(
                     "order %s: stage %d opens at %s with %d devices",
                     row.order_id[:12],

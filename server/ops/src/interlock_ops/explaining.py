@@ -24,7 +24,6 @@ from msgspec import UNSET
 
 from interlock_core import decide_here
 from interlock_core.catalogue import Catalogue, Listed
-from interlock_core.chain import first_stage
 from interlock_core.decide import decide
 from interlock_core.directive import Directive, ProductDirective
 from interlock_core.errors import WireError
@@ -42,6 +41,7 @@ from interlock_core.facts import (
     Trusted,
 )
 from interlock_core.hold import Hold, standing_holds
+from interlock_core.placed import Placing
 from interlock_core.placement import POINTS, point
 from interlock_core.report import Report
 from interlock_core.roster import Judge, Roster
@@ -94,7 +94,8 @@ class Explained:
         decision: the gateway's own, on what is known; None where no order is in force.
         checks: every rule that ran, in order.
         says: what the gateway said last.
-        point: where it stands in the order, below ``placement.POINTS``.
+        point: where it stands in the order, below ``placement.POINTS``; None where no target of
+            it is for this gateway.
         stage: the first stage that has it inside, or None.
         unknown: what nobody outside knows, for people.
     """
@@ -138,15 +139,15 @@ def explain(view: DeviceView, seen: Seen, dossier: Dossier | None, known: Known)
             extra = _said_here(local, _site_held(view, known))
     checks = (*(one for one in decision.checks if one.rule not in ASSUMED), *extra)
     refusal = _refusal(decision, local, checks)
-    wanted = decision.wanted or order.targets[0]
-    where = point(wanted.sha256, seen.device)
+    placing = Placing(order, known.catalogue)
+    takes = placing.target(seen.hardware, seen.running)
     return Explained(
         because=_because(view, seen, dossier, says, refusal, known.now),
         decision=decision,
         checks=checks,
         says=says,
-        point=where,
-        stage=first_stage(order, seen.cohort, where),
+        point=None if takes is None else point(takes.sha256, seen.device),
+        stage=placing.stage(seen.cohort, seen.device, seen.hardware, seen.running),
         unknown=(*facts.unknown, *unknown),
     )
 

@@ -17,13 +17,15 @@ from interlock_core.api import RecallPage
 from interlock_core.catalogue import Catalogue
 from interlock_core.errors import InterlockError, RefusedError, WireError
 from interlock_core.inventory import Gateways
+from interlock_core.listing import catalogue_of
+from interlock_core.order import Order
+from interlock_core.placed import Placing
 from interlock_core.recall_papers import RECALL_STATEMENTS, Disposition, Notice
 from interlock_core.seen import Seen
 from interlock_core.statement import Opened, open_statement
 from interlock_ops.dossier import Dossier
 from interlock_ops.fleet_reads import devices
 from interlock_ops.outside import seen_of
-from interlock_ops.releases import catalogue_of
 from interlock_ops.session import Session
 
 NOT_SHOWN = "not_shown"
@@ -50,6 +52,15 @@ def catalogue(session: Session, product: str) -> Catalogue:
         RefusedError, WireError, TransientError: as ``ImageRepository.product``.
     """
     return catalogue_of(product, session.image.product(product))
+
+
+def try_placing(session: Session, order: Order, warn: Callable[[str], None]) -> Placing | None:
+    """Where an order's gateways stand; None, and a warning, where releases cannot be read."""
+    try:
+        return Placing(order, catalogue(session, order.product))
+    except InterlockError as e:
+        warn(f"Which gateways are inside is not shown, since the releases could not be read: {e}")
+        return None
 
 
 def beside(session: Session, order_id: str) -> Beside:

@@ -19,9 +19,8 @@ from typing import Any, Final
 
 from rich.console import RenderableType
 
-from interlock_core.chain import first_stage
 from interlock_core.order import Order
-from interlock_core.placement import point
+from interlock_core.placed import Placing
 from interlock_core.statement import Opened
 from interlock_ops.device_view import DeviceView
 from interlock_ops.show import fact, line
@@ -31,11 +30,11 @@ from interlock_ops.why import Why, age, why_facts
 SHOWN: Final = 5
 """So many devices are named in one line; ``--json`` names all."""
 FIELDS: Final = (
-    "total, done, inside (the open stages), by_action, by_reason (of those not done), not_done "
-    "(device, site, outcome, reason, detail, since, age_seconds, failing), silent (device, "
-    "heard_at, age_seconds), stop_seen (devices, slowest_seconds; null where no stop stands), "
-    "quarantined (device, detail), waiting (device ids), faulty (device, "
-    "reason, detail)"
+    "total, done, inside (the open stages; null where the releases were not read), by_action, "
+    "by_reason (of those not done), not_done (device, site, outcome, reason, detail, since, "
+    "age_seconds, failing), silent (device, heard_at, age_seconds), stop_seen (devices, "
+    "slowest_seconds; null where no stop stands), quarantined (device, detail), waiting (device "
+    "ids), faulty (device, reason, detail)"
 )
 
 
@@ -57,12 +56,14 @@ class Tally:
         order: the order that they are counted for; None where none is in force.
         stages_open: how many of its stages are open here.
         stopped_at: since when a stop stands here, or None.
+        placing: where the order's gateways stand; None where that could not be read.
     """
 
     now: datetime
     order: Opened[Order] | None
     stages_open: int = 0
     stopped_at: datetime | None = None
+    placing: Placing | None = None
     total: int = 0
     inside: int = 0
     by_action: Counter[str] = field(default_factory=Counter)
@@ -117,10 +118,12 @@ class Tally:
             self.stop_seen.append(max(timedelta(0), decided.at - self.stopped_at))
 
     def _inside(self, view: DeviceView) -> bool:
-        if self.order is None or view.cohort is None:
+        if self.placing is None or view.cohort is None or view.enrolment is None:
             return False
-        said = self.order.said
-        stage = first_stage(said, view.cohort, point(said.targets[0].sha256, view.device))
+        running = view.report.said.running if view.report is not None else None
+        digest = running.sha256 if running is not None else None
+        hardware = view.enrolment.said.hardware
+        stage = self.placing.stage(view.cohort, view.device, hardware, digest)
         return stage is not None and stage < self.stages_open
 
 
@@ -129,7 +132,7 @@ def tally_facts(tally: Tally) -> dict[str, Any]:
     return {
         "total": tally.total,
         "done": tally.done,
-        "inside": tally.inside,
+        "inside": tally.inside if tally.order is None or tally.placing is not None else None,
         "by_action": dict(sorted(tally.by_action.items())),
         "by_reason": dict(sorted(tally.by_reason.items())),
         "not_done": [
@@ -170,7 +173,7 @@ def _slowest(tally: Tally) -> int | None:
 def tally_lines(tally: Tally) -> list[RenderableType]:
     """For people: the counts, and who is not done and why, the longest waiting first."""
     counts = ", ".join(f"{count} {_words(name)}" for name, count in _ranked(tally.by_action))
-    inside = f" ({tally.inside} inside the open stages)" if tally.order is not None else ""
+    inside = f" ({tally.inside} inside the open stages)" if tally.placing is not None else ""
     shown: list[RenderableType] = [
         fact("devices", f"{tally.total}{inside}{': ' + counts if counts else ''}")
     ]

@@ -22,6 +22,7 @@ from interlock_ops.entitled import (
 )
 from interlock_ops.fleet_reads import Orders
 from interlock_ops.next_steps import next_steps, step_facts
+from interlock_ops.recall_reads import try_placing
 from interlock_ops.show import fact, heading, line
 from interlock_ops.show_status import cohort_lines, step_lines
 from interlock_ops.tally import FIELDS, Tally, tally_facts, tally_lines
@@ -105,7 +106,8 @@ def _status(run: Run, dossier: Dossier, cohort: str) -> CohortStatus:
 
 def _tally(run: Run, dossier: Dossier, status: CohortStatus) -> Tally:
     stages = sum(stage.since is not None for stage in status.stages)
-    return Tally(run.session.judge.now, dossier.order, stages)
+    placing = try_placing(run.session, dossier.order.said, run.voice.warn)
+    return Tally(run.session.judge.now, dossier.order, stages, placing=placing)
 
 
 def _people(people: tuple[Entitled, ...]) -> list[RenderableType]:

@@ -22,6 +22,7 @@ from interlock_ops.dossier import Dossier
 from interlock_ops.fleet_reads import devices, read_stages
 from interlock_ops.monitor_silence import monitor_facts, silence
 from interlock_ops.next_steps import Step, next_steps, step_facts
+from interlock_ops.recall_reads import try_placing
 from interlock_ops.show import rollouts
 from interlock_ops.show_status import status
 from interlock_ops.tally import FIELDS, Tally, tally_facts
@@ -118,12 +119,14 @@ def _silence(run: Run, order: Order) -> list[dict[str, Any]] | None:
 def _tallies(run: Run, found: Status, doubts: Doubts) -> dict[str, Tally]:
     """What the devices of the order's cohorts do about it, where it is not superseded."""
     order = found.dossier.order
+    placing = try_placing(run.session, order.said, run.voice.warn)
     tallies = {
         cohort.cohort: Tally(
             found.now,
             order,
             sum(stage.since is not None for stage in cohort.stages),
             min((one.stop.said.at for one in cohort.standing if one.counts), default=None),
+            placing,
         )
         for cohort in found.cohorts
         if cohort.superseded_by is None

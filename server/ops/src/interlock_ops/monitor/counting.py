@@ -3,7 +3,7 @@
 Rules:
 
 1. When a stage opens for a cohort by signatures that count, the devices that stand there are placed
-   by core (``chain.first_stage``), and each that is inside gets its action. That set is frozen: who
+   by core (``placed``), and each that is inside gets its action. That set is frozen: who
    comes later has no vote.
 2. Each report that was taken moves the actions of its device, in the order of the log. An order is
    looked at again after each statement about it, so that a report is held against what was signed
@@ -22,7 +22,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -42,11 +42,12 @@ from interlock_core.action import (
     reported,
     step,
 )
-from interlock_core.chain import Chain, first_stage, read_chain
+from interlock_core.catalogue import Catalogue
+from interlock_core.chain import Chain, read_chain
 from interlock_core.exclusion import excluded_since
 from interlock_core.order import Go, Order
-from interlock_core.placement import point
-from interlock_core.report import Report
+from interlock_core.placed import Placing
+from interlock_core.report import Enrolment, Report
 from interlock_core.roster import Judge
 from interlock_core.statement import Opened, open_as, read_envelope
 from interlock_ops.monitor.books import Books
@@ -71,11 +72,13 @@ class Counting:
     Args:
         memory: where they are kept.
         books: what was signed.
+        catalogue: what a product has released, verified; asked for when a stage opens.
     """
 
-    def __init__(self, memory: Memory, books: Books) -> None:
+    def __init__(self, memory: Memory, books: Books, catalogue: Callable[[str], Catalogue]) -> None:
         self._memory = memory
         self._books = books
+        self._catalogue = catalogue
 
     # What moves actions
 
@@ -115,14 +118,17 @@ class Counting:
         )
         if not new:
             return
-        wanted = order.said.targets[0].sha256
+        placed = Placing(order.said, self._catalogue(order.said.product))
         begun = opened(number, since, order.said.deadline_seconds)
-        for device, heard, envelope in self._standing(cohort, order.said.product):
-            if first_stage(order.said, cohort, point(wanted, device)) != number:
+        for device, heard, envelope, signed in self._standing(cohort, order.said.product):
+            hardware = open_as(read_envelope(signed), Enrolment).said.hardware
+            report = None if envelope is None else open_as(read_envelope(envelope), Report).said
+            running = report.running if report is not None else None
+            digest = running.sha256 if running is not None else None
+            if placed.stage(cohort, device, hardware, digest) != number:
                 continue
             action = begun
-            if envelope is not None:
-                report = open_as(read_envelope(envelope), Report).said
+            if report is not None:
                 word = reported(order, report, _time(heard))
                 action = action if word is None else step(action, word)
             self._insert(order.id, device, cohort, action, heard)
@@ -133,7 +139,7 @@ class Counting:
         while True:
             rows = list(
                 self._memory.rows(
-                    "SELECT device, heard_at, report FROM enrolment WHERE cohort = ? AND "
+                    "SELECT device, heard_at, report, envelope FROM enrolment WHERE cohort = ? AND "
                     "product = ? AND stands = 1 AND quarantined IS NULL AND device > ? "
                     "ORDER BY device LIMIT ?",
                     cohort,

@@ -20,8 +20,9 @@ from functools import cached_property
 from typing import Final
 
 from interlock_core import wire
+from interlock_core.catalogue import Catalogue
 from interlock_core.chain import stop_counts
-from interlock_core.errors import InterlockError, TransientError
+from interlock_core.errors import InterlockError, RefusedError, TransientError
 from interlock_core.exclusion import Exclusion
 from interlock_core.order import Authorisation, Go, Order, Stop
 from interlock_core.roster import Judge
@@ -36,6 +37,7 @@ from interlock_ops.monitor.feed import CURSOR, Feed
 from interlock_ops.monitor.intake import KEPT, Intake
 from interlock_ops.monitor.judging import Act, Case, Verdict, judge_order, live_and_free
 from interlock_ops.monitor.memory import Memory
+from interlock_ops.recall_reads import catalogue
 from interlock_ops.session import Session
 
 LAST: Final = "last_round"
@@ -88,7 +90,7 @@ class Round:
         self._session = session
         self._now = now
         self._books = Books(memory)
-        self._counting = Counting(memory, self._books)
+        self._counting = Counting(memory, self._books, self._catalogue)
         self._acting = Acting(memory, session, session.signer)
         self.alerts: list[Alert] = []
 
@@ -135,6 +137,15 @@ class Round:
     @cached_property
     def _turn(self) -> int:
         return turn(self._judge, self._session.public_key)
+
+    def _catalogue(self, product: str) -> Catalogue:
+        """What a product has released; nothing is listed of one that publishes nothing."""
+        try:
+            return catalogue(self._session, product)
+        except RefusedError as e:
+            if e.reason != "no_such_target":
+                raise
+            return Catalogue(product, ())
 
     # Reading (rules 2 and 3)
 
