@@ -42,9 +42,9 @@ Both outputs are compared whole: what is not in the transcript must not be said.
 is anything, and ``{NAME}`` is anything without spaces, the same wherever it stands, in later
 commands and files too. A line ``...`` is any number of lines. ``{HOME}`` is the directory.
 
-Beside the five programs there are ``cat``, ``ls``, ``cp``, ``rm``, ``mkdir``, ``chmod``, ``same A
-B`` (fails unless the two files are the same), ``edit FILE OLD NEW`` (once, and OLD must be there)
-and ``at TIME`` (sets the clock; it begins at 2026-12-01T09:30:00Z).
+Beside the five programs there are ``cat``, ``ls``, ``cp``, ``rm``, ``mkdir``, ``touch``, ``chmod``,
+``same A B`` (fails unless the two files are the same), ``edit FILE OLD NEW`` (once, and OLD must be
+there) and ``at TIME`` (sets the clock; it begins at 2026-12-01T09:30:00Z).
 
 After a change that is meant, ``.venv/bin/python -m tests.cli [FILE…]`` writes the answers anew,
 keeps the lines whose pattern still fits, and names the files that differ: read the difference

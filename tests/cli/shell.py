@@ -98,6 +98,11 @@ def _mkdir(name: str) -> str:
     return ""
 
 
+def _touch(name: str) -> str:
+    Path(name).touch()
+    return ""
+
+
 def _chmod(mode: str, name: str) -> str:
     Path(name).chmod(int(mode, 8))
     return ""
@@ -121,6 +126,7 @@ COMMANDS: Final[dict[str, Callable[..., str]]] = {
     "cp": _cp,
     "rm": _rm,
     "mkdir": _mkdir,
+    "touch": _touch,
     "chmod": _chmod,
     "same": _same,
     "edit": _edit,

@@ -19,12 +19,19 @@
 ``ordered``
     besides, a rollout of it to all of ``wards``, proposed by olivia, authorised by amir and anna,
     and not started.
+``staffed``
+    like ``released``, with release 1.1.0 as well, the cohort ``canary`` beside ``wards`` (which
+    asks for the consent of an engineer, too), erik, who is the engineer of st-mary, and mona, a
+    monitor. Three gateways of st-mary stand there: GW-000001 in ``wards``, whose settings are
+    ``gateway.toml``, is enrolled; GW-000002 in ``canary`` (``canary.toml``) and GW-000003 in
+    ``wards`` (``bedside.toml``) are not.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -47,6 +54,48 @@ PASSPHRASE: Final = "correct horse battery staple"
 SECRET: Final = "--passphrase-file passphrase"
 RELEASERS: Final = ("rosa", "raul", "tom", "tess")
 OPERATORS: Final = ("olivia", "amir", "anna")
+STAFF: Final = """
+# The wards want the consent of their hospital's engineer, too.
+[[rules]]
+pattern = "wards"
+start = { approver = 2, engineer = 1 }
+advance = { approver = 2 }
+resume = { approver = 2 }
+stop = []
+assign = { approver = 2 }
+
+[[persons]]
+name = "erik"
+keys = ["people/erik.pub.json"]
+[[persons.grants]]
+role = "engineer"
+cohorts = ["canary"]
+sites = ["st-mary"]
+expires = "2036-01-01T00:00:00Z"
+[[persons.grants]]
+role = "engineer"
+cohorts = ["wards"]
+expires = "2036-01-01T00:00:00Z"
+
+[[persons]]
+name = "mona"
+keys = ["people/mona.pub.json"]
+grants = [{ role = "monitor", cohorts = ["*"], expires = "2036-01-01T00:00:00Z" }]
+"""
+NEXT_RELEASE: Final = (
+    ('"1.0.0"', '"1.1.0"'),
+    ("release_counter = 1", "release_counter = 2"),
+    ('file = "firmware.img"', 'file = "firmware-1.1.0.img"\nname = "firmware.img"'),
+)
+GATEWAYS: Final = (
+    ("gateway", "GW-000001", "wards"),
+    ("canary", "GW-000002", "canary"),
+    ("bedside", "GW-000003", "wards"),
+)
+CHECKS: Final = (
+    ("interlock.d/patient", 'test ! -e "$(dirname "$0")/../in-use"'),
+    ("health.d/boots", 'cd "$(dirname "$0")/.." && test -s "$(cat booted)"'),
+)
 
 
 def _nothing(shell: Shell) -> None:
@@ -112,6 +161,57 @@ def _ordered(shell: Shell) -> None:
         )
 
 
+def _staffed(shell: Shell) -> None:
+    for person in ("erik", "mona"):
+        shell.run(f"interlock-ops key new {person} --directory people {SECRET}")
+    settings = (shell.home / "olivia.toml").read_text()
+    (shell.home / "erik.toml").write_text(settings.replace("olivia", "erik"))
+    roster = (shell.home / "roster.toml").read_text()
+    (shell.home / "staff.toml").write_text(f"{roster}{STAFF}")
+    release = (shell.home / "release.toml").read_text()
+    for before, now in NEXT_RELEASE:
+        assert before in release
+        release = release.replace(before, now)
+    (shell.home / "release-1.1.0.toml").write_text(release)
+    shell.run("interlock-server cohort add canary")
+    _publish(shell, "roster", "staff", "people/tom", "people/tess")
+    _publish(shell, "stage", "release-1.1.0", "people/rosa", "people/raul")
+    for name, device, cohort in GATEWAYS:
+        _build_in(shell.home, name, device, cohort)
+    shell.run(
+        "interlock-ops device claim --product ward-gateway --site st-mary --cohort wards "
+        "--device GW-000001 --secret-dir claims --config olivia.toml --reason built-in --yes"
+    )
+    shell.run("interlock-client enrol --claim-file claims/GW-000001.secret --config gateway.toml")
+    shell.run(
+        "interlock-ops device countersign GW-000001 --role engineer --config erik.toml "
+        "--reason seen --yes"
+    )
+
+
+def _build_in(home: Path, name: str, device: str, cohort: str) -> None:
+    """A gateway with a check of its hospital's, which looks for a file, and a health check."""
+    settings = (QUICKSTART / "gateway.toml").read_text()
+    for before, now in (
+        ("GW-000001", device),
+        ('"wards"', f'"{cohort}"'),
+        ("gateway/", f"{name}/"),
+        (WRITTEN_URL, _written(home)),
+    ):
+        settings = settings.replace(before, now)
+    (home / f"{name}.toml").write_text(settings)
+    for check, line in CHECKS:
+        script = home / name / check
+        script.parent.mkdir(parents=True)
+        script.write_text(f"#!/bin/sh\n{line}\n")
+        script.chmod(0o755)
+
+
+def _written(home: Path) -> str:
+    """The server's address as it stands in settings now."""
+    return str(tomllib.loads((home / "gateway.toml").read_text())["servers"][0])
+
+
 STAGES: Final[dict[str, Callable[[Shell], None]]] = {
     "nothing": _nothing,
     "quickstart": _quickstart,
@@ -120,8 +220,10 @@ STAGES: Final[dict[str, Callable[[Shell], None]]] = {
     "delegated": _delegated,
     "released": _released,
     "ordered": _ordered,
+    "staffed": _staffed,
 }
-"""Each follows from the one before."""
+"""Each follows from the one before, but for those that ``AFTER`` names."""
+AFTER: Final = {"staffed": "released"}
 SERVED: Final = tuple(STAGES)[tuple(STAGES).index("server") :]
 
 
@@ -144,7 +246,7 @@ class Worlds:
         Raises:
             KeyError: nothing is called so.
         """
-        shutil.copytree(self.made(name), home)
+        shutil.copytree(self.made(name), home, symlinks=True)
         with self._open(home, "transcript", served=name in SERVED) as shell:
             yield shell
 
@@ -160,8 +262,8 @@ class Worlds:
             if name == "nothing":
                 partial.mkdir()
             else:
-                before = tuple(STAGES)[tuple(STAGES).index(name) - 1]
-                shutil.copytree(self.made(before), partial)
+                before = AFTER.get(name, tuple(STAGES)[tuple(STAGES).index(name) - 1])
+                shutil.copytree(self.made(before), partial, symlinks=True)
             with self._open(partial, name, served=name in SERVED[1:]) as shell:
                 if name != "nothing":
                     STAGES[name](shell)

@@ -30,6 +30,7 @@ import sys
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -129,12 +130,19 @@ class Reader(Person):
         raise EOFError
 
 
+class Wall(Clock):
+    """A clock that goes, as the server's does: what is signed after something is dated after it."""
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC).replace(microsecond=0)
+
+
 class Desk:
     """A machine with a server beside it, where a guide is followed."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
-        self.shell = Shell(home, Clock(system_clock()))
+        self.shell = Shell(home, Wall())
         self.ports = tuple(f"127.0.0.1:{free_port()}" for _ in PORTS)
         self.shell.known["URL"] = f"http://{self.ports[0]}"
         self._process: subprocess.Popen[str] | None = None
@@ -147,7 +155,7 @@ class Desk:
     def _here(self, line: str) -> str:
         for before, now in zip(PORTS, self.ports, strict=True):
             line = line.replace(before, now)
-        return line
+        return line.replace(SERVER, self.shell.known["URL"])
 
     def start(self) -> None:
         """Start the server, and wait until it says that it is ready."""
@@ -189,7 +197,7 @@ class Desk:
 @contextmanager
 def desk(worlds: Worlds, given: str, home: Path) -> Iterator[Desk]:
     """A desk at ``home`` with what is given, while the block runs."""
-    shutil.copytree(worlds.made(given), home)
+    shutil.copytree(worlds.made(given), home, symlinks=True)
     (home / "media" / "usb").mkdir(parents=True)
     made = Desk(home)
     with machine(home, made.shell.clock, "guide"):
