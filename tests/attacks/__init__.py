@@ -22,14 +22,15 @@ Rows that are shown where their builders are: a publisher killed between any two
 (``tests/server/test_crash.py``; of a rotation ``tests/server/test_rotation_crash.py``), two
 publishers at once, also on PostgreSQL (``tests/server/test_concurrency.py``), a database that drops
 its connections (``tests/server/test_schema.py``), power cuts at every write of the client
-(``tests/client/test_power.py``) and of a ceremony (``tests/keys_ceremony/test_media.py``), faults of
-the disk (``tests/client/test_kept.py``), assignments that a stolen server forges, replays or hides
-(``tests/client/test_assigned.py``), keys in a token and in a KMS (``tests/core/test_tokens.py``,
-``tests/server/test_kms.py``), the log: entries edited, deleted, re-ordered, truncated, a log with
-two faces, checkpoints forged and replayed (``tests/ops/test_log.py``), the monitor told lies
-(``tests/ops/test_monitor_deceived.py``), counts that a device, a clone or a killed engine would
-move (``tests/server/test_engine.py``, ``tests/server/test_engine_crash.py``), recalls that
-somebody would close (``tests/core/test_recall.py``, ``tests/ops/test_cli_recall.py``).
+(``tests/client/test_power.py``) and of a ceremony (``tests/keys_ceremony/test_media.py``), faults
+of the disk (``tests/client/test_kept.py``), assignments that a stolen server forges, replays or
+hides (``tests/client/test_assigned.py``), keys in a token and in a KMS
+(``tests/core/test_tokens.py``, ``tests/server/test_kms.py``), the log: entries edited, deleted,
+re-ordered, truncated, a log with two faces, checkpoints forged and replayed
+(``tests/ops/test_log.py``), the monitor told lies (``tests/ops/test_monitor_deceived.py``), counts
+that a device, a clone or a killed engine would move (``tests/server/test_engine.py``,
+``tests/server/test_engine_crash.py``), recalls that somebody would close
+(``tests/core/test_recall.py``, ``tests/ops/test_cli_recall.py``).
 
 Rows that wait for what they attack, by the subject of the work that brings it:
 
