@@ -272,6 +272,13 @@ ADMITTING: Final[tuple[Removal, ...]] = (
         "not may_countersign(ground.judge, author, before)",
         "False",
     ),
+    _acts(
+        "a rotation that waits dies with the key that asked",
+        "admission",
+        "_check_asked",
+        'before.state in {*ENDED, "quarantined"}',
+        "False",
+    ),
     _server(
         "nobody uses up a device's numbers",
         "admission",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,7 @@ from interlock_core.order import Authorisation
 from interlock_core.report import Enrolment
 from interlock_core.statement import Opened, open_as, read_envelope, sign
 from tests.ops.world import Place, problem
-from tests.support.papers import authorise, claim, days, enrolment, hours
+from tests.support.papers import authorise, claim, days, enrolment, hours, revocation, rotation
 from tests.support.people import CANARY, DAY0, FLEET, ST_ANNA, signer
 
 READ = "labels read"
@@ -180,6 +181,33 @@ def test_a_new_key_for_a_device_that_is_enrolled_is_said(place: Place) -> None:
     assert f"enrolled already, with the key {old.said.key.keyid}" in result.stderr
     assert words(place)[-1].id == new.id
     assert place.json("device", "show", "GW-0001")["enrolment"]["id"] == new.id
+
+
+@pytest.mark.parametrize("how", ["honest", "forged", "of another", "revoked"])
+def test_a_rotation_is_by_the_key_in_force_or_none(place: Place, how: str) -> None:
+    old = ask(place)
+    used = claim(device="GW-0001")
+    place.server.post(used, authorise(old, "omar", role="operator"))
+    place.server.fleet.used[used.id] = "GW-0001"
+    keys = ("a new key", "mallory" if how == "forged" else "GW-0001")
+    of = enrolment("GW-0001", key="older") if how == "of another" else old
+    new = place.server.fleet.add(rotation(of, at=DAY0 + hours(1), keys=keys))
+    if how == "revoked":
+        place.server.post(revocation(old))
+    place.clock.now += days(1)
+    result = place.run(
+        *("device", "countersign", "--waiting", "--role", "operator", "--reason", READ, "--yes"),
+        "--json",
+    )
+    if how == "honest":
+        assert words(place)[-1].id == new.id
+        # The claim that let the old key in did not let this one ask.
+        assert json.loads(result.stdout)["devices"][0]["claim"] is None
+        assert "by no claim" in result.stderr
+        return
+    assert new.id not in {said.id for said in words(place)}
+    [skipped] = json.loads(result.stdout)["skipped"]
+    assert skipped["reason"] == ("revoked" if how == "revoked" else "bad_rotation")
 
 
 @pytest.mark.parametrize("how", ["none", "another", "void"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -381,6 +381,18 @@ class TestRotations:
         assert refused(self.ask(ward, rotation(HERE))) == (403, "quarantined")
         ward.say_all(revocation(HERE))
         assert refused(self.ask(ward, rotation(HERE))) == (403, "revoked")
+
+    @pytest.mark.parametrize("end", [revocation, decommission])
+    def test_one_that_waits_is_not_let_in_once_the_old_key_was_ended(
+        self, ward: Bench, end: Callable[..., Opened[Any]]
+    ) -> None:
+        # Whoever has a stolen key asks with one of his own before anybody revokes the stolen one.
+        new = rotation(HERE)
+        assert self.ask(ward, new).status_code == 201
+        ward.say_all(end(HERE))
+        status, reason = refused(ward.say(countersign(new, at=NOW)))
+        assert (status, reason) == (403, "revoked" if end is revocation else "decommissioned")
+        assert refused(ward.tell(report(new, key="a new key", at=NOW)))[1] == "not_countersigned"
 
     def test_they_do_not_pile_up(self, ward: Bench) -> None:
         for number in range(MAX_ROTATIONS):

@@ -6,7 +6,8 @@ The rules are those of ``acceptance``. Further:
    unless its secret stands in another claim. It is not taken for a cohort that has no director.
 4. A word about an enrolment is taken from such an operator or engineer, one about an assignment
    from whoever holds the role that it names over either cohort. A countersignature would put the
-   enrolment in the place of the one in force: whoever could not countersign that one may not.
+   enrolment in the place of the one in force: whoever could not countersign that one may not. One
+   that a key asked for which was ended or found in two places since is let in by nobody (24, 26).
 5. An assignment is taken from an operator over both cohorts, for an enrolment that was
    countersigned. Both cohorts have directors here, and its ``seq`` is above every earlier one of
    that enrolment, by a step that leaves room: any operator may sign one, and none may use the
@@ -19,10 +20,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import UNSET
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from interlock_core.ending import Decommission, Revocation
+from interlock_core.ending import ENDED, Decommission, Revocation
 from interlock_core.errors import ConflictError, RefusedError
 from interlock_core.fleet import COUNTERSIGNERS, may_countersign
 from interlock_core.hold import Hold
@@ -203,6 +205,8 @@ def _check_word(opened: Opened[Authorisation], ground: Ground) -> None:
         row = enrolment_row(ground.session, subject.id)
         assert row is not None  # it is the subject
         check_not_ended(row)
+        if row.state not in {"countersigned", "quarantined"}:
+            _check_asked(ground.session, said)
         if word.meaning in COUNTING_MEANINGS and find_of_the_fleet(ground.session, opened) is None:
             _check_replaced(ground, subject, word.author)
         return
@@ -230,6 +234,17 @@ def _check_replaced(ground: Ground, subject: Opened[Enrolment], author: str) -> 
                 "countersign both.",
                 reason="role_not_held",
             )
+
+
+def _check_asked(session: Session, said: Enrolment) -> None:
+    """See that the key by which a rotation asked is not a thief's by now (rule 4)."""
+    before = None if said.replaces is UNSET else enrolment_row(session, said.replaces)
+    if before is not None and before.state in {*ENDED, "quarantined"}:
+        raise RefusedError(
+            f"{said.device} asked for this with the key of its enrolment {before.id[:12]}, which "
+            f"was {before.state} since: have it ask anew, with a claim.",
+            reason=before.state,
+        )
 
 
 def find_subject(session: Session, word: Authorisation) -> Opened[Any] | None:

@@ -7,6 +7,8 @@ Rules (numbers are those of ``docs/wire-format.md``, "Who is believed"):
 2. An operator over its cohort countersigns, or an engineer of its site over that cohort (21).
 3. By which claim a device asked is shown, where the server shows a claim that verifies. A claim
    only let it ask, so a missing one is said and keeps nobody from signing.
+4. What asks as a rotation (26) asked with a key, and by no claim, whatever claim the device used
+   before. It is signed for only if that key is the one in force, and signed it too.
 """
 
 from __future__ import annotations
@@ -14,10 +16,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from msgspec import UNSET
+
 from interlock_core.api import OpenClaim
 from interlock_core.ending import ENDED
 from interlock_core.errors import Exit, WireError
-from interlock_core.fleet import claim_refuses
+from interlock_core.fleet import claim_refuses, rotates
 from interlock_core.report import Claim, Enrolment
 from interlock_core.roster import Judge
 from interlock_core.statement import Opened, open_as
@@ -90,8 +94,35 @@ def object_to_countersignature(
     return None
 
 
+def object_to_rotation(asks: Opened[Enrolment], shown: DeviceView | None) -> Objection | None:
+    """Why an enrolment that asks as a rotation should not be countersigned (rule 4), or None.
+
+    Args:
+        asks: any enrolment that waits.
+        shown: what stands in force there now, as the server shows it; None if it shows nothing.
+    """
+    said = asks.said
+    before = shown.enrolment if shown is not None else None
+    if said.replaces is UNSET or shown is None or before is None or before.id == asks.id:
+        return None
+    if shown.state in {*ENDED, "quarantined"}:
+        return Objection(
+            shown.state,
+            f"{said.device}: it asked with the key of the enrolment {before.id}, which is "
+            f"{shown.state}: have it ask anew, with a claim.",
+        )
+    why = rotates(asks, before)
+    if why is None:
+        return None
+    return Objection(
+        "bad_rotation", f"{said.device}: this is no rotation: {why}. Do not sign for it."
+    )
+
+
 def claim_of(judge: Judge, enrolment: Opened[Enrolment], shown: Iterable[OpenClaim]) -> Asked:
     """The claim that an enrolment used, among those that the server shows (rule 3)."""
+    if enrolment.said.replaces is not UNSET:
+        return Asked(None, "it asks with the key in force, and by no claim")
     doubt = "the server shows no claim that it used"
     for told in shown:
         if told.used_by != enrolment.said.device:

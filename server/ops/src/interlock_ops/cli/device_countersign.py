@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import click
+from msgspec import UNSET
 from rich.console import RenderableType
 
 from interlock_core.api import OpenClaim
@@ -23,9 +24,11 @@ from interlock_ops.countersigning import (
     Asked,
     claim_of,
     object_to_countersignature,
+    object_to_rotation,
 )
 from interlock_ops.device_view import DeviceView
 from interlock_ops.fleet_reads import claims, device, devices
+from interlock_ops.objection import Objection
 from interlock_ops.show import fact, heading, line
 from interlock_ops.units import show_time
 
@@ -102,7 +105,9 @@ def device_countersign(
     chosen: list[Opened[Enrolment]] = []
     skipped: list[dict[str, Any]] = []
     for view in _views(run, device_ids, site, cohort):
-        objection = object_to_countersignature(judge, view, me, role, fingerprints)
+        objection = object_to_countersignature(
+            judge, view, me, role, fingerprints
+        ) or _object_to_rotation(run, view)
         if objection is None:
             assert view.enrolment is not None  # or else it would be forged
             chosen.append(view.enrolment)
@@ -207,14 +212,27 @@ def _asked(run: Run, chosen: Sequence[Opened[Enrolment]]) -> list[Asked]:
     return [claim_of(judge, enrolment, used) for enrolment in chosen]
 
 
+def _object_to_rotation(run: Run, view: DeviceView) -> Objection | None:
+    enrolment = view.enrolment
+    if enrolment is None or enrolment.said.replaces is UNSET:
+        return None
+    return object_to_rotation(enrolment, _shown(run, enrolment))
+
+
 def _replaced(run: Run, enrolment: Opened[Enrolment]) -> Opened[Enrolment] | None:
     """The enrolment in force whose place this one would take."""
+    now = _shown(run, enrolment)
+    if now is None or now.enrolment is None or now.enrolment.id == enrolment.id:
+        return None
+    return None if now.countersigned is None else now.enrolment
+
+
+def _shown(run: Run, enrolment: Opened[Enrolment]) -> DeviceView | None:
+    """What stands in force for its device, or else what asked last."""
     try:
-        now = device(run.session, enrolment.said.device)
+        return device(run.session, enrolment.said.device)
     except NotFoundError:
         return None
-    same = now.enrolment is None or now.enrolment.id == enrolment.id
-    return None if same or now.countersigned is None else now.enrolment
 
 
 def _account(enrolment: Opened[Enrolment], asked: Asked) -> list[RenderableType]:
