@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from interlock_core import wire
 from interlock_core.log import read_entry
 from interlock_core.order import Order
 from interlock_core.statement import Opened
+from interlock_server.db.rollout_tables import RolloutRow
 from interlock_server.heads import fleet_of
 from interlock_server.log_facts import missing, unfounded
 from interlock_server.logbook import every_entry
@@ -26,6 +29,7 @@ from tests.support.papers import (
     enrolment,
     exclusion,
     hours,
+    order,
     report,
     resume,
     revocation,
@@ -185,6 +189,28 @@ def test_while_the_server_was_down_nobody_was_silent(bench: Bench, ward: Ward) -
     assert actions(bench, said)["GW-1"].vote is None
     later(bench, hours(0.2))
     assert actions(bench, said)["GW-1"].vote == "timed_out"
+
+
+def test_one_that_cannot_be_looked_at_keeps_nobody_waiting(bench: Bench, ward: Ward) -> None:
+    """The others are still held, published and timed out: it is no time in which nobody looked."""
+    ward.let_in("GW-1", "GW-2")
+    ward.let_in("GW-9", cohort=ST_BERT)
+    broken = order(stages=(stage(ST_BERT),), targets=(V1.target(),))
+    bench.say_all(broken)
+    said = ordered(seq=2)
+    start(bench, said)
+    bench.back.engine.round()
+    with bench.back.database.storing() as session:
+        hit = update(RolloutRow).where(RolloutRow.order_id == broken.id)
+        session.execute(hit.values(state="no such state"))
+    until = bench.clock.now + hours(1.5)
+    while bench.clock.now < until:
+        bench.clock.now += timedelta(minutes=9)
+        with suppress(Exception):
+            bench.back.engine.round()
+    assert {one.vote for one in actions(bench, said).values()} == {"timed_out"}
+    assert stages(bench, said).state == "paused"
+    assert goes_shown(bench) == []
 
 
 def test_a_stop_pauses_and_its_time_is_no_silence(bench: Bench, ward: Ward) -> None:
@@ -540,6 +566,15 @@ def test_one_engine_at_a_time(bench: Bench) -> None:
     assert other.back.engine.round().elected
     # Whoever is killed keeps nobody waiting for long.
     bench.clock.now = other.clock.now + timedelta(minutes=2)
+    assert bench.back.engine.round().elected
+    other.back.database.close()
+
+
+def test_a_lease_from_the_far_future_keeps_nobody_waiting(bench: Bench) -> None:
+    other = Bench(bench.fleet, bench.signers)
+    other.restart()
+    other.clock.now = bench.clock.now + days(10_000)
+    assert other.back.engine.round().elected
     assert bench.back.engine.round().elected
     other.back.database.close()
 

@@ -10,9 +10,11 @@ Rules:
    (``sweeps``); the next round finds what is left.
 3. Directives are published after that, from what is noted: a cohort is due until its is out.
 4. Time in which no round was finished for ``GAP`` is time in which no device could report: every
-   deadline that ran then is moved by it, once.
-5. What cannot be done for one rollout keeps none of the others waiting: the first error is raised
-   at the end.
+   deadline that ran then is moved by it, once. A round is finished if it could look at any rollout,
+   or found none: one that cannot be looked at, or published, gives no other device more time.
+5. What cannot be done for one rollout keeps none of the others waiting, whatever is wrong with it:
+   the first error is raised at the end.
+6. The lease of a process whose clock is ahead by more than ``LEASE`` keeps nobody waiting.
 """
 
 from __future__ import annotations
@@ -129,31 +131,32 @@ class Engine:
         """Look at every rollout once, and do what follows (rules 1 to 5).
 
         Raises:
-            InterlockError: the first thing that went wrong, after all was tried.
+            Exception: the first thing that went wrong, after all was tried.
         """
         if not self._elected():
             return Round(elected=False)
         changed: list[str] = []
-        first: InterlockError | None = None
-        for order_id in self._to_look_at():
+        errors: list[Exception] = []
+        wanted = self._to_look_at()
+        for order_id in wanted:
             if not self._elected():
                 # It took so long that somebody else went on.
                 return Round(True, tuple(changed))
-            try:
-                if self._look(order_id):
-                    changed.append(order_id)
-            except InterlockError as e:
-                _log.error("rollout %s could not be looked at: %s", order_id[:12], e)
-                first = first or e
+            found = self._looked(order_id)
+            if isinstance(found, Exception):
+                errors.append(found)
+            elif found:
+                changed.append(order_id)
+        if not wanted or len(errors) < len(wanted):
+            with self._database.storing() as session:
+                session.get_one(EngineRow, 1, with_for_update=True).seen_at = self._clock()
         published: tuple[str, ...] = ()
         try:
             published = self._publish()
         except InterlockError as e:
-            first = first or e
-        if first is not None:
-            raise first
-        with self._database.storing() as session:
-            session.get_one(EngineRow, 1, with_for_update=True).seen_at = self._clock()
+            errors.append(e)
+        if errors:
+            raise errors[0]
         return Round(True, tuple(changed), published)
 
     def attend(self, order_id: str) -> None:
@@ -167,10 +170,21 @@ class Engine:
             if filed is None:
                 return
             for other in self._to_look_at(filed.product):
-                self._look(other)
+                self._looked(other)
             self._publish()
         except InterlockError as e:
             _log.error("rollout %s could not be looked at: %s", order_id[:12], e)
+
+    def _looked(self, order_id: str) -> bool | Exception:
+        """Look at one rollout; whether anything changed, or what went wrong (rule 5)."""
+        try:
+            return self._look(order_id)
+        except InterlockError as e:
+            _log.error("rollout %s could not be looked at: %s", order_id[:12], e)
+            return e
+        except Exception as e:  # noqa: BLE001  # whatever it is, the others must not wait for it
+            _log.exception("rollout %s could not be looked at", order_id[:12])
+            return e
 
     def leave(self) -> None:
         """Give the lease back, for a process that ends.
@@ -188,7 +202,7 @@ class Engine:
         now = self._clock()
         with self._database.storing() as session:
             row = session.get_one(EngineRow, 1, with_for_update=True)
-            if row.holder != self.holder and row.until is not None and row.until > now:
+            if row.holder != self.holder and row.until and now < row.until <= now + 2 * LEASE:
                 return False
             row.holder, row.until = self.holder, now + LEASE
             return True
