@@ -286,6 +286,30 @@ def test_a_resume_forgives_and_gives_time_back(kept: Kept) -> None:
     assert kept.counts().failures() == 3
 
 
+def test_a_stop_with_an_old_date_buys_no_time(kept: Kept) -> None:
+    """Whoever may stop could otherwise see to it that nobody is ever silent again."""
+    kept.devices(2)
+    halt = stop(ORDER, at=DAY0 - days(20_000))
+    kept.take(ORDER, *started(ORDER), halt)
+    kept.now = DAY0 + hours(1)
+    again = resume(ORDER, at=kept.now, clears=(halt,))
+    kept.take(again, authorise(again))
+    kept.now = DAY0 + hours(6)
+    kept.tick()
+    assert kept.counts().failures() == 0
+    kept.now = DAY0 + hours(7)
+    kept.tick()
+    assert kept.counts().failures() == 2
+
+
+def test_a_stop_of_what_is_no_order_holds_up_nothing(kept: Kept) -> None:
+    papers = started(ORDER)
+    kept.take(ORDER, *papers)
+    odd = [stop(one.id) for one in papers]
+    assert kept.take(*odd, *odd) == ["kept"] * len(odd) + ["known"] * len(odd)
+    assert all(kept.books.stops(one.id)[0][1] is False for one in papers)
+
+
 def test_another_order_lets_the_counts_go(kept: Kept) -> None:
     kept.devices(2)
     kept.take(ORDER, *started(ORDER))

@@ -13,7 +13,13 @@ import pytest
 from interlock_core import wire
 from interlock_core.api import LogRecord, LogRecordPage
 from interlock_core.checkpoint import Checkpoint, read_checkpoint, sign_checkpoint
-from interlock_core.errors import RefusedError, WireError
+from interlock_core.errors import (
+    ConflictError,
+    InterlockError,
+    NotFoundError,
+    RefusedError,
+    WireError,
+)
 from interlock_core.log import BUNDLE, CHECKPOINT_KEY, TAIL_KEY, bundle_key
 from interlock_core.order import Order, Stop
 from interlock_core.report import Report
@@ -22,7 +28,7 @@ from interlock_ops.monitor.feed import CURSOR, Feed
 from interlock_ops.monitor.intake import KEPT
 from interlock_ops.session import Session
 from interlock_server.log_records import page_of_records
-from tests.ops.monitored import Watched, Watcher
+from tests.ops.monitored import Watched, Watcher, away
 from tests.support.papers import authorise, report, resume, started, stop
 from tests.support.people import CANARY
 
@@ -175,25 +181,57 @@ class TestPastTheServer:
     def deliver(self, mona: Watcher, envelope: Envelope, name: str = "stop.json") -> None:
         (mona.spool / name).write_bytes(wire.encode(envelope) + b"\n")
 
-    def test_a_stop_that_the_server_refuses_holds(
-        self, watched: Watched, mona: Watcher, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            RefusedError("Not here.", reason="whatever"),
+            NotFoundError("The server answered 404 without saying why."),
+            ConflictError("There is another."),
+            WireError("The answer is a page for people."),
+        ],
+        ids=lambda one: type(one).__name__,
+    )
+    def test_a_stop_that_the_server_refuses_holds_and_is_sent_again(
+        self,
+        watched: Watched,
+        mona: Watcher,
+        monkeypatch: pytest.MonkeyPatch,
+        answer: InterlockError,
     ) -> None:
         order = about_to_open(watched)
         self.deliver(mona, stop(order, at=watched.now).envelope)
 
         def refuse(*_: Any) -> None:
-            raise RefusedError("Not here.", reason="whatever")
+            raise answer
 
         with monkeypatch.context() as patch:
             patch.setattr(Session, "post", refuse)
             assert mona.sent() == []
-        assert "refused_by_server" in mona.names()
+            mona.restart()
+            watched.later(days=4, hours=1)
+            assert mona.sent() == []
+            assert "stopped" in mona.waits()
+        assert mona.names().count("refused_by_server") == 1
         assert list(mona.spool.iterdir()) == []
-        mona.restart()
-        watched.later(days=4, hours=1)
-        assert mona.sent() == []
-        assert "stopped" in mona.waits()
         assert watched.stops(order) == []
+        assert mona.sent() == ["stop"]
+        assert [one.author for one in watched.stops(order)] == ["omar"]
+        assert mona.sent() == []
+
+    def test_somebody_is_told_of_a_stop_that_does_not_arrive(
+        self, watched: Watched, mona: Watcher, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        order = about_to_open(watched)
+        self.deliver(mona, stop(order, at=watched.now).envelope)
+        with monkeypatch.context() as patch:
+            patch.setattr(Session, "post", away)
+            mona.round()
+            assert "not_sent" not in mona.names()
+            watched.later(minutes=6)
+            mona.round()
+            assert mona.names().count("not_sent") == 1
+        assert mona.sent() == ["stop"]
+        assert [one["over"] for one in mona.alerts() if one["alert"] == "not_sent"] == [False, True]
 
     def test_a_stop_reaches_the_server_through_it_and_a_resume_ends_it(
         self, watched: Watched, mona: Watcher
@@ -294,6 +332,17 @@ def test_the_clock_goes_back(watched: Watched, mona: Watcher) -> None:
     assert result.error is not None
     assert result.error.reason == "clock_went_back"
     assert "clock_went_back" in mona.names()
+
+
+def test_a_clock_that_was_ahead_for_one_round(watched: Watched, mona: Watcher) -> None:
+    order = about_to_open(watched)
+    watched.later(days=36_500)
+    result = mona.attempt()
+    assert result.error is not None
+    assert result.sent == []
+    watched.later(days=-36_500)
+    assert mona.sent() == ["open"]
+    assert watched.open_stages(order) == 2
 
 
 def test_a_log_of_several_bundles(watched: Watched, mona: Watcher) -> None:

@@ -144,6 +144,33 @@ def test_a_stop_of_one_site_holds_up_nobody_else() -> None:
     assert kinds(decided(DAY0 + days(1), case(*BEGUN, stop(ORDER, site="ward-7")))) == ["open"]
 
 
+def test_a_stop_that_gateways_elsewhere_follow_hides_no_failures_here() -> None:
+    """Somebody over one hospital stops "everything": no gateway of another one believes it."""
+    otto = person("otto", grant("operator", ST_BERT))
+    judge = Judge(roster(*PEOPLE, otto), DAY0 + days(1))
+    theirs = stop(ORDER, by="otto")
+    failing = case(*BEGUN, theirs, evidence=BAD)
+    assert kinds(judge_order(judge, "mona", failing, TERMS)) == ["stop"]
+    assert live_and_free(judge, failing) == [CANARY]
+    good = case(*BEGUN, theirs)
+    assert kinds(judge_order(judge, "mona", good, TERMS)) == ["open"]
+    # A monitor that may not stop there does not sign again and again what counts for nothing.
+    mine = stop(ORDER, by="moni")
+    moni = person("moni", grant("monitor", ST_BERT))
+    there = Judge(roster(*PEOPLE, otto, moni), DAY0 + days(1))
+    stopped = case(*BEGUN, mine, evidence=BAD)
+    assert kinds(judge_order(there, "moni", stopped, TERMS)) == []
+    assert kinds(judge_order(there, "mona", stopped, TERMS)) == ["stop"]
+
+
+def test_a_stop_by_somebody_who_was_revoked_holds_and_hides_no_failures() -> None:
+    judge = Judge(roster(*PEOPLE, seq=2), DAY0 + days(1))
+    gone = stop(ORDER, by="otto")
+    assert kinds(judge_order(judge, "mona", case(*BEGUN, gone), TERMS)) == []
+    failing = case(*BEGUN, gone, evidence=BAD)
+    assert kinds(judge_order(judge, "mona", failing, TERMS)) == ["stop"]
+
+
 def test_renewed_in_time_and_not_beyond_people() -> None:
     late = case(*BEGUN, evidence=Evidence())
     assert kinds(decided(DAY0 + days(4), late)) == []

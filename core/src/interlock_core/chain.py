@@ -297,9 +297,13 @@ def _lifetimes(
 
 def stop_counts(judge: Judge, stop: Opened[Stop], cohort: str) -> bool:
     """Whether one person entitled to stop at ``cohort``, at its site or anywhere, signed it."""
+    return judge.author_is(stop, stop_roles(judge, cohort), cohort, stop.said.site) is not None
+
+
+def stop_roles(judge: Judge, cohort: str) -> tuple[str, ...]:
+    """The roles of which each alone may stop at ``cohort``."""
     rules = judge.rules_for(cohort)
-    roles = (OPERATOR, MONITOR, *(rules.stop if rules is not None else ()))
-    return judge.author_is(stop, roles, cohort, stop.said.site) is not None
+    return (OPERATOR, MONITOR, *(rules.stop if rules is not None else ()))
 
 
 def cleared(chain: Chain) -> frozenset[str]:

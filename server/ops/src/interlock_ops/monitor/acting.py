@@ -9,9 +9,11 @@ Rules:
    decide with, before it is kept or sent.
 3. It is kept, with the mark that it was signed, in one transaction before it leaves. Who is killed
    before that has signed nothing that anybody saw; who is killed after it sends the same again.
-4. What the server refuses is taken back and told, and not tried again within the hour.
+4. An opening or a renewal that the server refuses is taken back and told, and not tried again
+   within the hour.
 5. An opening or a renewal that could not be sent is let go once it is not wanted any more. A stop
-   is sent until it has arrived.
+   is sent until it has arrived, whatever was answered before: a refusal is told once, and the next
+   round tries again. Nothing that a server or a proxy answers ends the monitor.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from securesystemslib.signer import Signer, SSlibKey
 
 from interlock_core import wire
 from interlock_core.chain import Papers, read_chain, stop_counts
-from interlock_core.errors import RefusedError, TransientError, WireError
+from interlock_core.errors import InterlockError, RefusedError, TransientError
 from interlock_core.keybytes import public_key_bytes
 from interlock_core.order import Go, Stop
 from interlock_core.roster import MONITOR, Judge
@@ -37,6 +39,8 @@ from interlock_ops.session import Session
 
 AGAIN_AFTER: Final = timedelta(hours=1)
 """After which what the server refused is tried again."""
+REFUSED_AT_ONCE: Final = 64
+"""How many stops that were refused before one round tries again."""
 
 _log = logging.getLogger(__name__)
 
@@ -170,6 +174,12 @@ class Acting:
                 "ORDER BY key NOT LIKE 'stop %', made_at, id"
             )
         )
+        # After what was never tried, and the newest first: one that no server takes holds up none.
+        waiting += self._memory.rows(
+            "SELECT id, key, envelope FROM signed WHERE state = 'refused' AND key LIKE 'stop %' "
+            "ORDER BY made_at DESC, id LIMIT ?",
+            REFUSED_AT_ONCE,
+        )
         return [self._send(id_, key, read_envelope(data), right) for id_, key, data in waiting]
 
     def _send(self, id_: str, key: str, envelope: Envelope, right: set[str] | None) -> Sent:
@@ -184,11 +194,16 @@ class Acting:
             self._session.post(envelope, id_)
         except TransientError as e:
             return Sent(id_, key, "kept", str(e))
-        except (RefusedError, WireError) as e:
+        except InterlockError as e:
             return self._mark(id_, key, "refused", f"{e} [{e.reason}]")
         return self._mark(id_, key, "sent", "")
 
     def _mark(self, id_: str, key: str, state: str, detail: str) -> Sent:
+        (before,) = self._memory.row("SELECT state FROM signed WHERE id = ?", id_)
+        if before == state:
+            return Sent(id_, key, state, detail)
+        if before == "refused":
+            detail = detail or "it has arrived, after it was refused"
         with self._memory.writing():
             self._memory.run("UPDATE signed SET state = ? WHERE id = ?", state, id_)
             if detail:

@@ -51,6 +51,7 @@ ALERTS: Final = {
     "report_gap": "reports of a device are missing from the log",
     "bad_delivery": "a file in the spool holds no stop by somebody in the roster",
     "refused_by_server": "the server refused what the monitor signed",
+    "not_sent": "what the monitor signed has not arrived at the server for minutes",
     "would_not_count": "the monitor was about to sign what counts for nothing",
     "role_not_held": "the roster gives the monitor no grant, or knows its key as no monitor's",
 }

@@ -233,14 +233,16 @@ class Counting:
                     cohort,
                     wire.encode(counts),
                 )
-        stood_still = max((self._stood_still(go) for go in fresh), default=timedelta(0))
+        since = min((stage.since for stage in chain.stages), default=None)
+        stood_still = max((self._stood_still(go, since) for go in fresh), default=timedelta(0))
         if stood_still > timedelta(0):
             self._each(order.id, cohort, "over = 0", (), Extended(stood_still))
 
-    def _stood_still(self, resume: Opened[Go]) -> timedelta:
+    def _stood_still(self, resume: Opened[Go], since: datetime | None) -> timedelta:
+        """For how long it stood still: not from before it began, whatever a stop is dated."""
         stops = (self._books.stop(id_) for id_ in resume.said.clears)
         begun = min((stop.said.at for stop in stops if stop is not None), default=resume.said.at)
-        return resume.said.at - begun
+        return resume.said.at - (begun if since is None else max(begun, since))
 
     # What they come to
 

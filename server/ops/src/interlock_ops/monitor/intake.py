@@ -109,7 +109,9 @@ class Intake:
 
     def counts(self, stop: Opened[Stop]) -> bool:
         """Whether a stop counts anywhere that it may be about."""
-        order = self._memory.row("SELECT envelope FROM paper WHERE id = ?", stop.said.order)
+        order = self._memory.row(
+            "SELECT envelope FROM paper WHERE id = ? AND kind = 'order'", stop.said.order
+        )
         cohorts: Iterable[str] = () if stop.said.cohort is None else (stop.said.cohort,)
         if order is not None and not cohorts:
             cohorts = open_as(read_envelope(order[0]), Order).said.cohorts()

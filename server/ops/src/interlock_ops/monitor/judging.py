@@ -8,7 +8,8 @@ b.  Nothing is signed about an order that is in force nowhere (superseded, or en
     has expired, is not open (people start it, 10), or has lapsed (only a resume revives, 13).
 c.  Where a stop stands at a cohort, neither an opening nor a renewal is signed for it: not by any
     stop that ever counted, until a resume that meets the cohort's rule names it (15, 16). A stop
-    for one site binds the gateways of that site, and holds no other hospital up.
+    for one site binds the gateways of that site, and holds no other hospital up; nor does the stop
+    of somebody who may stop elsewhere alone.
 d.  An opening is signed of the next stage alone, if its gate is ``auto`` (10), after the soak of
     the stage before, counted between signed times (11), if ``gate`` finds the evidence good, and if
     no cohort before it has fewer devices than people said: a server may hide enrolments too.
@@ -17,7 +18,8 @@ e.  A renewal is signed of the newest stage that is live, when less than ``renew
     left (12), not while the evidence asks for a stop, and not once every stage is open and every
     device is done.
 f.  A stop is signed as soon as the order's own abort settings ask for it, while any cohort is live
-    and no stop of the whole order stands.
+    where the monitor may stop and no stop of the whole order stands that gateways there follow by
+    the roster of the moment.
 g.  What is signed lasts no longer than the order, than ``valid_for``, and than 30 days after the
     newest ``go`` of an operator (12). Where that gains nothing, an operator is called.
 h.  A resume by rule is the word of people who knew the failures: those before it are not counted
@@ -31,7 +33,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from interlock_core.chain import Chain, Papers, applies, cleared, read_chain
+from interlock_core.chain import (
+    Chain,
+    Papers,
+    applies,
+    cleared,
+    read_chain,
+    stop_counts,
+    stop_roles,
+)
 from interlock_core.order import MAX_GO, Go, Order, Stop
 from interlock_core.roster import MONITOR, Judge
 from interlock_core.statement import Opened
@@ -168,9 +178,9 @@ class _Order:
         self.order = self.case.papers.order
         self.said = self.order.said
         self.now = self.judge.now
+        self.here = sorted(self.case.here)
         self.chains: Mapping[str, Chain] = {
-            cohort: read_chain(self.judge, self.case.papers, cohort)
-            for cohort in sorted(self.case.here)
+            cohort: read_chain(self.judge, self.case.papers, cohort) for cohort in self.here
         }
         self.blocked = {
             cohort: standing
@@ -186,7 +196,12 @@ class _Order:
             if stop.id not in over
             and stop.said.site is None
             and applies(stop.said.cohort, None, cohort, None)
+            and (self._follows(stop, cohort) or not any(self._follows(stop, c) for c in self.here))
         ]
+
+    def _follows(self, stop: Opened[Stop], cohort: str) -> bool:
+        """Whether gateways of a cohort follow a stop; by one who was revoked, none does anew."""
+        return stop_counts(self.judge, stop, cohort)
 
     def ended(self) -> Waits | None:
         """Why nothing at all is signed about it (b)."""
@@ -219,10 +234,15 @@ class _Order:
         whole = [
             cohort
             for cohort, standing in self.blocked.items()
-            if any(stop.said.cohort is None for stop in standing)
+            if any(stop.said.cohort is None and self._follows(stop, cohort) for stop in standing)
         ]
-        if any(cohort not in whole for cohort in self.live()):
+        if any(cohort not in whole and self._may_stop(cohort) for cohort in self.live()):
             self.acts.append(Act("stop", self.order.id, why))
+
+    def _may_stop(self, cohort: str) -> bool:
+        return any(
+            self.judge.holds(self.me, role, cohort) for role in stop_roles(self.judge, cohort)
+        )
 
     # What lets a rollout go on
 

@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final
 
 from interlock_core.errors import InterlockError, RefusedError, TransientError
@@ -19,6 +20,8 @@ from interlock_ops.monitor.rounds import Result
 
 PATIENT_ROUNDS: Final = 3
 """So many rounds may fail by network or disk before somebody is told."""
+UNSENT_AFTER: Final = timedelta(minutes=5)
+"""After which somebody is told that what was signed has not arrived."""
 _FAILED: Final = "failed_rounds"
 _REPOSITORY: Final = frozenset(
     {"expired_metadata", "rollback", "untrusted_metadata", "no_roster", "malformed"}
@@ -47,7 +50,7 @@ class News:
 
     def of(self, result: Result) -> list[Alert]:
         """Everything to tell after a round."""
-        found = [*self._waiting(result), *self._signed(), *self._trouble()]
+        found = [*self._waiting(result), *self._signed(), *self._unsent(result), *self._trouble()]
         failed = 0 if result.error is None else int(self._memory.get(_FAILED) or 0) + 1
         with self._memory.writing():
             self._memory.put(_FAILED, str(failed))
@@ -88,6 +91,17 @@ class News:
                 said = f"{kind} {order[:12]}: {detail}"
                 found.append(Alert(name, id_, said, lasts=False))
         return found
+
+    def _unsent(self, result: Result) -> list[Alert]:
+        rows = self._memory.rows(
+            "SELECT id, key FROM signed WHERE state = 'signed' AND made_at <= ?",
+            int((result.at - UNSENT_AFTER).timestamp()),
+        )
+        why = {one.id: one.detail for one in result.sent}
+        return [
+            Alert("not_sent", id_, f"{key.split(' ')[0]} {key.split(' ')[1][:12]}: {why.get(id_)}")
+            for id_, key in rows
+        ]
 
     def _trouble(self) -> list[Alert]:
         rows = self._memory.rows("SELECT name, times, told FROM trouble WHERE times > told")

@@ -121,13 +121,16 @@ class Round:
                 "round: set its clock right.",
                 reason="clock_went_back",
             )
-        with self._memory.writing():
-            self._memory.put(LAST, str(int(self._now.timestamp())))
 
     def _begin(self) -> None:
-        """See who this is in the verified roster, and judge the devices by it."""
+        """See who this is in the verified roster, and judge the devices by it.
+
+        Only a time at which the metadata verifies is remembered: a clock that is years ahead for
+        one round must not keep every later one standing still.
+        """
         assert self._turn >= 0
         with self._memory.writing():
+            self._memory.put(LAST, str(int(self._now.timestamp())))
             Intake(self._memory, self._judge).settle_all(self._judge.roster.seq)
 
     @cached_property
