@@ -476,13 +476,13 @@ COUNTING: tuple[Removal, ...] = (
     _chain(
         "chain: who stops is entitled to",
         "stop_counts",
-        "judge.author_is(stop, roles, cohort, stop.said.site) is not None",
+        "judge.author_is(stop, stop_roles(judge, cohort), cohort, stop.said.site) is not None",
         "True",
         f"{STOPS}::TestFloods::test_a_stop_by_nobody_entitled_stops_nothing",
     ),
     _chain(
         "chain: a role of the rule stop may stop too",
-        "stop_counts",
+        "stop_roles",
         "*(rules.stop if rules is not None else ())",
         "",
     ),

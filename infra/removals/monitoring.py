@@ -64,6 +64,18 @@ MONITORING: tuple[Removal, ...] = (
         "if stop.id not in over and not self.case.papers.goes[1:]",
     ),
     _judging(
+        "monitor: a stop that gateways here do not follow hides no failures",
+        "_Order.stop",
+        "stop.said.cohort is None and self._follows(stop, cohort)",
+        "stop.said.cohort is None",
+    ),
+    _judging(
+        "monitor: it signs no stop where it may sign none",
+        "_Order.stop",
+        "cohort not in whole and self._may_stop(cohort)",
+        "cohort not in whole",
+    ),
+    _judging(
         "monitor: only gates that are its own",
         "_Order.open",
         'if stage.gate != "auto" or cohort not in stage.cohorts:',
@@ -152,6 +164,12 @@ MONITORING: tuple[Removal, ...] = (
         "Intake._end",
         "if row is None or not ending_counts(",
         "if row is None or not (lambda *_: True)(",
+    ),
+    _intake(
+        "monitor: a stop names an order, or counts nowhere",
+        "Intake.counts",
+        "id = ? AND kind = 'order'",
+        "id = ?",
     ),
     _intake(
         "monitor: the author signed what is kept",

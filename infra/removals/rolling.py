@@ -214,7 +214,21 @@ ROLLING: Final[tuple[Removal, ...]] = (
         "one engine at a time",
         "engine",
         "Engine._elected",
-        "row.holder != self.holder and row.until is not None and row.until > now",
+        "row.holder != self.holder and row.until and now < row.until <= now + 2 * LEASE",
         "False",
+    ),
+    _server(
+        "no lease from the far future",
+        "engine",
+        "Engine._elected",
+        "now < row.until <= now + 2 * LEASE",
+        "now < row.until",
+    ),
+    _server(
+        "one that cannot be looked at gives the others no more time",
+        "engine",
+        "Engine.round",
+        "not wanted or len(errors) < len(wanted)",
+        "not errors",
     ),
 )
