@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -29,8 +29,10 @@ from interlock_core import encrypted_keys, keys, wire
 from interlock_core.acts import POSTED
 from interlock_core.api import (
     Accepted,
+    ActionPage,
     Challenge,
     CohortView,
+    DeviceAction,
     LogRecord,
     LogRecordPage,
     MonitorList,
@@ -44,10 +46,12 @@ from interlock_core.api import (
 )
 from interlock_core.chain import Papers, accepted_at, cleared, read_chain, stop_counts
 from interlock_core.clock import system_clock
+from interlock_core.exclusion import Exclusion
 from interlock_core.order import Authorisation, Go, Order, Stop
 from interlock_core.recall_papers import RECALL_STATEMENTS
 from interlock_core.roster import Judge, Roster
 from interlock_core.statement import (
+    Envelope,
     Opened,
     Session,
     open_as,
@@ -225,6 +229,7 @@ class StandIn:
         fleet: what it knows of devices.
         hides: types of what stands beside a recall that it does not show.
         stages: what it answers about the counters of a rollout, one after another; the last stays.
+        actions: of the devices of any rollout, or what it answers instead.
     """
 
     roster: Roster
@@ -246,6 +251,7 @@ class StandIn:
     fleet: FleetStandIn = field(default_factory=FleetStandIn)
     hides: tuple[type[Any], ...] = ()
     stages: list[tuple[int, object]] = field(default_factory=list)
+    actions: Sequence[DeviceAction] | Problem = ()
 
     def __post_init__(self) -> None:
         self.stages = [(404, problem(404, "not_found", "It keeps no counters."))]
@@ -275,7 +281,14 @@ class StandIn:
             cohorts=tuple(
                 self._view(judge, papers, stops, cohort) for cohort in order.said.cohorts()
             ),
+            exclusions=self._exclusions(order),
         )
+
+    def _exclusions(self, order: Opened[Order]) -> tuple[Envelope, ...]:
+        known = [one for one in self.of(Exclusion) if one.said.order == order.id]
+        ids = {one.id for one in known}
+        words = [word for word in self.of(Authorisation) if word.said.id in ids]
+        return tuple(paper.envelope for paper in (*known, *words))
 
     def _view(
         self, judge: Judge, papers: Papers, stops: list[Opened[Stop]], cohort: str
@@ -356,6 +369,8 @@ class StandIn:
             return 404, problem(404, "not_found", "There is no such rollout.")
         if what == "stages":
             return self.stages.pop(0) if len(self.stages) > 1 else self.stages[0]
+        if what == "actions":
+            return self._actions(query)
         if what == "recall":
             return 200, self._beside(order, query)
         rollout = self.rollout(order)
@@ -417,6 +432,16 @@ class StandIn:
             self.papers.append(paper)
         kind = type(paper.said).__name__.lower()
         return 201 if new else 200, Accepted(id=self.receipt or paper.id, type=kind)
+
+    def _actions(self, query: dict[str, list[str]]) -> tuple[int, object]:
+        if isinstance(self.actions, Problem):
+            return self.actions.status, self.actions
+        vote, page = query.get("vote"), int(query.get("page", ["1"])[0])
+        found = [one for one in self.actions if vote is None or one.vote in vote]
+        rest = found[(page - 1) * self.page :]
+        return 200, ActionPage(
+            items=tuple(rest[: self.page]), next=page + 1 if len(rest) > self.page else None
+        )
 
     def _beside(self, order: Opened[Order], query: dict[str, list[str]]) -> RecallPage:
         page = int(query.get("page", ["1"])[0])

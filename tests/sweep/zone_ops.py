@@ -94,7 +94,8 @@ def place(beside: Path) -> Place:
     back = papers.order(targets=(older,), seq=9, kind="recall")
     server.post(back, papers.notice(back, images=(Recalled(path=PATH, sha256=SHA256),)))
     server.post(new, ready, running, paused, opened, *consents, go, authorise(go), waiting)
-    server.post(*started(paused), stop(paused))
+    known = papers.exclusion(running, failure="bad_health")
+    server.post(*started(paused), stop(paused), known)
     clock.now += timedelta(days=2)
     _keep_log(server, home)
     _monitor(home, served.url)
@@ -127,6 +128,7 @@ def place(beside: Path) -> Place:
         "paused": paused.id,
         "recall": back.id,
         "go": waiting.id,
+        "exclusion": known.id,
         "secure": served.url.replace("http:", "https:"),
     }
     inventory = made.json("device", "export", home / "before.json")
@@ -430,6 +432,14 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
             by="{ada}",
             slips=ids("--role", "approver", "--go"),
         ),
+        act(
+            "--exclusion",
+            "{exclusion}",
+            "--role",
+            "approver",
+            by="{ada}",
+            slips=ids("--role", "approver", "--exclusion"),
+        ),
     ),
     "rollout start": (
         act(
@@ -581,6 +591,34 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
                 ),
             ),
         ),
+    ),
+    "rollout exclude": (
+        act(
+            "{running}",
+            "--device",
+            "GW-0002",
+            slips=(
+                *ids("--device", "GW-0002"),
+                *(
+                    Slip(
+                        f"{option} {wrong!r}",
+                        USAGE,
+                        (option, "UTF-8"),
+                        ("{running}", option, wrong, *ACT),
+                    )
+                    for option in ("--device", "--reason-name")
+                    for wrong in ("", "../x", "a" * 200, "\udcff", "x\ny")
+                ),
+                Slip("nobody is named", USAGE, ("--device", "--reason-name"), ("{running}", *ACT)),
+                Slip(
+                    "a device and a reason",
+                    USAGE,
+                    ("--device", "--reason-name"),
+                    ("{running}", "--device", "GW-1", "--reason-name", "silent", *ACT),
+                ),
+            ),
+        ),
+        act("{running}", "--reason-name", "silent"),
     ),
     "rollout resume": (act("{paused}", slips=(*ids(), *ids("{paused}", "--clears"))),),
     "rollout status": (

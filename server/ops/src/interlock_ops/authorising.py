@@ -12,7 +12,9 @@ Rules (numbers are those of ``docs/wire-format.md``, "Who is believed"):
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
+from interlock_core.exclusion import Exclusion, asked
 from interlock_core.order import Go, Meaning
 from interlock_core.roster import COUNTING_MEANINGS, MONITOR, OPERATOR, Judge
 from interlock_core.statement import Opened
@@ -23,22 +25,23 @@ from interlock_ops.objection import Objection, asks, ended, said_already
 def object_to_authorisation(
     judge: Judge,
     dossier: Dossier,
-    go: Opened[Go] | None,
+    about: Opened[Go] | Opened[Exclusion] | None,
     me: str,
     role: str,
     meaning: Meaning,
 ) -> Objection | None:
-    """Why ``me`` should not authorise the order, or ``go``; None if it would count (rule 5)."""
-    subject = go if go is not None else dossier.order
-    cohorts = _cohorts_of(dossier, go)
-    what = "go" if go is not None else "order"
+    """Why ``me`` should not authorise the order, or what is about it; None if it would count."""
+    subject = about if about is not None else dossier.order
+    cohorts = _cohorts_of(dossier, about)
+    what = kind_of(about)
+    authors = (OPERATOR,) if what == "exclusion" else (OPERATOR, MONITOR)
     if subject.said.author == me:
         return Objection(
             "own_approval",
             f"{me} is the author of this {what}, and your own approval does not count: have "
             "somebody else authorise it.",
         )
-    if not any(judge.author_is(subject, (OPERATOR, MONITOR), cohort) for cohort in cohorts):
+    if not any(judge.author_is(subject, authors, cohort) for cohort in cohorts):
         return Objection(
             "unauthorised_rollout",
             f"This {what} is not signed by an operator whom the roster names over its cohorts "
@@ -49,7 +52,7 @@ def object_to_authorisation(
         return over
     if meaning in COUNTING_MEANINGS:
         asked = {
-            cohort: rule for cohort in cohorts if (rule := _asks_for(judge, dossier, go, cohort))
+            cohort: rule for cohort in cohorts if (rule := _asks_for(judge, dossier, about, cohort))
         }
         roles = sorted({name for rule in asked.values() for name in rule})
         cohorts = tuple(cohort for cohort, rule in asked.items() if role in rule)
@@ -68,21 +71,32 @@ def object_to_authorisation(
     return said_already(judge, dossier.authorisations, subject.id, me, role, meaning)
 
 
-def _cohorts_of(dossier: Dossier, go: Opened[Go] | None) -> tuple[str, ...]:
+def kind_of(about: Opened[Go] | Opened[Exclusion] | None) -> Literal["order", "go", "exclusion"]:
+    """What is authorised, as an authorisation names it."""
+    if about is None:
+        return "order"
+    return "go" if isinstance(about.said, Go) else "exclusion"
+
+
+def _cohorts_of(dossier: Dossier, about: Opened[Go] | Opened[Exclusion] | None) -> tuple[str, ...]:
     order = dossier.order.said
-    if go is None or go.said.act == "resume" or go.said.stage >= len(order.stages):
+    go = about.said if about is not None else None
+    if not isinstance(go, Go) or go.act == "resume" or go.stage >= len(order.stages):
         return order.cohorts()
-    return order.stages[go.said.stage].cohorts
+    return order.stages[go.stage].cohorts
 
 
 def _asks_for(
-    judge: Judge, dossier: Dossier, go: Opened[Go] | None, cohort: str
+    judge: Judge, dossier: Dossier, about: Opened[Go] | Opened[Exclusion] | None, cohort: str
 ) -> Mapping[str, int]:
-    if go is None:
+    if about is None:
         return asks(judge, "order", 0, cohort)
+    said = about.said
+    if isinstance(said, Exclusion):
+        return asked(judge, cohort) or {}
     stages = dossier.order.said.stages
-    if go.said.act == "renew" or go.said.stage >= len(stages):
+    if said.act == "renew" or said.stage >= len(stages):
         return {}
-    if go.said.act == "open" and stages[go.said.stage].gate == "auto":
+    if said.act == "open" and stages[said.stage].gate == "auto":
         return {}
-    return asks(judge, go.said.act, go.said.stage, cohort)
+    return asks(judge, said.act, said.stage, cohort)

@@ -16,6 +16,7 @@ from typing import TypeVar
 from interlock_core.api import Rollout
 from interlock_core.chain import Papers
 from interlock_core.errors import RefusedError, WireError
+from interlock_core.exclusion import Exclusion
 from interlock_core.order import Authorisation, Go, Order, Stop
 from interlock_core.statement import Envelope, Opened, Said, open_as
 
@@ -29,6 +30,7 @@ class Dossier:
     Attributes:
         order: under the id that was asked for.
         stops: those that name this order.
+        exclusions: likewise; what was said about them is among the authorisations.
         left_out: how many statements could not be read or are about something else.
         told: what the server says about it, for comparison only.
     """
@@ -39,6 +41,7 @@ class Dossier:
     stops: tuple[Opened[Stop], ...]
     left_out: int
     told: Rollout
+    exclusions: tuple[Opened[Exclusion], ...] = ()
 
     @property
     def papers(self) -> Papers:
@@ -63,12 +66,27 @@ def open_rollout(told: Rollout, order_id: str) -> Dossier:
     goes, bad_goes = _open_all(told.goes, Go)
     stops, bad_stops = _open_all(told.stops, Stop)
     words, bad_words = _open_all(told.authorisations, Authorisation)
+    exclusions, words_about, bad_known = _open_known_issues(told.exclusions)
+    words += words_about
     mine = tuple(go for go in goes if go.said.order == order.id)
-    known = {order.id, *(go.id for go in mine)}
+    issues = tuple(one for one in exclusions if one.said.order == order.id)
+    known = {order.id, *(go.id for go in mine), *(one.id for one in issues)}
     about = tuple(word for word in words if word.said.id in known)
     against = tuple(stop for stop in stops if stop.said.order == order.id)
     foreign = len(goes) - len(mine) + len(words) - len(about) + len(stops) - len(against)
-    return Dossier(order, about, mine, against, bad_goes + bad_stops + bad_words + foreign, told)
+    foreign += len(exclusions) - len(issues)
+    bad = bad_goes + bad_stops + bad_words + bad_known
+    return Dossier(order, about, mine, against, bad + foreign, told, issues)
+
+
+def _open_known_issues(
+    envelopes: Sequence[Envelope],
+) -> tuple[list[Opened[Exclusion]], list[Opened[Authorisation]], int]:
+    """The exclusions, and what was said about them: they come in one list."""
+    exclusions, others = _open_all(envelopes, Exclusion)
+    words, no_words = _open_all(envelopes, Authorisation)
+    # Each is one of the two at most: what is neither was counted twice.
+    return exclusions, words, others + no_words - len(envelopes)
 
 
 def _open_all(envelopes: Sequence[Envelope], type_: type[S]) -> tuple[list[Opened[S]], int]:

@@ -15,9 +15,12 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 from urllib.parse import quote
 
+from interlock_core.abort import FAILURES
 from interlock_core.api import (
+    ActionPage,
     ClaimPage,
     Device,
+    DeviceAction,
     DevicePage,
     Info,
     OpenClaim,
@@ -112,6 +115,14 @@ def read_stages(
     except InterlockError as e:
         warn(f"The server's counters could not be read: {e}")
         return None
+
+
+def failures(session: Session, order_id: str) -> Iterator[DeviceAction]:
+    """Every device whose action the server counts as failed, by how it ended."""
+    for vote in FAILURES:
+        path = f"/v1/rollouts/{order_id}/actions"
+        for page in session.pages(path, ActionPage, vote=vote):
+            yield from page.items
 
 
 class Orders:

@@ -25,6 +25,7 @@ from securesystemslib.signer import Key, Signer, SSlibKey
 from interlock_core import durable, http, keys
 from interlock_core.api import (
     Accepted,
+    ActionPage,
     Challenge,
     ClaimPage,
     DevicePage,
@@ -52,7 +53,7 @@ from interlock_ops.taking import LogView
 
 MAX_PAGES: Final = 1000
 
-P = TypeVar("P", ClaimPage, DevicePage, PlacePage, RecallPage, RolloutPage)
+P = TypeVar("P", ActionPage, ClaimPage, DevicePage, PlacePage, RecallPage, RolloutPage)
 
 
 class Session:
@@ -308,6 +309,21 @@ class Session:
                 return dossier
         raise ConfigurationError(
             f"The server shows no go {go_id} with any order: check the id.", reason="no_such_go"
+        )
+
+    def find_exclusion(self, exclusion_id: str) -> Dossier:
+        """The order that an exclusion is about.
+
+        Raises:
+            ConfigurationError: ``no_such_exclusion``: the server shows it with no order.
+        """
+        for summary in self.rollouts():
+            dossier = self.dossier(summary.id)
+            if any(one.id == exclusion_id for one in dossier.exclusions):
+                return dossier
+        raise ConfigurationError(
+            f"The server shows no exclusion {exclusion_id} with any order: check the id.",
+            reason="no_such_exclusion",
         )
 
     def next_seq(self, product: str) -> int:

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from interlock_core.api import RolloutSummary
 from interlock_core.ending import Decommission, Revocation
+from interlock_core.exclusion import Exclusion
 from interlock_core.hold import Hold
 from interlock_core.order import Assignment, Authorisation, Go, Order, Stop
 from interlock_core.recall_papers import Disposition, Notice
@@ -85,6 +86,8 @@ def statement(
             shown = _stop(said, order)
         case Notice():
             shown = _notice(said, order)
+        case Exclusion():
+            shown = _exclusion(said, order)
         case _:
             shown = _act(said)
     if id_ is not None:
@@ -182,6 +185,17 @@ def _stop(stop: Stop, order: Order | None) -> list[RenderableType]:
         heading(f"Stop by {stop.author}: {' and '.join(scope) if scope else 'everywhere'}"),
         fact("of order", _named(stop.order, order)),
         fact("does", "no gateway begins or goes on until a resume by the cohort's rule ends it"),
+    ]
+
+
+def _exclusion(said: Exclusion, order: Order | None) -> list[RenderableType]:
+    whose = f"of {said.device}" if said.device is not None else "of any device"
+    why = f"by {said.failure}" if said.failure is not None else "by any reason"
+    return [
+        heading(f"Exclusion by {said.author}: a known issue"),
+        fact("of order", _named(said.order, order)),
+        fact("leaves out", f"failures {whose}, {why}"),
+        fact("does", "they count neither as failed nor as started, now and later"),
     ]
 
 

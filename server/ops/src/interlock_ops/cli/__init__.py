@@ -33,6 +33,7 @@ from interlock_ops.cli.recall_record import recall_record
 from interlock_ops.cli.recall_status import recall_status
 from interlock_ops.cli.rollout_advance import rollout_advance
 from interlock_ops.cli.rollout_authorise import rollout_authorise
+from interlock_ops.cli.rollout_exclude import rollout_exclude
 from interlock_ops.cli.rollout_pause import rollout_pause
 from interlock_ops.cli.rollout_post import rollout_post
 from interlock_ops.cli.rollout_propose import rollout_propose
@@ -129,7 +130,7 @@ def key() -> None:
 
 @main.group()
 def rollout() -> None:
-    """Propose, authorise, start, advance, renew, pause, resume and follow rollouts."""
+    """Propose, authorise, start, advance, renew, pause, resume, exclude and follow."""
 
 
 @rollout.group(cls=Defaulting, default="begin")
@@ -172,6 +173,7 @@ for _command in (
     rollout_renew,
     rollout_pause,
     rollout_resume,
+    rollout_exclude,
     rollout_status,
     rollout_watch,
     rollout_post,

@@ -1,21 +1,25 @@
-"""What several commands share: signing a ``go``, checking targets, types of options (I/O)."""
+"""What several commands share: signing a ``go``, checking targets, what exclusions do (I/O)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import click
 from rich.console import RenderableType
 
-from interlock_core.errors import ConfigurationError
+from interlock_core.api import DeviceAction
+from interlock_core.errors import ConfigurationError, InterlockError
+from interlock_core.exclusion import Exclusion
 from interlock_core.order import DEFAULT_GO, MAX_GO, Go, Order
 from interlock_core.release import Image
 from interlock_ops.cli.acting import How, carry_out
 from interlock_ops.cli.edge import Answer, Run, settle
 from interlock_ops.cli.options import duration
 from interlock_ops.dossier import Dossier
+from interlock_ops.excluding import concerned, effect_facts, effect_lines
+from interlock_ops.fleet_reads import failures, read_stages
 from interlock_ops.opening import Opening, plan_opening
 from interlock_ops.permits import permits_said
 from interlock_ops.proposing import object_to_targets
@@ -162,6 +166,23 @@ def asks_for_go(
         needed,
         f"interlock-ops rollout authorise --go {ids[0]} --role ROLE --reason ...",
     )
+
+
+def effect(
+    run: Run, order_id: str, order: Order, exclusions: Sequence[Exclusion]
+) -> tuple[list[RenderableType], dict[str, Any]]:
+    """Whom exclusions leave out and what the counts would be, in words and for machines.
+
+    A person is warned where it cannot be read.
+    """
+    told = read_stages(run.session, order_id, run.voice.warn)
+    left_out: list[DeviceAction] = []
+    try:
+        left_out = concerned(failures(run.session, order_id), exclusions)
+    except InterlockError as e:
+        run.voice.warn(f"Whom it leaves out could not be read: {e}")
+        told = None
+    return effect_lines(order, told, left_out), effect_facts(order, told, left_out)
 
 
 def describe_order(dossier: Dossier) -> list[RenderableType]:

@@ -19,6 +19,7 @@ from interlock_ops.cli.options import statement_id
 from interlock_ops.cli.survey import Doubts
 from interlock_ops.device_view import DeviceView
 from interlock_ops.dossier import Dossier
+from interlock_ops.excluding import exclusion_facts, exclusion_lines
 from interlock_ops.fleet_reads import devices, read_stages
 from interlock_ops.monitor_silence import monitor_facts, silence
 from interlock_ops.next_steps import Step, next_steps, step_facts
@@ -46,6 +47,8 @@ ANSWERS: Final = {
     "cohorts.*.next": "act, role, people, text, not_before, command",
     "counters": "of the server, as 'rollout watch' answers; null where they were not read",
     "monitors": "name, seen_at, signed_at, silent: when the server heard each, or null",
+    "exclusions": "known issues: id, author, device or failure, and by cohort counts_since, "
+    "author_counts, missing",
     "differences": "where the server's account is not what was signed",
 }
 
@@ -94,10 +97,11 @@ def rollout_status(
         [
             *status(found, images, tallies, steps),
             *(counted(order, told) if told is not None else ()),
+            *exclusion_lines(judge, dossier),
         ],
         _facts(found, tallies, steps)
         | {"counters": progress_facts(order_id, order, told) if told is not None else None}
-        | {"monitors": silent},
+        | {"monitors": silent, "exclusions": exclusion_facts(judge, dossier)},
     )
 
 
