@@ -221,6 +221,18 @@ def test_where_the_counters_are_not_to_be_had_it_is_said(place: Place) -> None:
     assert "The counts could not be read" in seen.output
 
 
+def test_whoever_is_shown_only_some_failures_is_told_so(place: Place) -> None:
+    """Whose grants name sites reads the devices of these sites alone."""
+    going(place).server.actions = FAILED[:4]
+    words = ("rollout", "exclude", ORDER.id, "--reason-name", "old_fan", "--reason", "a fan")
+    assert (
+        "5 of the failures that are counted are not shown to you"
+        in place.run(*words, "--dry-run").output
+    )
+    place.server.actions = FAILED
+    assert "not shown to you" not in place.run(*words, "--dry-run").output
+
+
 def test_an_exclusion_of_another_order_is_left_out_and_said(place: Place) -> None:
     other = order(targets=(WANTED,), seq=2)
     foreign = exclusion(other, device="GW-1")

@@ -137,6 +137,12 @@ def concerned(actions: Iterable[DeviceAction], said: Iterable[Exclusion]) -> lis
     ]
 
 
+def not_shown(told: RolloutStages, actions: Iterable[DeviceAction]) -> int:
+    """How many counted failures are not among ``actions``: whose grants name sites sees theirs."""
+    shown = sum(one.counted and one.excluded is None for one in actions)
+    return max(0, sum(stage.counts.failures() for stage in told.stages) - shown)
+
+
 def without(told: RolloutStages, left_out: Iterable[DeviceAction]) -> RolloutStages:
     """The server's counters as they would be without these failures (rule 3)."""
     changes: dict[Place, list[Action]] = {}

@@ -63,6 +63,7 @@ SECTIONS: Final = {
         "interlock-ops rollout watch ORDER_ID",
         "interlock-ops rollout status ORDER_ID",
         'interlock-ops rollout pause ORDER_ID --reason "ward 3 reports alarms"',
+        'interlock-ops rollout exclude ORDER_ID --reason-name fan_controller --reason "known"',
     ),
     "A release that must come back": (
         'interlock-ops rollout recall gateway/2.0.0 --reason "alarms sound late"',

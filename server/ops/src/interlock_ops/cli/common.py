@@ -18,7 +18,7 @@ from interlock_ops.cli.acting import How, carry_out
 from interlock_ops.cli.edge import Answer, Run, settle
 from interlock_ops.cli.options import duration
 from interlock_ops.dossier import Dossier
-from interlock_ops.excluding import concerned, effect_facts, effect_lines
+from interlock_ops.excluding import concerned, effect_facts, effect_lines, not_shown
 from interlock_ops.fleet_reads import failures, read_stages
 from interlock_ops.opening import Opening, plan_opening
 from interlock_ops.permits import permits_said
@@ -178,7 +178,14 @@ def effect(
     told = read_stages(run.session, order_id, run.voice.warn)
     left_out: list[DeviceAction] = []
     try:
-        left_out = concerned(failures(run.session, order_id), exclusions)
+        shown = list(failures(run.session, order_id))
+        left_out = concerned(shown, exclusions)
+        unseen = 0 if told is None else not_shown(told, shown)
+        if unseen:
+            run.voice.warn(
+                f"{unseen} of the failures that are counted are not shown to you: more may be left "
+                "out than what follows says."
+            )
     except InterlockError as e:
         run.voice.warn(f"Whom it leaves out could not be read: {e}")
         told = None

@@ -98,7 +98,7 @@ def rollout_authorise(
     told: dict[str, Any] = {}
     if about is not None and isinstance(about.said, Exclusion):
         lines, told = effect(run, order.id, order.said, [about.said])
-        account += lines
+        account += [line(""), *lines]
     account += [line(""), *statement(said)]
     return carry_out(
         run,
