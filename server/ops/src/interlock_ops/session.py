@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 from urllib.parse import urlencode
 
 from securesystemslib.signer import Key, Signer, SSlibKey
@@ -297,33 +297,21 @@ class Session:
             self.api.get(f"/v1/rollouts/{order_id}", Rollout, token=self.token), order_id
         )
 
-    def find_go(self, go_id: str) -> Dossier:
-        """The order that a ``go`` is about.
+    def find_about(self, id_: str, what: Literal["go", "exclusion"]) -> Dossier:
+        """The order that a ``go`` or an exclusion is about.
 
         Raises:
-            ConfigurationError: ``no_such_go``: the server shows it with no order.
+            ConfigurationError: ``no_such_go``, ``no_such_exclusion``: the server shows it with no
+                order.
         """
         for summary in self.rollouts():
             dossier = self.dossier(summary.id)
-            if any(go.id == go_id for go in dossier.goes):
+            shown = dossier.goes if what == "go" else dossier.exclusions
+            if any(one.id == id_ for one in shown):
                 return dossier
         raise ConfigurationError(
-            f"The server shows no go {go_id} with any order: check the id.", reason="no_such_go"
-        )
-
-    def find_exclusion(self, exclusion_id: str) -> Dossier:
-        """The order that an exclusion is about.
-
-        Raises:
-            ConfigurationError: ``no_such_exclusion``: the server shows it with no order.
-        """
-        for summary in self.rollouts():
-            dossier = self.dossier(summary.id)
-            if any(one.id == exclusion_id for one in dossier.exclusions):
-                return dossier
-        raise ConfigurationError(
-            f"The server shows no exclusion {exclusion_id} with any order: check the id.",
-            reason="no_such_exclusion",
+            f"The server shows no {what} {id_} with any order: check the id.",
+            reason=f"no_such_{what}",
         )
 
     def next_seq(self, product: str) -> int:

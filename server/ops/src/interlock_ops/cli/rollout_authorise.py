@@ -120,8 +120,8 @@ def _dossier(
     if order_id is not None:
         return session.dossier(order_id)
     if go_id is not None:
-        return session.find_go(go_id)
-    return session.find_exclusion(exclusion_id or "")
+        return session.find_about(go_id, "go")
+    return session.find_about(exclusion_id or "", "exclusion")
 
 
 def _of(dossier: Dossier, shown: Sequence[Opened[S]], id_: str, what: str) -> Opened[S]:
