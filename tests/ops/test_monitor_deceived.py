@@ -26,6 +26,7 @@ from interlock_core.report import Report
 from interlock_core.statement import Envelope, Opened, open_as, open_statement
 from interlock_ops.monitor.feed import CURSOR, Feed
 from interlock_ops.monitor.intake import KEPT
+from interlock_ops.monitor.spool import AT_ONCE
 from interlock_ops.session import Session
 from interlock_server.log_records import page_of_records
 from tests.ops.monitored import Watched, Watcher, away
@@ -274,6 +275,8 @@ class TestPastTheServer:
         (mona.spool / "link.json").symlink_to("/dev/zero")
         (mona.spool / "notes.txt").write_text("not looked at")
         os.mkfifo(mona.spool / "fifo.json")
+        for number in range(AT_ONCE):
+            (mona.spool / f"0{number}.json").mkdir()
         assert mona.sent() == ["open"]
         left = {path.name for path in mona.spool.iterdir()}
         assert {"stranger.json.refused", "noise.json.refused", "large.json.refused"} <= left

@@ -15,6 +15,7 @@ from interlock_core import wire
 from interlock_core.log import read_entry
 from interlock_core.order import Order
 from interlock_core.statement import Opened
+from interlock_server import sweeps
 from interlock_server.db.rollout_tables import RolloutRow
 from interlock_server.heads import fleet_of
 from interlock_server.log_facts import missing, unfounded
@@ -391,6 +392,28 @@ def test_a_known_issue_is_left_out_by_two_people(bench: Bench, ward: Ward) -> No
     assert stages(bench, said).state == "finished"
     shown = bench.client.get(f"/v1/rollouts/{said.id}", headers=bench.token()).json
     assert len(shown["exclusions"]) == 2
+
+
+@both
+def test_many_exclusions_at_many_cohorts_are_looked_at(bench: Bench, ward: Ward) -> None:
+    """One more that is signed must not end all looks at a rollout."""
+    ward.let_in("GW-1", "GW-2")
+    said = ordered()
+    start(bench, said)
+    bench.back.engine.round()
+    ward.tell("GW-1", said, "failed", "bad_fan")
+    ward.tell("GW-2", said, "failed", "bad_health")
+    known = [exclusion(said, failure=why).said for why in ("bad_fan", "old_fan", "no_fan", "fan")]
+    known += [exclusion(said, device=f"GX-{number}").said for number in range(20)]
+    cohorts = [f"ward-{number}" for number in range(255)]
+    counting = [(cohort, one) for one in known for cohort in (CANARY, *cohorts)]
+    counting += [(CANARY, exclusion(said, failure="late_fan").said)]
+    database = bench.back.database
+    assert sweeps.exclude(database, 1, said.said, counting) == 1
+    assert only(bench, said).counts.excluded == 1
+    assert sweeps.exclude(database, 1, said.said, counting) == 0
+    assert sweeps.exclude(database, 1, said.said, counting[-1:]) == 1
+    assert only(bench, said).counts.excluded == 0
 
 
 @both

@@ -62,7 +62,7 @@ def exclude(
     Args:
         counting: exclusions, each with a cohort where it counts.
     """
-    covered = [_covers(cohort, exclusion) for cohort, exclusion in counting]
+    covered = _covered(counting)
     failed = _actions(rollout).where(ActionRow.vote.in_(FAILURES))
     lapsed = failed.where(ActionRow.excluded == KNOWN_ISSUE, not_(or_(false(), *covered)))
     total = _sweep(database, order, lapsed, lambda _: Included())
@@ -72,13 +72,29 @@ def exclude(
     return total
 
 
-def _covers(cohort: str, exclusion: Exclusion) -> ColumnElement[bool]:
-    """``Exclusion.covers`` as a question to the database."""
-    if exclusion.device is not None:
-        return and_(ActionRow.cohort == cohort, ActionRow.device == exclusion.device)
+def _covered(counting: Sequence[tuple[str, Exclusion]]) -> list[ColumnElement[bool]]:
+    """``Exclusion.covers`` as questions to the database, one for all cohorts where the same counts.
+
+    One for each cohort and exclusion would be more than SQLite takes in one statement.
+    """
+    known: dict[str, set[Exclusion]] = {}
+    for cohort, exclusion in counting:
+        known.setdefault(cohort, set()).add(exclusion)
+    alike: dict[frozenset[Exclusion], list[str]] = {}
+    for cohort, exclusions in sorted(known.items()):
+        alike.setdefault(frozenset(exclusions), []).append(cohort)
     # A null would make both the question and its contrary unknown.
     why = func.coalesce(ActionRow.vote_reason, "")
-    return and_(ActionRow.cohort == cohort, why == exclusion.failure)
+    return [
+        and_(
+            ActionRow.cohort.in_(cohorts),
+            or_(
+                ActionRow.device.in_({one.device for one in exclusions if one.device}),
+                why.in_({one.failure for one in exclusions if one.failure}),
+            ),
+        )
+        for exclusions, cohorts in alike.items()
+    ]
 
 
 def _actions(rollout: int) -> Any:

@@ -47,7 +47,11 @@ def look(directory: Path) -> Iterator[Delivered]:
         TransientError: the directory cannot be read.
     """
     with durable.translated("read", directory), os.scandir(directory) as found:
-        names = sorted(one.name for one in found if one.name.endswith(SUFFIX))
+        names = sorted(
+            one.name
+            for one in found
+            if one.name.endswith(SUFFIX) and one.is_file(follow_symlinks=False)
+        )
     for name in names[:AT_ONCE]:
         path = directory / name
         try:
