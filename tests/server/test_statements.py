@@ -13,6 +13,7 @@ from interlock_core import wire
 from interlock_core.order import Order
 from interlock_core.statement import Envelope, Opened, Signature
 from interlock_server.db.tables import RefusalRow, StatementRow
+from interlock_server.director import direct
 from tests.server.world import NOW, V1, V2, Bench, CutStore, PowerCut
 from tests.support import people
 from tests.support.papers import (
@@ -299,6 +300,27 @@ def test_a_statement_survives_a_publication_that_fails(bench: Bench) -> None:
     moved.rename(broken)
     again = bench.say(word)
     assert again.status_code == 200
+    assert bench.directive(CANARY).products["gateway"].order == said.envelope
+
+
+def test_whatever_is_wrong_with_one_cohort_the_others_are_published(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = paper()
+    bench.say_all(said)
+
+    def wrong(judge: Any, on_file: Any, released: Any, fleet: str, cohort: str, held: Any) -> Any:
+        if cohort == CANARY:
+            raise KeyError(cohort)
+        return direct(judge, on_file, released, fleet, cohort, held)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("interlock_server.heads.direct", wrong)
+        answer = bench.say(authorise(said))
+    assert (answer.status_code, answer.json["reason"]) == (503, "not_published")
+    assert bench.directive(ST_BERT).products["gateway"].order == said.envelope
+    assert bench.directive(CANARY).products == {}
+    bench.back.engine.round()
     assert bench.directive(CANARY).products["gateway"].order == said.envelope
 
 

@@ -47,6 +47,7 @@ from interlock_core.errors import (
     InterlockError,
     NotFoundError,
     RefusedError,
+    TransientError,
 )
 from interlock_core.genesis import DIRECTOR, IMAGE, ONLINE_ROLES
 from interlock_core.names import DIRECTIVE_PATH
@@ -385,6 +386,13 @@ class Publisher:
             except InterlockError as e:
                 _log.error("the director of %s could not be published: %s", cohort, e)
                 first = first or e
+            except Exception as e:  # noqa: BLE001  # a stop for the others must not wait for it
+                _log.exception("the director of %s could not be published", cohort)
+                first = first or TransientError(
+                    f"The director of {cohort} could not be published ({type(e).__name__}): the "
+                    "log of the server says more.",
+                    reason="not_published",
+                )
         if first is not None:
             raise first
 
