@@ -21,6 +21,20 @@ def _server(what: str, module: str, within: str, old: str, new: str) -> Removal:
 
 ROLLING: Final[tuple[Removal, ...]] = (
     _core(
+        "a device stands where the target for its hardware and barrier places it",
+        "placed",
+        "Placing._find",
+        "return fit[0]",
+        "return self.order.targets[0]",
+    ),
+    _core(
+        "of whom nobody knows what runs, no barrier is held against him",
+        "placed",
+        "Placing.counter",
+        "UNBARRED if barred else 0",
+        "0",
+    ),
+    _core(
         "few failures of few pause nothing",
         "abort",
         "_judged",
