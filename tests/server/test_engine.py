@@ -15,7 +15,7 @@ from interlock_core import wire
 from interlock_core.log import read_entry
 from interlock_core.order import Order
 from interlock_core.statement import Opened
-from interlock_server import sweeps
+from interlock_server import acceptance, sweeps
 from interlock_server.db.rollout_tables import RolloutRow
 from interlock_server.heads import fleet_of
 from interlock_server.log_facts import missing, unfounded
@@ -494,6 +494,22 @@ def test_when_the_last_device_has_confirmed_the_next_order_may_come(
 def newer(bench: Bench, **fields: Any) -> Opened[Order]:
     bench.release(2, V1, V2)
     return ordered(**{"seq": 2, "targets": (V2.target(),), "at": bench.clock()} | fields)
+
+
+def test_drafts_without_end_are_refused_and_keep_no_recall_waiting(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acceptance, "MAX_WAITING", 3)
+    for seq in (1, 2, 3):
+        bench.say_all(ordered(seq=seq, at=bench.clock()))
+    answer = bench.say(ordered(seq=4, at=bench.clock()))
+    assert (answer.status_code, answer.json["reason"]) == (409, "too_many_orders")
+    recalls = [ordered(seq=seq, kind="recall", at=bench.clock()) for seq in (5, 6, 7)]
+    bench.say_all(*recalls)
+    assert bench.say(recalls[0]).status_code == 200
+    bench.say_all(authorise(recalls[0]))
+    bench.back.engine.round()
+    bench.say_all(ordered(seq=8, at=bench.clock()))
 
 
 def test_an_update_does_not_take_the_place_of_one_that_runs(bench: Bench, ward: Ward) -> None:

@@ -8,6 +8,9 @@ Rules:
    roster no longer gives him, too), a role that he does not hold, authorising one's own statement,
    something that is not on file, an order for what was not released, a date in the future.
 3. Statements about the fleet are for ``admission``.
+4. Whoever runs the rollouts looks at every order that nobody has authorised yet, too. So one person
+   has at most ``MAX_WAITING`` of a product that wait; twice as many with recalls, so that no recall
+   waits for a draft.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from interlock_core.chain import stop_counts
@@ -26,15 +30,20 @@ from interlock_core.fleet import COUNTERSIGNERS
 from interlock_core.order import Authorisation, Go, Order, Stop
 from interlock_core.recall_papers import Disposition, Notice, notice_counts
 from interlock_core.release import UpdateClass, read_image
+from interlock_core.rollout import State
 from interlock_core.roster import MONITOR, OPERATOR, Judge
 from interlock_core.statement import Opened, Said
 from interlock_core.supersede import in_the_way
 from interlock_core.wire import format_time
 from interlock_server.db.fleet_tables import EnrolmentRow
+from interlock_server.db.rollout_tables import RolloutRow
+from interlock_server.db.tables import StatementRow
 from interlock_server.image import Released
 from interlock_server.onfile import MAX_AHEAD, find
 from interlock_server.running import running
 from interlock_server.standing import enrolment_row
+
+MAX_WAITING: Final = 128
 
 _OPENERS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("open", "manual"): (OPERATOR,),
@@ -52,6 +61,8 @@ _AUTHORISED: Final[Mapping[type[Said], str]] = {
     Exclusion: "exclusion",
 }
 """What an authorisation about a rollout may be about."""
+
+_WAITING: Final[tuple[State, ...]] = ("draft", "waiting_for_approval")
 
 
 @dataclass(frozen=True)
@@ -188,7 +199,28 @@ def _check_order(opened: Opened[Order], ground: Ground) -> str:
                 reason="target_mismatch",
             )
     _check_place(opened, ground)
+    _check_waiting(opened, ground)
     return opened.id
+
+
+def _check_waiting(opened: Opened[Order], ground: Ground) -> None:
+    """See that the author leaves the others their turn (rule 4)."""
+    order = opened.said
+    moved = RolloutRow.order_id == StatementRow.id
+    waiting = select(func.count()).where(
+        StatementRow.type == Order.PREDICATE,
+        StatementRow.product == order.product,
+        StatementRow.author == order.author,
+        StatementRow.id != opened.id,
+        ~exists().where(moved, RolloutRow.state.not_in(_WAITING)),
+    )
+    most = 2 * MAX_WAITING if order.kind == "recall" else MAX_WAITING
+    if (ground.session.scalar(waiting) or 0) >= most:
+        raise ConflictError(
+            f"{most} orders of {order.product} by {order.author} wait for others already: have one "
+            "authorised, which ends those with lower numbers, or let them expire.",
+            reason="too_many_orders",
+        )
 
 
 def _check_place(order: Opened[Order], ground: Ground) -> None:

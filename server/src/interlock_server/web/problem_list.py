@@ -115,6 +115,7 @@ PROBLEMS: Final[Mapping[str, tuple[tuple[int, ...], str]]] = {
     "targets_missing": ((409,), "Bytes that the publication names were not sent yet."),
     "too_large": ((413,), "The body is longer than its kind may be."),
     "too_many_holds": ((409,), "One person has too many holds at this site."),
+    "too_many_orders": ((409,), "Too many orders of one author wait for others."),
     "too_many_permits": ((403,), "There are more permits of one move than gateways read."),
     "too_many_requests": ((429,), "Too many calls came from this address: wait Retry-After."),
     "too_many_rotations": ((409,), "Too many rotations of this device wait."),

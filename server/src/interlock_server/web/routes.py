@@ -157,6 +157,7 @@ _STATEMENT: Final = (
     "decommissioned", "quarantined", "other_report", "unknown_subject", "own_authorisation",
     "unknown_order", "order_mismatch", "superseded_order", "target_mismatch", "unknown_target",
     "unknown_cohort", "unknown_stage", "unknown_opening", "not_published", "directive_too_large",
+    "too_many_orders",
 )  # fmt: skip
 
 ROUTES: Final[tuple[Route, ...]] = (
