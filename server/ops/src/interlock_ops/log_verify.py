@@ -51,6 +51,8 @@ MAX_EXPORT: Final = 2**33
 """The largest file of an export that is read."""
 
 _LOGGED: Final = (*POSTED, Enrolment, Report)
+_FOLLOWS: Final = frozenset({"transition", "state"})
+"""Kinds of entries about what followed from a statement, under its id."""
 
 
 @dataclass(frozen=True)
@@ -226,6 +228,9 @@ def _match(entries: Sequence[Entry], opened: dict[int, Opened[Any]]) -> Iterable
 def places_of(export: Export, verdict: Verdict, statement: str) -> list[int]:
     """The numbers under which a statement stands in the log, each by an inclusion proof.
 
+    What followed from it (a rollout's transitions, an enrolment's states) has its id too, and is
+    not the statement.
+
     Raises:
         RefusedError: ``not_in_log``: an entry that names it is not in the log as it was signed.
     """
@@ -233,7 +238,7 @@ def places_of(export: Export, verdict: Verdict, statement: str) -> list[int]:
     numbers = []
     for data in export.entries:
         entry = _entry(data)
-        if entry is None or entry.fact.id != statement:
+        if entry is None or entry.fact.id != statement or entry.fact.kind in _FOLLOWS:
             continue
         proof = tree.prove_inclusion(entry.number) if entry.number < tree.size else []
         verify_inclusion(data, entry.number, verdict.said, proof)
