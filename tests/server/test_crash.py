@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from interlock_core import disk, wire
+from interlock_core import wire
 from interlock_core.names import DIRECTIVE_PATH, ROSTER_PATH
 from interlock_server.online_keys import Signers
 from tests.server.world import (
@@ -24,6 +24,8 @@ from tests.server.world import (
     PowerCut,
     Reader,
     both,
+    counted,
+    cut_at,
     sha256,
     sign,
 )
@@ -111,30 +113,16 @@ def test_a_cut_at_any_change_of_the_disk_during_a_commit(
     for data in V2.files.values():
         began.send(sha256(text), data)
     began.back.database.close()
-    steps = 0
-
-    def counting(_act: str, _path: Path) -> None:
-        nonlocal steps
-        steps += 1
-
     whole = Bench(fleet.copy(tmp_path / "whole"), signers)
     whole.restart()
-    with disk.watching(counting):
+    with counted() as changes:
         assert whole.commit(sha256(text)).status_code == 200
     whole.back.database.close()
-    assert steps > 30
-    for number in range(steps):
+    assert len(changes) > 30
+    for number in range(len(changes)):
         bench = Bench(fleet.copy(tmp_path / f"cut-{number}"), signers)
         bench.restart()
-        left = number
-
-        def cut(_act: str, _path: Path) -> None:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise PowerCut
-
-        with disk.watching(cut), pytest.raises(PowerCut):
+        with cut_at(number), pytest.raises(PowerCut):
             bench.commit(sha256(text))
         reader = Reader(bench.fleet, tmp_path / f"reader-{number}")
         assert reader.read(bench.store, "image", V2.path, NOW) in {None, V2.content}

@@ -15,7 +15,7 @@ from alembic import command
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 
-from interlock_core import disk, wire
+from interlock_core import wire
 from interlock_core.api import LogProof, LogRecordPage
 from interlock_core.checkpoint import Checkpoint, verify_checkpoint
 from interlock_core.errors import ConfigurationError, ConflictError
@@ -50,6 +50,8 @@ from tests.server.world import (
     PowerCut,
     both,
     call,
+    counted,
+    cut_at,
 )
 from tests.support import people
 from tests.support.papers import (
@@ -318,30 +320,16 @@ def test_a_cut_at_any_change_of_the_disk_while_a_bundle_becomes_full(
     began.back.checkpoints.publish()
     fill(began, 260)
     began.back.database.close()
-    steps = 0
-
-    def counting(_act: str, _path: Path) -> None:
-        nonlocal steps
-        steps += 1
-
     done = Bench(fleet.copy(tmp_path / "whole"), signers)
     done.restart()
-    with disk.watching(counting):
+    with counted() as changes:
         done.back.checkpoints.publish()
     done.back.database.close()
-    assert steps > 8
-    for number in range(steps):
+    assert len(changes) > 8
+    for number in range(len(changes)):
         bench = Bench(fleet.copy(tmp_path / f"cut-{number}"), signers)
         bench.restart()
-        left = number
-
-        def cut(_act: str, _path: Path) -> None:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise PowerCut
-
-        with disk.watching(cut), pytest.raises(PowerCut):
+        with cut_at(number), pytest.raises(PowerCut):
             bench.back.checkpoints.publish()
         assert whole(bench).size in {250, 260}
         bench.restart()

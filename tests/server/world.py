@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -24,7 +25,7 @@ from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Root, TargetF
 from tuf.ngclient import Updater
 from tuf.ngclient.fetcher import FetcherInterface
 
-from interlock_core import keys, wire
+from interlock_core import disk, keys, wire
 from interlock_core.api import MAX_ANSWER, EnrolmentRequest
 from interlock_core.ceremony_output import read_ceremony
 from interlock_core.checkpoint import LOG_KEY
@@ -86,6 +87,37 @@ passphrase_file = "passphrase"
 
 class PowerCut(BaseException):
     """What a test raises in place of the power going away."""
+
+
+@contextmanager
+def counted() -> Iterator[list[Path]]:
+    """The changes of the disk that are made meanwhile, as they come."""
+    changes: list[Path] = []
+
+    def note(_act: str, path: Path) -> None:
+        changes.append(path)
+
+    with disk.watching(note):
+        yield changes
+
+
+@contextmanager
+def cut_at(number: int) -> Iterator[None]:
+    """Let the power go before the change of that number, and before all that follow.
+
+    Raises:
+        PowerCut: then.
+    """
+    left = number
+
+    def cut(_act: str, _path: Path) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise PowerCut
+
+    with disk.watching(cut):
+        yield
 
 
 class Ticking:
