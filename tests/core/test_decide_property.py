@@ -293,7 +293,7 @@ WITHOUT: tuple[Row, ...] = (
     (decide._not_stopped, "(*c.floors.stops, *c.stops)", "c.floor_was.stops", worlds.a_stop),
     (chain.applies, "stop_cohort in (None, cohort)", "stop_cohort is None", worlds.a_stop),
     (chain.applies, "site is None or stop_site == site", "site is None", worlds.a_stop),
-    (chain.stop_counts, "*(rules.stop if rules is not None else ())", "", worlds.a_stop),
+    (chain.stop_roles, "*(rules.stop if rules is not None else ())", "", worlds.a_stop),
     (decide._learn_stops, "(*c.floors.stops, *c.stops)", "c.stops", worlds.a_stop),
     # Metadata, roster, cohort, fleet; both repositories.
     (decide._metadata, "item.expires <= c.now", "False", worlds.other_metadata),

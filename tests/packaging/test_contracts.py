@@ -26,6 +26,7 @@ ACTING = {
     "encrypted_keys",
     "http",
     "keys",
+    "listing",
     "new_keys",
     "released",
     "root_chain",

@@ -31,6 +31,7 @@ from interlock_core.checkpoint import (
     verify_checkpoint,
 )
 from interlock_core.clock import EPOCH
+from interlock_core.decommissioned import Certificate, read_certificate
 from interlock_core.directive import read_directive
 from interlock_core.errors import (
     ConfigurationError,
@@ -73,6 +74,7 @@ from tests.keys_ceremony.stage import SCRIPT
 from tests.ops.world import ORDER
 from tests.repo_tools.world import CYCLONEDX
 from tests.server.world import SERVER_TOML, sign
+from tests.support import papers
 from tests.support.people import DAY0, FLEET, signer
 
 EVERY_STATEMENT: Final = (
@@ -243,6 +245,21 @@ def _signature() -> bytes:
     return wire.encode(text)
 
 
+def _certificate() -> bytes:
+    gone = papers.enrolment()
+    return wire.encode(
+        Certificate(
+            statement=papers.decommission(gone).envelope,
+            enrolment=gone.envelope,
+            report=None,
+            roots=(_metadata("root").decode(),),
+            targets="{}",
+            interlock="{}",
+            roster="{}",
+        )
+    )
+
+
 def _entry() -> bytes:
     fact = statement_fact("urn:interlock:order:v1", "0" * 64, b"an envelope")
     return write_entry(Entry(number=7, at=DAY0, fact=fact))
@@ -343,6 +360,12 @@ READERS: Final[dict[str, Reader]] = {
     ),
     "a permit by its facts": Reader(
         (f"{CORE}release.read_permit",), _permit, document("permit"), again=wire.encode
+    ),
+    "a certificate of a device's end": Reader(
+        (f"{CORE}decommissioned.read_certificate",),
+        lambda data, _: read_certificate(data),
+        _certificate,
+        again=wire.encode,
     ),
     "fleet.json": Reader(
         (f"{CORE}genesis.read_fleet",), lambda data, _: read_fleet(data), document("fleet")
