@@ -18,6 +18,7 @@ from tests.client.world import World
 def _no_flushing(monkeypatch: pytest.MonkeyPatch) -> None:
     """No power goes in earnest: what was announced as flushed is enough, and far faster."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
+    monkeypatch.setattr(os, "fdatasync", lambda _: None)
 
 
 @pytest.fixture
