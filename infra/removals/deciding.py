@@ -458,7 +458,7 @@ DECIDING: tuple[Removal, ...] = (
     _here(
         "decide: the slot holds the wanted image",
         "slot_differs",
-        "local.slot_sha256 != wanted.sha256",
+        "local.slot_digests.get(slot.name) != slot.sha256",
         "False",
         f"{PLACE}::TestSlots::test_an_image_swapped_after_it_was_verified",
     ),

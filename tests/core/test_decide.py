@@ -374,9 +374,9 @@ REFUSED: tuple[tuple[Reason, str, Callable[[], World]], ...] = (
     (
         Reason.SLOT_MISMATCH,
         "the slot holds something else",
-        lambda: honest().with_local(slot_sha256=OLD.sha256),
+        lambda: honest().with_local(slot_digests={"rootfs": OLD.sha256}),
     ),
-    (Reason.SLOT_MISMATCH, "nobody read the slot", lambda: honest().with_local(slot_sha256=None)),
+    (Reason.SLOT_MISMATCH, "nobody read the slot", lambda: honest().with_local(slot_digests={})),
     (
         Reason.NO_SPACE,
         "a byte too little",
@@ -423,7 +423,7 @@ def test_the_honest_world_is_granted_in_every_phase() -> None:
         honest().with_local(window=SHUT),
         with_order(spread_seconds=90 * 86_400),
         honest().with_local(interlock=None),
-        honest().with_local(slot_sha256=None),
+        honest().with_local(slot_digests={}),
     ],
 )
 def test_what_only_a_change_needs_is_not_asked_to_download(world: World) -> None:

@@ -355,7 +355,7 @@ WITHOUT: tuple[Row, ...] = (
     (decide_here.not_my_turn, "elapsed < turn", "False", worlds.other_order),
     (
         decide_here.slot_differs,
-        "local.slot_sha256 != wanted.sha256",
+        "local.slot_digests.get(slot.name) != slot.sha256",
         "False",
         worlds.other_local_answers,
     ),

@@ -753,8 +753,8 @@ def other_local_answers(rng: random.Random, r: Rollout) -> None:
             {"window": Window(opens="22:00", closes="06:00"), "utc_offset": hours(-9)},
             {"interlock": None},
             {"interlock": InterlockAnswer(clear=False, detail="in use")},
-            {"slot_sha256": digest("half written")},
-            {"slot_sha256": None},
+            {"slot_digests": {"rootfs": digest("half written")}},
+            {"slot_digests": {}},
             {"free_bytes": NEW.length - 1},
             {"free_bytes": 10, "needed_bytes": 10},
         )

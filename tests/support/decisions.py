@@ -101,7 +101,7 @@ AN_HOUR_LATER: Final = DAY0 + hours(1)
 LOCAL: Final = Local(
     interlock=InterlockAnswer(clear=True, detail=""),
     free_bytes=2**30,
-    slot_sha256=NEW.sha256,
+    slot_digests={"rootfs": NEW.sha256},
 )
 
 

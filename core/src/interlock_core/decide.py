@@ -373,7 +373,7 @@ _TO_CHANGE: Final[tuple[tuple[str, _Rule], ...]] = (
         lambda c: decide_here.outside_window(c.order.said, c.local, c.now),
     ),
     ("this device's turn has come", _turn),
-    ("the slot holds the wanted image", lambda c: decide_here.slot_differs(c.target, c.local)),
+    ("the slot holds the wanted image", lambda c: decide_here.slot_differs(c.image, c.local)),
     ("the clinical interlock is clear", lambda c: decide_here.not_safe(c.local)),
 )
 

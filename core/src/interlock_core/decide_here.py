@@ -5,8 +5,8 @@ Pure: the answers were asked for by the caller (``facts.Local``). Rules (numbers
 
 14. what is still to be written fits;
 15. the hospital does not hold it back, here or by a signed hold (22); its window and the order's
-    are both open; this device's turn in the spread has come; the inactive slot holds the wanted
-    digest; and the clinical interlock, asked for this very decision, said that now is safe. No
+    are both open; this device's turn in the spread has come; the inactive slot holds what was
+    signed for it; and the clinical interlock, asked for this very decision, said that now is safe. No
     answer is a no.
 
 The turn counts from the later of the stage's opening and the windows', and the spread is cut to
@@ -23,6 +23,7 @@ from interlock_core.facts import Local, Reason, Refusal
 from interlock_core.hold import Hold, holding
 from interlock_core.order import Order, Target, Window
 from interlock_core.placement import spread_offset
+from interlock_core.release import Image
 from interlock_core.statement import Opened
 from interlock_core.wire import format_time
 
@@ -97,10 +98,17 @@ def not_my_turn(
     return None
 
 
-def slot_differs(wanted: Target, local: Local) -> Refusal | None:
-    """Whether the inactive slot, as read back, holds anything but the wanted image."""
-    if local.slot_sha256 != wanted.sha256:
-        return Refusal(Reason.SLOT_MISMATCH, "the inactive slot does not hold the wanted image")
+def slot_differs(image: Image, local: Local) -> Refusal | None:
+    """Whether a slot, as read back, holds anything but what was signed for it with the image.
+
+    What is not named there is not asked for: an installer may keep things of its own.
+    """
+    for slot in image.slots:
+        if local.slot_digests.get(slot.name) != slot.sha256:
+            return Refusal(
+                Reason.SLOT_MISMATCH,
+                f"the inactive slot {slot.name} does not hold the wanted image",
+            )
     return None
 
 

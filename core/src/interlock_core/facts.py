@@ -224,7 +224,8 @@ class Local:
         interlock: the answer asked for this very decision; None if nobody asked.
         free_bytes: room for what is still to be written.
         needed_bytes: how much that is; None for the whole target.
-        slot_sha256: digest of the inactive slot, read back for this very decision.
+        slot_digests: by slot name, the digest of what the inactive side holds in the length that
+            was signed for that slot, read back for this very decision; empty if nobody read.
     """
 
     hold: str | None = None
@@ -233,7 +234,7 @@ class Local:
     interlock: InterlockAnswer | None = None
     free_bytes: int = 0
     needed_bytes: int | None = None
-    slot_sha256: str | None = None
+    slot_digests: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

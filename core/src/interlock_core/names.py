@@ -55,6 +55,8 @@ RESERVED: Final = frozenset({"interlock", "root", "targets", "snapshot", "timest
 ROSTER_ROLE: Final = "interlock"
 ROSTER_PATH: Final = "interlock/roster.json"
 DIRECTIVE_PATH: Final = "directive.json"
+DEFAULT_SLOT: Final = "rootfs"
+"""The slot that an image is written to as it is, where no other is named."""
 
 
 def is_name(text: str) -> bool:

@@ -22,7 +22,7 @@ from tuf.api.metadata import DelegatedRole, Metadata, TargetFile, Targets
 
 from interlock_core import durable, wire
 from interlock_core.errors import ConfigurationError, RefusedError, WireError
-from interlock_core.names import ROSTER_ROLE
+from interlock_core.names import DEFAULT_SLOT, ROSTER_ROLE
 from interlock_core.release import Evidence, Image, Reference, Slot
 from interlock_core.tuf_metadata import MAX_LENGTH, delegated_roles, serialise
 from interlock_repo import vetting
@@ -33,7 +33,6 @@ from interlock_repo.specs import ImageSpec, ReleaseSpec
 
 MAX_EVIDENCE: Final = 64 * 1024 * 1024
 
-DEFAULT_SLOT: Final = "rootfs"
 
 FORMATS: Final = {
     ".html": "text/html",

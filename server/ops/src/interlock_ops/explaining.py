@@ -133,7 +133,8 @@ def explain(view: DeviceView, seen: Seen, dossier: Dossier | None, known: Known)
     extra: tuple[Check, ...] = ()
     if isinstance(decision.verdict, Grant):
         if order.window is None or known.utc_offset is not None:
-            there = replace(local, slot_sha256=decision.verdict.target.sha256)
+            written = {slot.name: slot.sha256 for slot in decision.verdict.image.slots}
+            there = replace(local, slot_digests=written)
             decision = decide(Phase.INSTALL, trusted, facts.gateway, Floors(), there, known.now)
         else:
             extra = _said_here(local, _site_held(view, known))
@@ -169,7 +170,6 @@ def _local(seen: Seen, dossier: Dossier, known: Known) -> tuple[Local, tuple[str
         utc_offset=known.utc_offset or timedelta(0),
         interlock=_interlock(report),
         free_bytes=PLENTY,
-        slot_sha256=None,
     )
     return local, tuple(unknown)
 
