@@ -472,8 +472,8 @@ REFRESHING: tuple[Removal, ...] = (
         "agent",
         "image: the slot is read back at the last moment",
         "_last_moment",
-        "slot_sha256=lambda: context.installer.read_back(slot, length),",
-        "slot_sha256=journal.attempt.sha256,",
+        "slots=lambda: context.installer.read_back(slot, contents),",
+        "slots=digests(contents),",
         f"{PLACE}::TestSlots::test_an_image_swapped_after_it_was_verified",
     ),
     _client(

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from interlock_client import boot
+from interlock_client.tables import SlotPaths
 from interlock_core.errors import Exit
 from interlock_core.hold import Hold
 from interlock_core.statement import Envelope, open_as
@@ -179,7 +180,8 @@ class TestSlots:
 
     def test_one_slot_configured_twice(self, sim: Simulator) -> None:
         honest = sim.bed.settings.installer
-        same = honest.a.parent / "../slots/a"
+        (path,) = honest.a
+        same = SlotPaths.one(path.parent / "../slots/a")
         sim.bed.change(installer=msgspec.structs.replace(honest, b=same))
         sim.world.roll_out(sim.release())
         mend = partial(sim.bed.change, installer=honest)

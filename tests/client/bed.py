@@ -25,12 +25,14 @@ from interlock_client import (
     status,
 )
 from interlock_client.boot import BootEnvironment, Slot
-from interlock_client.config import Checks, Settings, Slots
+from interlock_client.config import Checks, Settings
 from interlock_client.context import Context
+from interlock_client.installers import Slots
 from interlock_client.journal import Journal
 from interlock_client.memory import Memory
 from interlock_client.outcome import Outcome, of_error
 from interlock_client.servers import Limits
+from interlock_client.tables import SlotPaths, to_plain
 from interlock_client.times import Times
 from interlock_core.errors import InterlockError
 from tests.client.fleet import SECRET
@@ -38,6 +40,12 @@ from tests.client.web import Web
 from tests.client.world import FLEET, HARDWARE, MARKET, PRODUCT, WARDS, World
 
 FACTORY = b"factory firmware"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+    return json.dumps(value)
 
 
 class Bed:
@@ -77,9 +85,8 @@ class Bed:
             director_root=directory / "director.root.json",
             state=directory / "state",
             installer=Slots(
-                kind="slots",
-                a=directory / "slots" / "a",
-                b=directory / "slots" / "b",
+                a=SlotPaths.one(directory / "slots" / "a"),
+                b=SlotPaths.one(directory / "slots" / "b"),
                 boot_environment=directory / "boot",
                 booted=directory / "booted",
             ),
@@ -109,10 +116,12 @@ class Bed:
     def write_config(self) -> Path:
         """The settings as a file, for the command line."""
         lines, tables = [], []
-        for name, value in msgspec.to_builtins(self.settings, enc_hook=str).items():
+        for name, value in msgspec.to_builtins(self.settings, enc_hook=to_plain).items():
             if isinstance(value, dict):
                 tables.append(f"[{name}]")
-                tables += [f"{key} = {json.dumps(item)}" for key, item in value.items()]
+                tables += [
+                    f"{key} = {_toml(item)}" for key, item in value.items() if item is not None
+                ]
             elif value is not None:
                 lines.append(f"{name} = {json.dumps(value)}")
         path = self.home / "gateway.toml"

@@ -10,6 +10,7 @@ import pytest
 
 from interlock_client import config
 from interlock_client.cli.sample import sample_text
+from interlock_client.installers import Slots
 from interlock_core.errors import ConfigurationError, InterlockError, NotFoundError
 
 
@@ -33,7 +34,7 @@ def test_the_sample_is_right(sample: Path) -> None:
 
 def test_the_sample_names_every_setting() -> None:
     text = sample_text()
-    for table in (config.Settings, config.Slots, config.Checks, config.LocalWindow):
+    for table in (config.Settings, Slots, config.Checks, config.LocalWindow):
         for name in table.__struct_fields__:
             assert f"{name} = " in text or f"[{name}]" in text, name
 
@@ -52,7 +53,13 @@ def edited(sample: Path, old: str, new: str) -> Path:
         ('market = "DE"', 'market = "DE"\ncolour = "red"', "unknown field `colour`"),
         ("tries = 3", "tries = 3\nretries = 4", "unknown field `retries`"),
         ("tries = 3", "tries = 0", "installer.tries"),
-        ('kind = "slots"', 'kind = "rauc"', "installer.kind"),
+        ('kind = "slots"', 'kind = "opkg"', "installer.kind"),
+        ("tries = 3", 'tries = 3\nboot = { kind = "command", program = "x" }', "takes the place"),
+        ('booted = "/run/interlock/booted"', "", "are needed, or a table `boot`"),
+        ('"/dev/disk/by-partlabel/firmware-b"', '{ app = "/dev/b" }', "the same slots"),
+        ('"/dev/disk/by-partlabel/firmware-b"', '{ APP = "/dev/b" }', "not called that"),
+        ('"/dev/disk/by-partlabel/firmware-b"', "{}", "1 to 16 slots"),
+        ('"/dev/disk/by-partlabel/firmware-b"', "7", "expected a path"),
         ('fleet = "example-fleet"', "", "fleet"),
         ('fleet = "example-fleet"', "fleet = 7", "fleet"),
         ('product = "ward-gateway"', 'product = "interlock"', "reserved"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from datetime import timedelta
@@ -373,11 +374,16 @@ class TestFaults:
 
     def test_a_slot_that_is_full(self, world: World, bed: Bed) -> None:
         world.roll_out(world.release("1.0.0", NEW))
-        (bed.home / "slots" / "b").symlink_to("/dev/full")
-        outcome = bed.update()
-        assert outcome.exit_code is Exit.TRANSIENT
+
+        def full(*_: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("interlock_client.install.destination.os.pwrite", full)
+            outcome = bed.update()
+        assert (outcome.reason, outcome.exit_code) == ("disk", Exit.TRANSIENT)
+        assert "the disk is full" in outcome.detail
         assert bed.environment.load().armed is None
-        (bed.home / "slots" / "b").unlink()
         assert bed.install().outcome == "confirmed"
 
     def test_no_room_is_found_before_the_download(self, world: World, bed: Bed) -> None:

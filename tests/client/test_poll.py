@@ -73,7 +73,7 @@ def test_nothing_new_does_not_touch_tuf(web: Web, installed: Bed, enrolled: bool
         assert installed.enrol().reason == "countersigned"
         installed.check()
         assert installed.report().reason == "acknowledged"
-    settings = msgspec.to_builtins(installed.settings, enc_hook=str)
+    settings = msgspec.to_builtins(installed.settings, enc_hook=to_plain)
     script = """
 import json, sys
 from pathlib import Path
@@ -81,9 +81,11 @@ import msgspec
 from datetime import UTC, datetime, timedelta
 from interlock_client import check, context
 from interlock_client.config import Settings
+from interlock_client.tables import from_toml
 from interlock_client.times import Times
 given = json.loads(sys.argv[1])
-settings = msgspec.convert(given["settings"], Settings, dec_hook=lambda kind, value: kind(value))
+here = lambda kind, value: from_toml(kind, value, Path())
+settings = msgspec.convert(given["settings"], Settings, dec_hook=here)
 now = datetime.fromisoformat(given["now"])
 times = Times(clock=lambda: now, boot_id=lambda: "boot-2", monotonic=lambda: 0.0,
               utc_offset=lambda _: timedelta(0))

@@ -12,11 +12,13 @@ import msgspec
 import pytest
 
 from interlock_client import agent, check, confirm, context, enrol, reporting
-from interlock_client.boot import BootEnvironment
-from interlock_client.config import Settings, Slots
+from interlock_client.config import Settings
 from interlock_client.context import Context
 from interlock_client.identity import load_in_force
+from interlock_client.install.control import own_state
+from interlock_client.installers import Slots
 from interlock_client.poll import load_trouble
+from interlock_client.tables import SlotPaths
 from interlock_client.times import Times
 from interlock_core.api import Device
 from interlock_core.errors import RefusedError, TransientError
@@ -90,9 +92,8 @@ class Gateway:
             director_root=ceremony / "director" / "1.root.json",
             state=home / "state",
             installer=Slots(
-                kind="slots",
-                a=home / "slots" / "a",
-                b=home / "slots" / "b",
+                a=SlotPaths.one(home / "slots" / "a"),
+                b=SlotPaths.one(home / "slots" / "b"),
                 boot_environment=home / "boot",
                 booted=home / "booted",
             ),
@@ -106,8 +107,7 @@ class Gateway:
 
     def power_on(self) -> None:
         self.boots += 1
-        slots = self.settings.installer
-        BootEnvironment(slots.boot_environment, slots.booted).boot()
+        own_state(self.settings.installer).boot()
 
     def context(self) -> Context:
         return context.assemble(self.settings, times=self.times)

@@ -667,9 +667,7 @@ def this_place_agrees(case: Case) -> bool:
             opens <= clock < closes if opens < closes else not closes <= clock < opens
             for opens, closes in own + ordered
         )
-        and all(
-            local.slot_digests.get(slot.name) == slot.sha256 for slot in case.grant.image.slots
-        )
+        and all(local.slot_digests.get(slot.name) == slot.sha256 for slot in case.grant.image.slots)
         and local.interlock is not None
         and local.interlock.clear is True
     )

@@ -9,6 +9,8 @@ Rules (``architecture.md``, section 5; the states and their order are in ``journ
    directive, read the slot back, ask the interlock again, decide, arm; then decide once more, and
    disarm if that refuses; then reboot.
 4. A refusal leaves what is written where it is: the next run does not download it again.
+5. Where an installer unpacks a copy of the target, what came of it is read back before it counts as
+   written, and the copy stays until then.
 """
 
 from __future__ import annotations
@@ -19,8 +21,9 @@ from typing import Final
 
 import msgspec
 
-from interlock_client import check, transfer
+from interlock_client import check, install, transfer
 from interlock_client.confirm import PENDING, fell_back, settle_fallback, unexpected_slot
+from interlock_client.contents import differing, digests, identity, signed
 from interlock_client.context import Context
 from interlock_client.install import Standing
 from interlock_client.journal import Attempt, Deferral, Journal, State, Written
@@ -91,6 +94,7 @@ def _update(context: Context) -> Outcome:
     if refusal is not None:
         if refusal.outcome == NOTHING_TO_DO and journal.attempt is not None:
             context.note(journal.at(State.IDLE, attempt=None, deferral=None))
+            context.installer.discard()
         return refusal
     journal = _written(context, journal, judgement)
     assert journal.written is not None
@@ -101,7 +105,7 @@ def _update(context: Context) -> Outcome:
         judgement.believed,
         judgement.memory,
         Phase.INSTALL,
-        slot_sha256=journal.written.sha256,
+        slots=digests(journal.written.contents),
         ask=True,
     )
     refusal = early.refusal()
@@ -122,31 +126,64 @@ def _update(context: Context) -> Outcome:
 
 def _written(context: Context, journal: Journal, judgement: Judgement) -> Journal:
     """The journal with the granted image in the inactive slot, downloaded if it was not there."""
-    attempt = _attempt(context, journal, judgement)
-    slot, target = attempt.slot, attempt
-    holds = Written(slot=slot, length=target.length, sha256=target.sha256)
-    if journal.written == holds:
+    installer, attempt = context.installer, _attempt(context, journal, judgement)
+    if journal.written is not None and journal.written.holds(attempt):
+        installer.discard()
         if journal.attempt is not None and journal.attempt.sha256 == attempt.sha256:
             return context.note(journal.at(State.WAITING, attempt=attempt))
         return context.note(journal.at(State.WRITTEN, attempt=attempt, deferral=None))
+    wanted = install.Wanted(attempt.path, attempt.length, attempt.sha256, attempt.contents)
+    installer.check(wanted)
     journal = context.note(
         journal.at(State.DOWNLOADING, attempt=attempt, written=None, deferral=None)
     )
-    context.remember(context.memory().holding(slot, None))
+    if not installer.unpacks:
+        context.remember(context.memory().holding(attempt.slot, None))
     believed = judgement.believed
     others = [server for server in context.servers.each if server is not believed.server]
     try:
-        transfer.into_slot(
-            Wanted(target.path, believed.facts.trusted.image_targets[target.path]),
+        transfer.into(
+            installer.destination(),
+            Wanted(attempt.path, believed.facts.trusted.image_targets[attempt.path]),
             [believed.server, *others],
-            context.installer,
             pace=Pace(context.settings.rate_limit_bytes_per_second),
             progress=context.progress,
         )
+        if installer.unpacks:
+            journal = _unpacked(context, journal, wanted)
     except (RefusedError, TransientError) as e:
         _fault(context, journal, e)
         raise
-    return context.note(journal.at(State.WRITTEN, written=holds, fault=None))
+    holds = Written(
+        slot=attempt.slot, length=attempt.length, sha256=attempt.sha256, slots=attempt.slots
+    )
+    journal = context.note(journal.at(State.WRITTEN, written=holds, fault=None))
+    installer.discard()
+    return journal
+
+
+def _unpacked(context: Context, journal: Journal, wanted: install.Wanted) -> Journal:
+    """Unpack the verified copy, and see for ourselves what came of it (rule 5).
+
+    Raises:
+        RefusedError: ``slot_mismatch``: the installer is done, and a slot does not hold what was
+            signed for it; ``installer_refused``.
+        TransientError: ``installer_failed``, or the disk.
+    """
+    attempt = journal.attempt
+    assert attempt is not None
+    context.remember(context.memory().holding(attempt.slot, None))
+    journal = context.note(journal.at(State.DOWNLOADING, unpacking=attempt.sha256))
+    context.installer.install(wanted)
+    found = context.installer.read_back(attempt.slot, attempt.contents)
+    wrong = differing(attempt.contents, found)
+    if wrong is not None:
+        raise RefusedError(
+            f"The installer says that it is done, and slot {wrong} of side {attempt.slot} does not "
+            f"hold what was signed with {attempt.path}.",
+            reason=Reason.SLOT_MISMATCH.value,
+        )
+    return journal
 
 
 def _fault(context: Context, journal: Journal, error: InterlockError) -> None:
@@ -157,14 +194,14 @@ def _fault(context: Context, journal: Journal, error: InterlockError) -> None:
 
 def _last_moment(context: Context, journal: Journal) -> Outcome:
     assert journal.attempt is not None
-    slot, length = context.installer.inactive(), journal.attempt.length
+    slot, contents = context.installer.inactive(), journal.attempt.contents
     try:
         _remember_present(context)
         judgement = judge(
             context,
             context.poll(),
             Phase.INSTALL,
-            slot_sha256=lambda: context.installer.read_back(slot, length),
+            slots=lambda: context.installer.read_back(slot, contents),
             ask=True,
         )
     except InterlockError:
@@ -186,7 +223,7 @@ def _last_moment(context: Context, journal: Journal) -> Outcome:
                 judgement.believed,
                 context.memory(),
                 Phase.REBOOT,
-                slot_sha256=judgement.slot_sha256,
+                slots=judgement.slots,
                 ask=True,
             )
             refusal = final.refusal()
@@ -220,6 +257,7 @@ def _attempt(context: Context, journal: Journal, judgement: Judgement) -> Attemp
         path=grant.target.path,
         length=grant.target.length,
         sha256=grant.target.sha256,
+        slots=signed(grant.image.slots),
         version=grant.image.version,
         counter=grant.image.release_counter,
         raises_floor_to=grant.image.raises_floor_to,
@@ -260,6 +298,7 @@ def _remember_present(context: Context) -> None:
     memory = context.memory()
     booted = context.installer.booted()
     if booted not in memory.slots:
-        length = context.installer.size(booted)
-        sha256 = context.installer.read_back(booted, length)
-        context.remember(memory.holding(booted, Content(length=length, sha256=sha256)))
+        contents = context.installer.measure(booted)
+        length, sha256 = identity(contents)
+        present = Content(length=length, sha256=sha256, slots=contents)
+        context.remember(memory.holding(booted, present))

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
+from interlock_client.installers import AnyInstaller
+from interlock_client.tables import Table, from_toml, to_plain
 from interlock_core import durable
 from interlock_core.errors import ConfigurationError, InterlockError, WireError
 from interlock_core.names import (
@@ -36,11 +38,6 @@ DEFAULT_PATH: Final = Path("/etc/interlock/gateway.toml")
 MAX_CONFIG: Final = 64 * 1024
 
 TimeOfDay = Annotated[str, Meta(pattern=r"^(?:[01][0-9]|2[0-3]):[0-5][0-9]\Z")]
-T = TypeVar("T", bound="Table")
-
-
-class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every table (rule 1)."""
 
 
 class Checks(Table, frozen=True, kw_only=True):
@@ -53,29 +50,6 @@ class Checks(Table, frozen=True, kw_only=True):
 
     checks: Path
     timeout_seconds: Annotated[int, Meta(ge=1, le=3600)] = 30
-
-
-class Slots(Table, frozen=True, kw_only=True):
-    """Two slots, each a file or a block device.
-
-    Attributes:
-        a: the first slot.
-        b: the second slot.
-        boot_environment: directory of the two copies of the boot state, outside the slots.
-        booted: file that says which slot booted: ``a`` or ``b``. ``boot-select`` writes it.
-        tries: how often an armed slot is booted before the machine falls back.
-    """
-
-    kind: Literal["slots"]
-    a: Path
-    b: Path
-    boot_environment: Path
-    booted: Path
-    tries: Annotated[int, Meta(ge=1, le=10)] = 3
-
-    def __post_init__(self) -> None:
-        if self.a == self.b:
-            raise ValueError("`a` and `b` are the same slot")
 
 
 class LocalWindow(Table, frozen=True, kw_only=True):
@@ -126,7 +100,7 @@ class Settings(Table, frozen=True, kw_only=True):
     image_root: Path
     director_root: Path
     state: Path
-    installer: Slots
+    installer: AnyInstaller
     reboot_command: Annotated[tuple[str, ...], Meta(min_length=1, max_length=64)]
     health: Literal["none"] | Checks
     interlock: Literal["none"] | Checks | None = None
@@ -150,7 +124,7 @@ class Settings(Table, frozen=True, kw_only=True):
 
     def digest(self) -> str:
         """SHA-256 of all settings in force, for the journal."""
-        return sha256_hex(msgspec.json.encode(self, enc_hook=str, order="sorted"))
+        return sha256_hex(msgspec.json.encode(self, enc_hook=to_plain, order="sorted"))
 
 
 def load(path: Path) -> Settings:
@@ -167,7 +141,7 @@ def load(path: Path) -> Settings:
             f"{path} names no health checks: add a table [health] with checks = a directory, or "
             'health = "none" if nothing shall judge new firmware after its first boot.'
         )
-    settings = _convert(tree, Settings, path)
+    settings: Settings = _convert(tree, Settings, path)
     try:
         check_product(settings.product)
         servers = tuple(check_url(url) for url in settings.servers)
@@ -180,7 +154,7 @@ def load(path: Path) -> Settings:
     return msgspec.structs.replace(settings, servers=servers)
 
 
-def load_installer(path: Path) -> Slots:
+def load_installer(path: Path) -> AnyInstaller:
     """Read the installer's settings alone (rule 4).
 
     Raises:
@@ -189,7 +163,8 @@ def load_installer(path: Path) -> Slots:
     table = _parse(path).get("installer")
     if not isinstance(table, dict):
         raise ConfigurationError(f"{path} has no table [installer].")
-    return _convert(table, Slots, path)
+    made: AnyInstaller = _convert(table, AnyInstaller, path)
+    return made
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -207,13 +182,11 @@ def _parse(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path} is not TOML: {e}.") from e
 
 
-def _convert(tree: Any, type_: type[T], path: Path) -> T:
+def _convert(tree: Any, type_: Any, path: Path) -> Any:
     base = path.absolute().parent
 
     def hook(wanted: type, value: object) -> object:
-        if wanted is Path and isinstance(value, str) and value and "\0" not in value:
-            return base / value
-        raise ValueError("expected a path")
+        return from_toml(wanted, value, base)
 
     try:
         return msgspec.convert(tree, type_, dec_hook=hook)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from interlock_client.contents import differing
 from interlock_client.context import Context
 from interlock_client.install import Standing
 from interlock_client.journal import Attempt, Ended, Journal, State
@@ -150,8 +151,8 @@ def _judge(context: Context, journal: Journal, attempt: Attempt, standing: Stand
         return roll_back(
             context, journal, attempt, "interrupted_rollback", "It was being rolled back."
         )
-    found = context.installer.read_back(attempt.slot, attempt.length)
-    if found != attempt.sha256:
+    found = context.installer.read_back(attempt.slot, attempt.contents)
+    if differing(attempt.contents, found) is not None:
         return roll_back(
             context,
             journal,
@@ -184,6 +185,7 @@ def _commit(
     content = Content(
         length=attempt.length,
         sha256=attempt.sha256,
+        slots=attempt.slots,
         path=attempt.path,
         version=attempt.version,
         counter=attempt.counter,

@@ -13,10 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from interlock_client import config, interlock, journal, memory, probes
+from interlock_client import config, install, interlock, journal, memory, probes
 from interlock_client.config import Settings
 from interlock_client.install import Installer
-from interlock_client.install.slots import SlotInstaller
 from interlock_client.journal import Decisions, Journal
 from interlock_client.memory import Assigned, Content, Memory
 from interlock_client.probes import Verdict
@@ -236,6 +235,7 @@ def running(memory_: Memory, journal_: Journal, booted: str) -> Content | None:
         return Content(
             length=attempt.length,
             sha256=attempt.sha256,
+            slots=attempt.slots,
             path=attempt.path,
             version=attempt.version,
             counter=attempt.counter,
@@ -266,7 +266,7 @@ def assemble(
     return Context(
         settings=settings,
         state=StateDir(settings.state),
-        installer=installer or SlotInstaller(settings.installer),
+        installer=installer or install.make(settings.installer, settings.state),
         times=times or Times(),
         progress=progress,
         limits=limits,

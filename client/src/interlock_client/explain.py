@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from interlock_client import interlock
+from interlock_client.contents import digests
 from interlock_client.context import Context
 from interlock_client.outcome import Outcome
 from interlock_client.status import deferral
@@ -27,9 +28,9 @@ def explain(context: Context) -> Outcome:
 
     with context.state.lock():
         journal = context.journal()
-        slot = journal.written.sha256 if journal.written else None
-        phase = Phase.INSTALL if slot else Phase.DOWNLOAD
-        judgement = judge(context, context.poll(), phase, slot_sha256=slot, ask=bool(slot))
+        held = digests(journal.written.contents) if journal.written else {}
+        phase = Phase.INSTALL if held else Phase.DOWNLOAD
+        judgement = judge(context, context.poll(), phase, slots=held, ask=bool(held))
     place = context.place(judgement.memory)
     outcome = judgement.refusal() or Outcome(
         "update_available", "granted", f"The {phase.value} is granted.", Exit.DONE, judgement.more()

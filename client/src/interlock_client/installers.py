@@ -108,4 +108,4 @@ class Command(Unpacks, frozen=True, kw_only=True, tag="command"):
     read_back: bool = False
 
 
-AnyInstaller = Slots | Rauc | SWUpdate | Command
+AnyInstaller = Slots

@@ -23,6 +23,7 @@ import msgspec
 
 from interlock_client import numbered
 from interlock_client.boot import Slot
+from interlock_client.contents import Held
 from interlock_client.sealed import MAX_RECORD, Checked, Kept, seal, unseal
 from interlock_core import durable
 from interlock_core.errors import NotFoundError, RefusedError, WireError
@@ -74,7 +75,7 @@ FROM: Final[Mapping[State, frozenset[State]]] = MappingProxyType(
 """Each state, and the states from which it may be entered."""
 
 
-class Attempt(Kept, frozen=True, kw_only=True):
+class Attempt(Held, frozen=True, kw_only=True):
     """One order's image on its way into a slot.
 
     Attributes:
@@ -85,8 +86,6 @@ class Attempt(Kept, frozen=True, kw_only=True):
 
     order: str
     path: str
-    length: int
-    sha256: str
     version: str
     counter: int
     raises_floor_to: int
@@ -95,12 +94,19 @@ class Attempt(Kept, frozen=True, kw_only=True):
     began_at: datetime
 
 
-class Written(Kept, frozen=True, kw_only=True):
-    """What an unarmed slot holds, as it was hashed while it was written."""
+class Written(Held, frozen=True, kw_only=True):
+    """What an unarmed side holds, as it was hashed while it was written or read back after."""
 
     slot: Slot
-    length: int
-    sha256: str
+
+    def holds(self, attempt: Attempt) -> bool:
+        """Whether that is what an attempt puts there."""
+        return (self.slot, self.length, self.sha256, self.contents) == (
+            attempt.slot,
+            attempt.length,
+            attempt.sha256,
+            attempt.contents,
+        )
 
 
 class Deferral(Kept, frozen=True, kw_only=True):
@@ -133,6 +139,8 @@ class Journal(Kept, frozen=True, kw_only=True):
     """All that the agent needs to go on after a power cut.
 
     Attributes:
+        unpacking: digest of the target that an installer unpacks, while the state is
+            ``downloading``: no state of its own, which the previous version could not read.
         fault: what ended the last try to go on with the attempt, by its reason.
     """
 
@@ -141,12 +149,13 @@ class Journal(Kept, frozen=True, kw_only=True):
     written: Written | None = None
     deferral: Deferral | None = None
     ended: Ended | None = None
+    unpacking: str | None = None
     fault: str | None = None
 
     def at(self, state: State, **changes: Any) -> Journal:
         """The journal in ``state`` (rule 2), with further fields changed."""
         assert self.state in FROM[state], f"{self.state} may not lead to {state}"
-        return msgspec.structs.replace(self, state=state, **changes)
+        return msgspec.structs.replace(self, state=state, **({"unpacking": None} | changes))
 
 
 def load(path: Path) -> Journal:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -56,6 +57,8 @@ HOLD_SHOWN = 200
 MAX_MOVES = 4
 """How often one command follows assignments from cohort to cohort."""
 
+NOTHING_READ: Mapping[str, str] = MappingProxyType({})
+
 _TOO_LATE = frozenset({Reason.EXPIRED_METADATA, Reason.ROSTER_STALE})
 
 
@@ -66,14 +69,14 @@ class Judgement:
     Attributes:
         memory: as it is now on the disk.
         at: the time of the decision.
-        slot_sha256: digest of the inactive slot, if the decision took it in.
+        slots: by slot name, digests of what the inactive side holds, if the decision took it in.
     """
 
     decision: Decision
     believed: Believed
     memory: Memory
     at: datetime
-    slot_sha256: str | None
+    slots: Mapping[str, str]
 
     def refusal(self) -> Outcome | None:
         """The outcome of a refusal; None if it was a grant."""
@@ -149,7 +152,7 @@ def _with_permits(context: Context, believed: Believed) -> tuple[Believed, Memor
     now = context.times.decision_time(memory.clock_floor, memory.last)
     place = context.place(memory)
     gateway = _gateway(context, memory, place, context.journal())
-    local = _local(context, now, slot_sha256=None, answer=None)
+    local = _local(context, now, slots={}, answer=None)
     floors = _floors(context, memory, place)
     decision = decide(Phase.DOWNLOAD, read.trusted, gateway, floors, local, now)
     verdict, wanted = decision.verdict, decision.wanted
@@ -183,7 +186,7 @@ def again(
     memory: Memory,
     phase: Phase,
     *,
-    slot_sha256: str | Callable[[], str] | None = None,
+    slots: Mapping[str, str] | Callable[[], Mapping[str, str]] = NOTHING_READ,
     ask: bool = False,
 ) -> Judgement:
     """Decide another phase about what is believed already.
@@ -193,18 +196,19 @@ def again(
         believed: what both repositories say.
         memory: floors in force.
         phase: what is asked for.
-        slot_sha256: digest of the inactive slot; or reads it back, after all that was fetched.
+        slots: by slot name, digests of what the inactive side holds; or reads it back, after all
+            that was fetched.
         ask: whether to ask the clinical interlock.
 
     Raises:
         TransientError: the disk did not do it.
     """
-    found = slot_sha256() if callable(slot_sha256) else slot_sha256
+    found = slots() if callable(slots) else slots
     now = context.times.decision_time(memory.clock_floor, memory.last)
     place = context.place(memory)
     gateway = _gateway(context, memory, place, context.journal())
     answer = context.ask_interlock() if ask else None
-    local = _local(context, now, slot_sha256=found, answer=answer)
+    local = _local(context, now, slots=found, answer=answer)
     floors = _floors(context, memory, place)
     decision = decide(phase, believed.facts.trusted, gateway, floors, local, now)
     memory = _learned(context, memory, place, decision, now)
@@ -262,7 +266,7 @@ def _gateway(context: Context, memory: Memory, place: Place, journal: Journal) -
 
 
 def _local(
-    context: Context, now: datetime, *, slot_sha256: str | None, answer: Verdict | None
+    context: Context, now: datetime, *, slots: Mapping[str, str], answer: Verdict | None
 ) -> Local:
     settings = context.settings
     standing = context.installer.standing()
@@ -275,7 +279,7 @@ def _local(
         # What the slot holds now counts as free. With unconfirmed firmware running there is no
         # slot that may be written.
         free_bytes=context.installer.room() if standing.booted == standing.active else 0,
-        slot_sha256=slot_sha256,
+        slot_digests=dict(slots),
     )
 
 

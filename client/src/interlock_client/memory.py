@@ -31,6 +31,7 @@ from typing import Final
 
 import msgspec
 
+from interlock_client.contents import Held
 from interlock_client.sealed import MAX_RECORD, Checked, Kept, seal, unseal
 from interlock_core import durable
 from interlock_core.clock import EPOCH, LastDecision, raised_floor
@@ -58,8 +59,8 @@ class OrderFloor(Kept, frozen=True, kw_only=True):
     stops: tuple[RecordedStop, ...] = ()
 
 
-class Content(Kept, frozen=True, kw_only=True):
-    """What a slot holds and was confirmed, or came with.
+class Content(Held, frozen=True, kw_only=True):
+    """What a side holds and was confirmed, or came with.
 
     Attributes:
         path: its target path; None for what came from the factory.
@@ -67,8 +68,6 @@ class Content(Kept, frozen=True, kw_only=True):
         order: the order under which it was installed.
     """
 
-    length: int
-    sha256: str
     path: str | None = None
     version: str | None = None
     counter: int = 0

@@ -14,6 +14,7 @@ from typing import Final
 
 from interlock_client import boot
 from interlock_client.confirm import PENDING, roll_back
+from interlock_client.contents import differing
 from interlock_client.context import Context
 from interlock_client.install import Standing
 from interlock_client.journal import Ended, State
@@ -115,7 +116,8 @@ def _check_other(context: Context, standing: Standing, memory: Memory) -> None:
             f"{memory.release_floor}: it may not run again.",
             reason="below_floor",
         )
-    if context.installer.read_back(other, content.length) != content.sha256:
+    found = context.installer.read_back(other, content.contents)
+    if differing(content.contents, found) is not None:
         raise RefusedError(
             f"Slot {other} does not hold what was confirmed there: nothing was changed.",
             reason="slot_mismatch",

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from interlock_client.context import Progress
-from interlock_client.install import Installer
+from interlock_client.install.destination import Destination
 from interlock_client.servers import Server
 from interlock_core.errors import RefusedError, TransientError
 from interlock_core.facts import TargetInfo
@@ -75,20 +75,20 @@ class Pace:
             yield chunk
 
 
-def into_slot(
+def into(
+    destination: Destination,
     wanted: Wanted,
     servers: list[Server],
-    installer: Installer,
     *,
     pace: Pace,
     progress: Progress,
 ) -> None:
-    """Fetch an image into the inactive slot (rules 1 to 3).
+    """Fetch an image into its destination (rules 1 to 3).
 
     Args:
+        destination: where it goes.
         wanted: the image.
         servers: in the order in which they are tried.
-        installer: whose inactive slot is written.
         pace: how fast.
         progress: told how much has arrived.
 
@@ -101,7 +101,10 @@ def into_slot(
     for server in servers:
         chunks = pace(server.stream(wanted.url_path, wanted.info.length))
         try:
-            installer.write(verified(chunks, wanted, progress))
+            with destination.open() as writer:
+                for chunk in verified(chunks, wanted, progress):
+                    writer.write(chunk)
+                writer.finish()
         except RefusedError as e:
             if e.reason != "hash_mismatch":
                 raise

@@ -5,9 +5,9 @@ Pure: the answers were asked for by the caller (``facts.Local``). Rules (numbers
 
 14. what is still to be written fits;
 15. the hospital does not hold it back, here or by a signed hold (22); its window and the order's
-    are both open; this device's turn in the spread has come; the inactive slot holds what was
-    signed for it; and the clinical interlock, asked for this very decision, said that now is safe. No
-    answer is a no.
+    are both open; this device's turn in the spread has come; each slot that was signed with the
+    image holds what was signed for it; and the clinical interlock, asked for this very decision,
+    said that now is safe. No answer is a no.
 
 The turn counts from the later of the stage's opening and the windows', and the spread is cut to
 the time for which the windows are open together, so that everybody's turn comes (architecture, 5).

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from interlock_client.boot import BootEnvironment
 from interlock_client.cli.edge import common, config_path, print_json
 from interlock_client.config import load_installer
-from interlock_core.errors import Exit
+from interlock_client.install.control import own_state
+from interlock_core.errors import ConfigurationError, Exit
 
 
 @click.command(
@@ -28,7 +28,12 @@ def command(*, config: Path | None, as_json: bool) -> None:
     recorded, the committed slot is printed and the exit code is 30: boot it all the same.
     """
     installer = load_installer(config_path(config))
-    slot, fault = BootEnvironment(installer.boot_environment, installer.booted).boot()
+    if installer.boot is not None:
+        raise ConfigurationError(
+            f"The boot state is kept by {installer.boot.program}, as [installer] says: the boot "
+            "loader chooses by itself."
+        )
+    slot, fault = own_state(installer).boot()
     if as_json:
         reason = "selected" if fault is None else fault.reason
         print_json(

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from interlock_client.boot import Slot
 from interlock_client.contents import SlotContent
-from interlock_client.installers import AnyInstaller, Command, Rauc, Slots, SWUpdate
+from interlock_client.installers import AnyInstaller, Slots
 
 if TYPE_CHECKING:
     from interlock_client.install.destination import Destination
@@ -196,7 +196,7 @@ class Installer(Protocol):
         """Go back from the committed ``slot`` to the other one, which must be good."""
 
 
-def make(settings: AnyInstaller, state: Path) -> Installer:
+def make(settings: AnyInstaller, state: Path) -> Installer:  # noqa: ARG001  # slots need no state
     """The installer of a configuration.
 
     Args:
@@ -209,15 +209,3 @@ def make(settings: AnyInstaller, state: Path) -> Installer:
             from interlock_client.install.slots import SlotInstaller  # noqa: PLC0415
 
             return SlotInstaller(settings)
-        case Command():
-            from interlock_client.install.command import CommandInstaller  # noqa: PLC0415
-
-            return CommandInstaller(settings, state)
-        case Rauc():
-            from interlock_client.install.rauc import RaucInstaller  # noqa: PLC0415
-
-            return RaucInstaller(settings, state)
-        case SWUpdate():
-            from interlock_client.install.swupdate import SWUpdateInstaller  # noqa: PLC0415
-
-            return SWUpdateInstaller(settings, state)

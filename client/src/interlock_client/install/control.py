@@ -1,4 +1,4 @@
-"""Which side boots: by Interlock's own boot state, or by an executable of the integrator's (I/O)."""
+"""Which side boots: by our own boot state, or by an executable of the integrator's (I/O)."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class Unpacking(TwoSides):
 
 
 def _verify(descriptor: int, wanted: Wanted) -> None:
-    """Raise unless exactly the signed bytes are behind the descriptor; leave it at the beginning."""
+    """Raise unless the signed bytes are behind the descriptor; leave it at its beginning."""
     found, length = hashlib.sha256(), 0
     with durable.translated("read", Path(f"/proc/self/fd/{descriptor}")):
         while chunk := os.read(descriptor, durable.CHUNK):
