@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from interlock_client import context
+from interlock_client.tables import to_plain
 from interlock_core.errors import Exit
 from tests.client.bed import Bed
 from tests.client.fleet import Fleet
