@@ -34,7 +34,13 @@ def test_the_sample_is_right(sample: Path) -> None:
 
 def test_the_sample_names_every_setting() -> None:
     text = sample_text()
-    for table in (config.Settings, Slots, config.Checks, config.LocalWindow):
+    for table in (
+        config.Settings,
+        Slots,
+        config.Checks,
+        config.LocalWindow,
+        config.ClientCertificate,
+    ):
         for name in table.__struct_fields__:
             assert f"{name} = " in text or f"[{name}]" in text, name
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from interlock_client import daemon
-from interlock_client.config import Settings
+from interlock_client.config import ClientCertificate, Settings
 from interlock_client.daemon import Round
 from interlock_client.journal import State
 from interlock_client.outcome import Outcome
@@ -28,6 +28,7 @@ from tests.client.fleet import Fleet
 from tests.client.test_cli import CLIENT, client
 from tests.client.web import Handler, Web
 from tests.client.world import NOW, Clock, World
+from tests.support.certificates import Authority
 
 NEW = b"release one " * 50_000
 FINE = Outcome("nothing_to_do", "nothing_wanted", "Nothing.")
@@ -229,7 +230,29 @@ class TestRounds:
             "next_seconds",
             "confirm",
             "report",
+            "client_certificate",
         }
+
+    def test_a_client_certificate_that_ends_is_said_once_before_and_once_after(
+        self, tmp_path: Path, world: World, bed: Bed
+    ) -> None:
+        world.clock.now = datetime.now(UTC)
+        pair = Authority(tmp_path).issue("GW-000001", days=31.5)
+        bed.change(client_certificate=ClientCertificate(certificate=pair.certificate, key=pair.key))
+
+        def days(number: int) -> Callable[[], None]:
+            return lambda: world.clock.pass_(days=number)
+
+        found = self.rounds(bed, days(2), days(1), days(40), days(1))
+        said = [
+            line.split(" ", 1)[1].split(":")[1]
+            for one in found
+            for line in one.lines
+            if "client certificate" in line
+        ]
+        assert said == [" warning (expires_soon)", " warning (expired)"]
+        assert found[0].fields()["client_certificate"] is None
+        assert "in 29 days: renew it" in found[1].fields()["client_certificate"]
 
 
 class TestSignals:

@@ -27,6 +27,16 @@ class Handler(BaseHTTPRequestHandler):
     server: _Server
     body = b""
 
+    def handle(self) -> None:
+        """One connection: who speaks is noted once TLS stands."""
+        if isinstance(self.connection, ssl.SSLSocket):
+            self.connection.do_handshake()
+            subject = dict(
+                pair[0] for pair in (self.connection.getpeercert() or {}).get("subject", ())
+            )
+            self.server.web.callers.append(subject.get("commonName"))
+        super().handle()
+
     def do_GET(self) -> None:  # the name that http.server looks for
         web = self.server.web
         lie = next((lie for path, lie in web.lies.items() if self.path.startswith(path)), None)
@@ -87,16 +97,25 @@ class _Server(ThreadingHTTPServer):
 class Web:
     """Serves a Store on a loopback port; a context manager.
 
+    Args:
+        store: what is served.
+        certificate: PEM file of a certificate and its key; HTTP without one.
+        clients: PEM file of the authority whose client certificates are asked for, or None.
+
     Attributes:
         requests: the path of every request so far.
         lies: answers by the beginning of a path, instead of what the Store holds.
+        callers: the common name in the client certificate of every connection, None without one.
         over: set when the server stops, so that a slow lie can end.
     """
 
-    def __init__(self, store: FileStore, *, certificate: Path | None = None) -> None:
+    def __init__(
+        self, store: FileStore, *, certificate: Path | None = None, clients: Path | None = None
+    ) -> None:
         self.store = store
         self.requests: list[str] = []
         self.lies: dict[str, Answer] = {}
+        self.callers: list[str | None] = []
         self.over = threading.Event()
         self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.web = self
@@ -105,6 +124,9 @@ class Web:
             scheme = "https"
             tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             tls.load_cert_chain(certificate)
+            if clients is not None:
+                tls.verify_mode = ssl.CERT_REQUIRED
+                tls.load_verify_locations(clients)
             self._server.socket = tls.wrap_socket(
                 self._server.socket, server_side=True, do_handshake_on_connect=False
             )

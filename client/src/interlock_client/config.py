@@ -52,6 +52,41 @@ class Checks(Table, frozen=True, kw_only=True):
     timeout_seconds: Annotated[int, Meta(ge=1, le=3600)] = 30
 
 
+class ClientCertificate(Table, frozen=True, kw_only=True):
+    """A certificate to show to servers that ask for one, and its key: in a file or in a token.
+
+    Attributes:
+        certificate: PEM file, with what stands between it and the authority.
+        key: PEM file of the private key.
+        passphrase_file: of the key file, if it is encrypted; else the systemd credential
+            ``interlock-client-passphrase``.
+        module: PKCS#11 library of the token that holds the key.
+        uri: of the key in the token (RFC 7512), without a PIN.
+        pin_file: of the token; else the systemd credential ``interlock-client-pin``.
+    """
+
+    certificate: Path
+    key: Path | None = None
+    passphrase_file: Path | None = None
+    module: Path | None = None
+    uri: Annotated[str, Meta(pattern=r"^pkcs11:[!-~]{1,500}\Z")] | None = None
+    pin_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        in_token = self.module is not None and self.uri is not None
+        if (self.key is None) != in_token or (self.module is None) != (self.uri is None):
+            raise ValueError("name either `key`, or `module` and `uri`")
+        if in_token and self.passphrase_file is not None:
+            raise ValueError("a key in a token has a `pin_file` and no `passphrase_file`")
+        if not in_token and self.pin_file is not None:
+            raise ValueError("a key in a file has a `passphrase_file` and no `pin_file`")
+        if self.uri is not None:
+            if "pin-value" in self.uri or "pin-source" in self.uri:
+                raise ValueError("`uri` must hold no PIN: name a `pin_file`")
+            if "object=" not in self.uri and "id=" not in self.uri:
+                raise ValueError("`uri` must name the key: object= or id=")
+
+
 class LocalWindow(Table, frozen=True, kw_only=True):
     """Local time in which the gateway may change; ``opens`` after ``closes`` spans midnight."""
 
@@ -83,6 +118,7 @@ class Settings(Table, frozen=True, kw_only=True):
         lease_file: locked (``flock``) from the last moment on; clinical software may hold it too.
         proxy: URL of an HTTP proxy.
         ca_file: PEM certificates to trust instead of the system's.
+        client_certificate: to show to servers that ask for one.
         rate_limit_bytes_per_second: of image downloads.
         poll_interval_seconds, poll_jitter_seconds: how often ``run`` looks.
         deferral_retry_seconds: how often ``run`` looks while an installation waits for this place:
@@ -111,6 +147,7 @@ class Settings(Table, frozen=True, kw_only=True):
     lease_file: Path | None = None
     proxy: str | None = None
     ca_file: Path | None = None
+    client_certificate: ClientCertificate | None = None
     rate_limit_bytes_per_second: Annotated[int, Meta(ge=1024, le=2**40)] | None = None
     poll_interval_seconds: Annotated[int, Meta(ge=1, le=7 * 86_400)] = 900
     poll_jitter_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 300

@@ -9,9 +9,10 @@ import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from interlock_client import config, install, interlock, journal, memory, probes
 from interlock_client.config import Settings
@@ -80,8 +81,9 @@ class Context:
         """Where updates come from.
 
         Raises:
-            ConfigurationError: the CA file holds no certificates.
-            TransientError: it cannot be read.
+            ConfigurationError, SecretError, NotFoundError: the CA file or the client certificate
+                cannot be used.
+            TransientError: a file cannot be read.
         """
         # Half of what a command costs that does not need it.
         from interlock_client.servers import connect  # noqa: PLC0415
@@ -91,9 +93,20 @@ class Context:
             settings.servers,
             proxy=settings.proxy,
             ca_file=settings.ca_file,
+            client_certificate=settings.client_certificate,
+            wrong_pin=self.state.wrong_pin,
             limits=self.limits,
             rate_limit=settings.rate_limit_bytes_per_second,
         )
+
+    def client_certificate(self, now: datetime) -> dict[str, Any] | None:
+        """How the client certificate stands, as plain values; None if there is none."""
+        settings = self.settings.client_certificate
+        if settings is None:
+            return None
+        from interlock_client.client_certificate import standing  # noqa: PLC0415  # most have none
+
+        return standing(settings, now, self.state.wrong_pin)
 
     def trusted_digest(self) -> str:
         """SHA-256 of the settings and of both embedded roots: what an outcome rests on here."""

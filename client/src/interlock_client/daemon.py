@@ -41,6 +41,7 @@ class Round:
         reported: of sending reports, None if that was not tried.
         going_down: whether a reboot was commanded.
         next_seconds: until the next round, None if there is none.
+        warned: of a client certificate that ends soon or cannot be used, None otherwise.
         lines: what people are told; empty if they know it already.
         repeated: how often the outcome has come in a row.
     """
@@ -52,6 +53,7 @@ class Round:
     reported: Outcome | None
     going_down: bool
     next_seconds: float | None = None
+    warned: Outcome | None = None
     lines: tuple[str, ...] = ()
     repeated: int = 1
 
@@ -65,6 +67,7 @@ class Round:
             "next_seconds": self.next_seconds,
             "confirm": self.confirmed and self.confirmed.fields(),
             "report": self.reported and self.reported.fields(),
+            "client_certificate": self.warned and self.warned.detail,
         }
 
 
@@ -92,6 +95,7 @@ def run(
         fresh = replace(context, uninterrupted=signals.uninterrupted)
         try:
             found = _round(fresh, number, patient=not pending)
+            found = replace(found, warned=_warned(fresh, found.at))
         finally:
             fresh.close()
         pending = found.outcome.reason == REBOOT_PENDING
@@ -128,6 +132,16 @@ def _round(context: Context, number: int, *, patient: bool) -> Round:
     return Round(number, at, outcome, confirmed, reported, going_down)
 
 
+def _warned(context: Context, now: datetime) -> Outcome | None:
+    """That the client certificate ends soon, has ended, or cannot be read."""
+    known = context.client_certificate(now)
+    if known is None or known["trouble"] is None:
+        return None
+    days = known["days_left"]
+    reason = "unreadable" if days is None else "expires_soon" if days >= 0 else "expired"
+    return Outcome("warning", reason, known["trouble"], Exit.DONE)
+
+
 def _tried(context: Context, command: Callable[[Context], Outcome]) -> Outcome:
     try:
         return command(context)
@@ -144,7 +158,11 @@ def _boots_another(context: Context) -> bool:
 
 
 def _said(found: Round, voice: Voice, seconds: float | None) -> Round:
-    parts = [("update", found.outcome), ("report", found.reported)]
+    parts = [
+        ("update", found.outcome),
+        ("report", found.reported),
+        ("client certificate", found.warned),
+    ]
     if found.confirmed is not found.outcome:
         parts.insert(0, ("confirm", found.confirmed))
     lines = []

@@ -6,13 +6,13 @@ urllib3 costs more to load than that one question costs to ask, so it is loaded 
 from __future__ import annotations
 
 import socket
-from pathlib import Path
 from typing import Any
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from interlock_client.line import Line
+from interlock_client.tls import Tls
 from interlock_core.answers import BoundedResponse
 
 
@@ -22,7 +22,7 @@ def make_pool(
     connect_seconds: float,
     silence_seconds: float,
     proxy: str | None,
-    ca_file: Path | None,
+    tls: Tls,
 ) -> urllib3.PoolManager:
     """Connections that verify TLS, retry nothing, and show themselves to ``line``.
 
@@ -31,20 +31,28 @@ def make_pool(
         connect_seconds: for a connection.
         silence_seconds: between two bytes.
         proxy: URL of an HTTP proxy, or None.
-        ca_file: certificates to trust instead of the system's, or None.
+        tls: how connections are secured.
     """
     settings: dict[str, Any] = {
         "timeout": urllib3.Timeout(connect=connect_seconds, read=silence_seconds),
         "retries": False,
         "cert_reqs": "CERT_REQUIRED",
-        "ca_certs": str(ca_file) if ca_file else None,
+        "ca_certs": str(tls.ca_file) if tls.ca_file else None,
     }
+    if tls.tunnel is not None:
+        # It asks the proxy itself.
+        proxy = None
+    else:
+        # For servers alone: what is said to a proxy has a context of its own.
+        settings["ssl_context"] = tls.context
     pool = urllib3.ProxyManager(proxy, **settings) if proxy else urllib3.PoolManager(**settings)
-    pool.pool_classes_by_scheme = _watched(line)
+    pool.pool_classes_by_scheme = _watched(line, tls, silence_seconds)
     return pool
 
 
-def _watched(line: Line) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+def _watched(
+    line: Line, tls: Tls, silence_seconds: float
+) -> dict[str, type[urllib3.HTTPConnectionPool]]:
     class Plain(HTTPConnection):
         response_class = BoundedResponse
 
@@ -56,6 +64,14 @@ def _watched(line: Line) -> dict[str, type[urllib3.HTTPConnectionPool]]:
 
         def _new_conn(self) -> socket.socket:
             return line.opened(super()._new_conn())
+
+        def connect(self) -> None:
+            if tls.tunnel is None:
+                super().connect()
+                return
+            self.sock = line.opened(tls.tunnel.open(self.host, self.port))
+            self.sock.settimeout(silence_seconds)
+            self.is_verified = True
 
     class PlainPool(urllib3.HTTPConnectionPool):
         ConnectionCls = Plain

@@ -4,20 +4,23 @@ Rules:
 
 1. One conditional GET on a connection of its own: the poll of a gateway at rest, which needs
    nothing that a pool of connections offers. A gateway behind a proxy asks through the pool.
-2. TLS is verified as everywhere; the connection is watched from its first moment, before the
+2. TLS is as everywhere (``tls``); the connection is watched from its first moment, before the
    handshake.
 """
 
 from __future__ import annotations
 
 import http.client
-import ssl
 from collections.abc import Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from interlock_client.line import Line
+from interlock_client.tls import Tls
 from interlock_core.answers import BoundedResponse
+
+if TYPE_CHECKING:
+    from interlock_client.tunnel import Tunnel
 
 
 class _Plain(http.client.HTTPConnection):
@@ -36,6 +39,18 @@ class _Secure(http.client.HTTPSConnection, _Plain):
     """TLS is put on what ``_Plain`` connected: it is next in line after the library's class."""
 
 
+class _Tunnelled(_Plain):
+    """TLS is spoken by what it is connected to (``tunnel``)."""
+
+    default_port = http.client.HTTPS_PORT
+    tunnel: Tunnel
+
+    def connect(self) -> None:
+        self.sock = self.tunnel.open(self.host, self.port)
+        self.sock.settimeout(self.silence_seconds)
+        self.line.opened(self.sock)
+
+
 def ask(
     url: str,
     headers: Mapping[str, str],
@@ -43,7 +58,7 @@ def ask(
     *,
     connect_seconds: float,
     silence_seconds: float,
-    ca_file: Path | None,
+    tls: Tls,
 ) -> http.client.HTTPResponse:
     """GET ``url``, and return the response with its body unread.
 
@@ -53,16 +68,20 @@ def ask(
         line: watches the connection.
         connect_seconds: for the connection.
         silence_seconds: between two bytes.
-        ca_file: certificates to trust instead of the system's, or None.
+        tls: how the connection is secured.
 
     Raises:
+        InterlockError: the client certificate cannot be used.
         OSError, http.client.HTTPException: the network, or the server, did not do it.
     """
     parts = urlsplit(url)
     connection: _Plain
     if parts.scheme == "https":
-        context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-        connection = _Secure(parts.netloc, timeout=connect_seconds, context=context)
+        if tls.tunnel is not None:
+            connection = _Tunnelled(parts.netloc, timeout=connect_seconds)
+            connection.tunnel = tls.tunnel
+        else:
+            connection = _Secure(parts.netloc, timeout=connect_seconds, context=tls.context)
     else:
         connection = _Plain(parts.netloc, timeout=connect_seconds)
     connection.line, connection.silence_seconds = line, silence_seconds

@@ -24,11 +24,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from interlock_client import __version__, question
 from interlock_client.line import Line
-from interlock_core.certificates import check_ca_file
+from interlock_client.tls import Tls
 from interlock_core.errors import RefusedError, TransientError
 
 if TYPE_CHECKING:
     import urllib3
+
+    from interlock_client.config import ClientCertificate
 
 CHUNK: Final = 256 * 1024
 USER_AGENT: Final = f"interlock-client/{__version__}"
@@ -103,9 +105,9 @@ class HttpStatusError(TransientError):
         status: the HTTP status.
     """
 
-    def __init__(self, url: str, status: int) -> None:
+    def __init__(self, url: str, status: int, hint: str = "") -> None:
         super().__init__(
-            f"{url} answered {status}: the server may be in maintenance; try again later.",
+            f"{url} answered {status}: the server may be in maintenance; try again later.{hint}",
             reason="network",
         )
         self.status = status
@@ -119,7 +121,7 @@ class Server:
         limits: how long it may take.
         line: counts requests, and watches connections.
         proxy: URL of an HTTP proxy, or None.
-        ca_file: certificates to trust instead of the system's, or None.
+        tls: how connections are secured.
     """
 
     def __init__(
@@ -128,14 +130,14 @@ class Server:
         *,
         limits: Limits,
         line: Line,
+        tls: Tls,
         proxy: str | None = None,
-        ca_file: Path | None = None,
     ) -> None:
         self.url = url
         self.limits = limits
         self._line = line
         self._proxy = proxy
-        self._ca_file = ca_file
+        self._tls = tls
 
     @cached_property
     def _pool(self) -> urllib3.PoolManager:
@@ -147,7 +149,7 @@ class Server:
             connect_seconds=self.limits.connect_seconds,
             silence_seconds=self.limits.silence_seconds,
             proxy=self._proxy,
-            ca_file=self._ca_file,
+            tls=self._tls,
         )
 
     def get(
@@ -171,7 +173,7 @@ class Server:
             if response.status == 304 and etag is not None:
                 return Answer(304, etag, b"")
             if response.status != 200:
-                raise HttpStatusError(self.url + path, response.status)
+                raise self._no_answer(path, response.status)
             body = b"".join(_read(response, limit + 1))
             if len(body) > limit:
                 raise RefusedError(
@@ -221,7 +223,7 @@ class Server:
         deadline = limits.image_seconds + length / limits.image_bytes_per_second
         with self._exchange(path, {}, deadline) as response:
             if response.status != 200:
-                raise HttpStatusError(self.url + path, response.status)
+                raise self._no_answer(path, response.status)
             announced = response.headers.get("Content-Length")
             if announced is not None and announced != str(length):
                 raise RefusedError(
@@ -236,6 +238,9 @@ class Server:
         if "_pool" in self.__dict__:
             self._pool.clear()
 
+    def _no_answer(self, path: str, status: int) -> HttpStatusError:
+        return HttpStatusError(self.url + path, status, self._tls.hint(status))
+
     def _request(
         self, url: str, headers: Mapping[str, str], method: str, body: bytes | None
     ) -> _Response:
@@ -247,7 +252,7 @@ class Server:
                 self._line,
                 connect_seconds=self.limits.connect_seconds,
                 silence_seconds=self.limits.silence_seconds,
-                ca_file=self._ca_file,
+                tls=self._tls,
             )
         return self._pool.request(
             method,
@@ -287,8 +292,10 @@ class Server:
                 # A body without a length ends like this; it is not whole.
                 raise TransientError(_too_slow(url, seconds), reason="network")
         except _network_errors() as e:
-            why = _too_slow(url, seconds) if self._line.over else _cause(url, e)
-            raise TransientError(why, reason="network") from e
+            if self._line.over:
+                raise TransientError(_too_slow(url, seconds), reason="network") from e
+            fault = self._tls.fault(url, e)
+            raise fault or TransientError(_cause(url, e), reason="network") from e
         finally:
             timer.cancel()
 
@@ -299,10 +306,12 @@ class Servers:
 
     Attributes:
         line: shared by all.
+        tls: shared by all.
     """
 
     each: tuple[Server, ...]
     line: Line
+    tls: Tls
 
     @property
     def requests(self) -> int:
@@ -314,6 +323,7 @@ class Servers:
         for server in self.each:
             server.close()
         self.line.cut()
+        self.tls.close()
 
 
 def connect(
@@ -321,6 +331,8 @@ def connect(
     *,
     proxy: str | None = None,
     ca_file: Path | None = None,
+    client_certificate: ClientCertificate | None = None,
+    wrong_pin: Path | None = None,
     limits: Limits | None = None,
     rate_limit: int | None = None,
 ) -> Servers:
@@ -330,24 +342,36 @@ def connect(
         urls: base URLs, in order of preference.
         proxy: URL of an HTTP proxy, or None.
         ca_file: certificates to trust instead of the system's, or None.
+        client_certificate: to show to servers that ask for one, or None.
+        wrong_pin: where a PIN of its token is remembered that was refused; needed for one.
         limits: how long they may take; the usual, by default.
         rate_limit: what images are slowed down to, in bytes per second: no deadline may forbid it.
 
     Raises:
-        ConfigurationError: the CA file holds no certificates.
-        TransientError: it cannot be read.
+        ConfigurationError, SecretError, NotFoundError: the CA file holds no certificates, or the
+            client certificate and its key cannot be used.
+        TransientError: a file cannot be read.
     """
     line = Line()
     limits = limits or Limits()
     if rate_limit is not None:
         least = min(limits.image_bytes_per_second, max(1, rate_limit // 2))
         limits = replace(limits, image_bytes_per_second=least)
-    if ca_file is not None:
-        check_ca_file(ca_file)
-    each = tuple(
-        Server(url, limits=limits, line=line, proxy=proxy, ca_file=ca_file) for url in urls
-    )
-    return Servers(each, line)
+    own = None
+    if client_certificate is not None:
+        # Most gateways have none.
+        from interlock_client import client_certificate as certificates  # noqa: PLC0415
+
+        own = certificates.own(
+            client_certificate,
+            ca_file=ca_file,
+            proxy=proxy,
+            wrong_pin=wrong_pin or Path("wrong-pin"),
+            connect_seconds=limits.connect_seconds,
+        )
+    tls = Tls(ca_file, own)
+    each = tuple(Server(url, limits=limits, line=line, proxy=proxy, tls=tls) for url in urls)
+    return Servers(each, line, tls)
 
 
 def _read(response: _Response, most: int) -> Iterator[bytes]:

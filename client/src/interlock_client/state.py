@@ -95,6 +95,11 @@ class StateDir:
         return self.root / "log-checkpoint.json"
 
     @property
+    def wrong_pin(self) -> Path:
+        """The PIN of the client key that the token refused last, as a salted digest."""
+        return self.root / "wrong-pin"
+
+    @property
     def began(self) -> bool:
         """Whether something stands here that is kept only beside a memory (rule 3)."""
         later = (

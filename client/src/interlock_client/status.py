@@ -34,6 +34,7 @@ def status(context: Context) -> dict[str, Any]:
     floor = memory.order_floor(settings.product, place.cohort)
     trouble = load_trouble(context.state)
     enrolment = _enrolment(context)
+    certificate = context.client_certificate(now)
     standing = why.Standing(
         now=now,
         booted=booted,
@@ -43,6 +44,7 @@ def status(context: Context) -> dict[str, Any]:
         decision=newest,
         trouble=trouble,
         enrolment=str(enrolment["state"]) if enrolment is not None else None,
+        certificate=certificate["trouble"] if certificate is not None else None,
     )
     return {
         "why": why.sentence(standing),
@@ -54,6 +56,7 @@ def status(context: Context) -> dict[str, Any]:
         "assigned": _plain(place.assigned),
         "enrolment": enrolment,
         "outbox": _outbox(context),
+        "client_certificate": certificate,
         "last_poll": last_answer(context.state),
         "state": journal.state.value,
         "running": _plain(present),

@@ -6,6 +6,7 @@ Rules:
    what it runs.
 2. The reason is named as everywhere else, so that it can be looked up, and explained beside it.
 3. Unless the gateway is enrolled and countersigned, that is said too: it counts for nothing then.
+   So is a client certificate that ends soon, has ended or cannot be read.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Standing:
         slots: what is wrong with that, if something is.
         decision: the newest record of a decision, as plain values.
         enrolment: state of the enrolment, None without one, ``damaged`` if it cannot be read.
+        certificate: what is wrong with the client certificate, if something is.
     """
 
     now: datetime
@@ -57,13 +59,14 @@ class Standing:
     decision: Mapping[str, Any] | None
     trouble: Trouble | None
     enrolment: str | None
+    certificate: str | None = None
 
 
 def sentence(standing: Standing) -> str:
     """The sentence (rules 1 to 3)."""
-    clause = _ENROLMENT.get(standing.enrolment)
-    main = _main(standing)
-    return f"{main}; {clause}" if clause is not None else main
+    clauses = [_ENROLMENT.get(standing.enrolment), standing.certificate]
+    parts = [_main(standing), *(clause.rstrip(".") for clause in clauses if clause is not None)]
+    return "; ".join(parts)
 
 
 def age(duration: timedelta) -> str:
