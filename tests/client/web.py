@@ -8,7 +8,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from interlock_core.errors import InterlockError
 from interlock_core.store import FileStore
@@ -31,9 +31,8 @@ class Handler(BaseHTTPRequestHandler):
         """One connection: who speaks is noted once TLS stands."""
         if isinstance(self.connection, ssl.SSLSocket):
             self.connection.do_handshake()
-            subject = dict(
-                pair[0] for pair in (self.connection.getpeercert() or {}).get("subject", ())
-            )
+            shown: Any = self.connection.getpeercert()
+            subject = dict(pair[0] for pair in shown["subject"]) if shown else {}
             self.server.web.callers.append(subject.get("commonName"))
         super().handle()
 
