@@ -86,7 +86,22 @@ class Unpacks(Sides, frozen=True, kw_only=True):
 
 
 class Rauc(Unpacks, frozen=True, kw_only=True, tag="rauc"):
-    """RAUC unpacks the image, a bundle of its own."""
+    """RAUC unpacks the image, a bundle of its own; see ``install/rauc.py``.
+
+    Attributes:
+        compatible: what bundles that are for this gateway say in their manifest.
+        keyring: PEM certificates of those who may sign bundles.
+        check_crl: ask for revocation lists in the keyring too.
+        check_purpose: what the signer's certificate must be for; left out, RAUC's own default.
+        use_bundle_signing_time: judge certificates at the time that the signature states, where
+            the clock may be wrong.
+    """
+
+    compatible: Annotated[str, Meta(min_length=1, max_length=256)]
+    keyring: Path
+    check_crl: bool = False
+    check_purpose: Literal["any", "smimesign", "codesign"] | None = None
+    use_bundle_signing_time: bool = False
 
 
 class SWUpdate(Unpacks, frozen=True, kw_only=True, tag="swupdate"):
@@ -108,4 +123,4 @@ class Command(Unpacks, frozen=True, kw_only=True, tag="command"):
     read_back: bool = False
 
 
-AnyInstaller = Slots
+AnyInstaller = Slots | Rauc

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from interlock_client.boot import Slot
 from interlock_client.contents import SlotContent
-from interlock_client.installers import AnyInstaller, Slots
+from interlock_client.installers import AnyInstaller, Rauc, Slots
 
 if TYPE_CHECKING:
     from interlock_client.install.destination import Destination
@@ -196,7 +196,7 @@ class Installer(Protocol):
         """Go back from the committed ``slot`` to the other one, which must be good."""
 
 
-def make(settings: AnyInstaller, state: Path) -> Installer:  # noqa: ARG001  # slots need no state
+def make(settings: AnyInstaller, state: Path) -> Installer:
     """The installer of a configuration.
 
     Args:
@@ -209,3 +209,7 @@ def make(settings: AnyInstaller, state: Path) -> Installer:  # noqa: ARG001  # s
             from interlock_client.install.slots import SlotInstaller  # noqa: PLC0415
 
             return SlotInstaller(settings)
+        case Rauc():
+            from interlock_client.install.rauc import RaucInstaller  # noqa: PLC0415
+
+            return RaucInstaller(settings, state)

@@ -1,0 +1,95 @@
+"""RAUC bundles for tests, made by RAUC itself, and the certificates that sign them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from cryptography.x509.oid import NameOID
+
+from interlock_core.release import Slot
+from interlock_core.wire import sha256_hex
+
+COMPATIBLE = "ward-gateway"
+
+needs_rauc = pytest.mark.skipif(
+    os.geteuid() != 0
+    or not Path("/dev/loop-control").exists()
+    or not all(shutil.which(name) for name in ("rauc", "mksquashfs", "dbus-run-session")),
+    reason="RAUC mounts its bundles: that takes root, a loop device, rauc and squashfs-tools",
+)
+
+
+@dataclass(frozen=True)
+class Signer:
+    """A certificate that vouches for itself, and its key: PEM files.
+
+    RAUC's keyring is the certificates of those who may sign, or of those who certify them.
+    """
+
+    certificate: Path
+    key: Path
+
+
+def signer(directory: Path, name: str) -> Signer:
+    """Somebody who signs bundles."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=3650))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    made = Signer(directory / f"{name}.pem", directory / f"{name}.key")
+    made.certificate.write_bytes(certificate.public_bytes(Encoding.PEM))
+    made.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return made
+
+
+def bundle(
+    directory: Path, by: Signer, images: dict[str, bytes], compatible: str = COMPATIBLE
+) -> bytes:
+    """A plain bundle that fills the slots named with the images given."""
+    content, path = directory / "content", directory / "made.raucb"
+    shutil.rmtree(content, ignore_errors=True)
+    path.unlink(missing_ok=True)
+    content.mkdir()
+    manifest = [f"[update]\ncompatible={compatible}\nversion=1"]
+    for name, image in images.items():
+        (content / f"{name}.img").write_bytes(image)
+        manifest.append(f"[image.{name}]\nfilename={name}.img")
+    (content / "manifest.raucm").write_text("\n".join(manifest) + "\n")
+    subprocess.run(
+        ["rauc", f"--cert={by.certificate}", f"--key={by.key}", "bundle", content, path],
+        check=True,
+        capture_output=True,
+    )
+    return path.read_bytes()
+
+
+def slots(images: dict[str, bytes]) -> tuple[Slot, ...]:
+    """What is signed of the slots that a bundle fills."""
+    return tuple(
+        Slot(name=name, length=len(image), sha256=sha256_hex(image))
+        for name, image in images.items()
+    )

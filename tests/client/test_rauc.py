@@ -1,0 +1,469 @@
+"""RAUC, in earnest: Debian's, with bundles that it made, on slots that are files and devices."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from interlock_client.boot import BootEnvironment
+from interlock_client.contents import signed
+from interlock_client.install import Wanted, apart, rauc, rauc_files
+from interlock_client.install.rauc import RaucInstaller
+from interlock_client.installers import Rauc
+from interlock_client.journal import Journal, State, save
+from interlock_client.tables import SlotPaths
+from interlock_core.errors import ConfigurationError, RefusedError, TransientError
+from interlock_core.wire import sha256_hex
+from tests.client.bed import Bed
+from tests.client.bundles import COMPATIBLE, Signer, bundle, needs_rauc, signer, slots
+from tests.client.web import Web
+from tests.client.world import Release, World
+
+pytestmark = needs_rauc
+
+ROOT = hashlib.shake_256(b"root").digest(300_000)
+APP = hashlib.shake_256(b"app").digest(50_000)
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Signer]:
+    directory = tmp_path_factory.mktemp("signers")
+    return {name: signer(directory, name) for name in ("vendor", "stranger")}
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory, people: dict[str, Signer]) -> dict[str, bytes]:
+    """Bundles by what is to be said of them."""
+    directory = tmp_path_factory.mktemp("bundles")
+    vendor = people["vendor"]
+    return {
+        "good": bundle(directory, vendor, {"rootfs": ROOT}),
+        "both": bundle(directory, vendor, {"rootfs": ROOT, "appfs": APP}),
+        "stranger's": bundle(directory, people["stranger"], {"rootfs": ROOT}),
+        "other machine's": bundle(directory, vendor, {"rootfs": ROOT}, compatible="tea-kettle"),
+    }
+
+
+def installer(home: Path, people: dict[str, Signer], *names: str, **changes: Any) -> RaucInstaller:
+    """RAUC on sides of slot files, with slot ``a`` running."""
+    names = names or ("rootfs",)
+    a, b = (SlotPaths({name: home / f"{name}-{side}" for name in names}) for side in "ab")
+    settings = Rauc(
+        a=a,
+        b=b,
+        boot_environment=home / "boot",
+        booted=home / "booted",
+        compatible=COMPATIBLE,
+        keyring=people["vendor"].certificate,
+        **changes,
+    )
+    for path in a:
+        path.write_bytes(b"runs")
+    BootEnvironment(home / "boot", home / "booted").boot()
+    return RaucInstaller(settings, home / "state")
+
+
+def wanted(data: bytes, images: dict[str, bytes]) -> Wanted:
+    return Wanted("ward-gateway/1/x.raucb", len(data), sha256_hex(data), signed(slots(images)))
+
+
+def put(to: RaucInstaller, data: bytes) -> None:
+    """As the transfer does."""
+    with to.destination().open() as writer:
+        writer.write(data)
+        writer.finish()
+
+
+def install(to: RaucInstaller, data: bytes, images: dict[str, bytes]) -> dict[str, str]:
+    """Fetch, install, and read back."""
+    what = wanted(data, images)
+    to.check(what)
+    put(to, data)
+    journal_says(to, what.sha256)
+    to.install(what)
+    return dict(to.read_back("b", what.contents))
+
+
+@contextmanager
+def device(backing: Path, size: int) -> Iterator[str]:
+    """A block device of so many bytes."""
+    with backing.open("wb") as file:
+        file.truncate(size)
+    made = subprocess.run(
+        ["losetup", "--find", "--show", backing], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    try:
+        yield made
+    finally:
+        subprocess.run(["losetup", "--detach", made], check=True)
+
+
+def guard_says(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """RAUC asks somebody else than the agent before it writes."""
+    monkeypatch.setattr(rauc_files, "guard_script", lambda _: f"#!/bin/sh\n{script}\n")
+
+
+def wait_for(path: Path) -> str:
+    """Shell that waits for a file."""
+    return f"while [ ! -e {path} ]; do sleep 0.02; done"
+
+
+def wait(path: Path) -> None:
+    """Wait for a file, which comes soon or never."""
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def pids(program: str, mark: str) -> list[int]:
+    """Processes of a program that name ``mark``."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = entry.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if words[0] == program and any(mark in word for word in words):
+            found.append(int(entry.parent.name))
+    return found
+
+
+def leftovers() -> str:
+    """Loop devices in use, and everything that is mounted."""
+    loops = subprocess.run(["losetup", "--all"], capture_output=True, text=True, check=True)
+    return loops.stdout + Path("/proc/mounts").read_text()
+
+
+def journal_says(to: RaucInstaller, sha256: str) -> None:
+    """As the agent's journal while it installs."""
+    to.state.mkdir(exist_ok=True)
+    save(to.state / "journal.json", Journal().at(State.DOWNLOADING, unpacking=sha256))
+
+
+class TestInstalling:
+    def test_rauc_writes_the_side_that_does_not_run_and_arms_nothing(
+        self, tmp_path: Path, people: dict[str, Signer], made: dict[str, bytes]
+    ) -> None:
+        to = installer(tmp_path, people)
+        (tmp_path / "rootfs-b").write_bytes(b"old" * 200_000)
+        before = leftovers()
+        assert install(to, made["good"], {"rootfs": ROOT}) == {"rootfs": sha256_hex(ROOT)}
+        assert (tmp_path / "rootfs-b").read_bytes() == ROOT, "and nothing behind it"
+        assert (tmp_path / "rootfs-a").read_bytes() == b"runs"
+        standing = to.standing()
+        assert (standing.armed, standing.active, standing.good) == (None, "a", ("a",))
+        assert leftovers() == before
+
+    def test_several_slots_of_one_side(
+        self, tmp_path: Path, people: dict[str, Signer], made: dict[str, bytes]
+    ) -> None:
+        images = {"rootfs": ROOT, "appfs": APP}
+        to = installer(tmp_path, people, "rootfs", "appfs")
+        found = install(to, made["both"], images)
+        assert found == {name: sha256_hex(image) for name, image in images.items()}
+        assert (tmp_path / "appfs-a").read_bytes() == b"runs"
+
+    def test_block_devices_under_the_names_that_udev_gives_them(
+        self, tmp_path: Path, people: dict[str, Signer], made: dict[str, bytes]
+    ) -> None:
+        to = installer(tmp_path, people)
+        with device(tmp_path / "disk", 1 << 20) as found:
+            (tmp_path / "rootfs-b").symlink_to(found)
+            assert install(to, made["good"], {"rootfs": ROOT}) == {"rootfs": sha256_hex(ROOT)}
+        assert (tmp_path / "disk").read_bytes()[: len(ROOT)] == ROOT
+
+    def test_it_may_be_done_again(
+        self, tmp_path: Path, people: dict[str, Signer], made: dict[str, bytes]
+    ) -> None:
+        to = installer(tmp_path, people)
+        for _ in range(2):
+            found = install(to, made["good"], {"rootfs": ROOT})
+            assert found == {"rootfs": sha256_hex(ROOT)}
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("which", "why"),
+        [
+            ("stranger's", "signature verification failed"),
+            ("other machine's", "Expected 'ward-gateway' but bundle manifest has 'tea-kettle'"),
+            ("both", "No target slot for class appfs"),
+        ],
+    )
+    def test_a_bundle_that_rauc_does_not_accept(
+        self,
+        tmp_path: Path,
+        people: dict[str, Signer],
+        made: dict[str, bytes],
+        which: str,
+        why: str,
+    ) -> None:
+        to = installer(tmp_path, people)
+        with pytest.raises(RefusedError, match=why) as refused:
+            install(to, made[which], {"rootfs": ROOT})
+        assert refused.value.reason == "installer_refused"
+        assert to.standing().good == ("a",)
+        assert (tmp_path / "rootfs-a").read_bytes() == b"runs"
+
+    def test_what_is_no_bundle(self, tmp_path: Path, people: dict[str, Signer]) -> None:
+        with pytest.raises(RefusedError, match="Invalid bundle format") as refused:
+            install(installer(tmp_path, people), ROOT, {"rootfs": ROOT})
+        assert refused.value.reason == "installer_refused"
+
+    def test_a_slot_that_the_settings_do_not_name(
+        self, tmp_path: Path, people: dict[str, Signer], made: dict[str, bytes]
+    ) -> None:
+        with pytest.raises(RefusedError, match="names no such") as refused:
+            install(installer(tmp_path, people), made["both"], {"rootfs": ROOT, "appfs": APP})
+        assert refused.value.reason == "installer_refused"
+
+    def test_a_copy_that_is_swapped_while_rauc_is_started(
+        self,
+        tmp_path: Path,
+        people: dict[str, Signer],
+        made: dict[str, bytes],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        to = installer(tmp_path, people)
+        other = bundle(tmp_path, people["vendor"], {"rootfs": APP})
+        run = apart.run
+
+        def swapped(*args: Any, **more: Any) -> apart.Ended:
+            copy = tmp_path / "state" / "spool" / "target"
+            copy.unlink()
+            copy.write_bytes(other)
+            return run(*args, **more)
+
+        monkeypatch.setattr(apart, "run", swapped)
+        assert install(to, made["good"], {"rootfs": ROOT}) == {"rootfs": sha256_hex(ROOT)}
+
+
+class TestNobodyElse:
+    def test_what_lies_about_installs_nothing(
+        self, tmp_path: Path, people: dict[str, Signer], made: dict[str, bytes]
+    ) -> None:
+        """Somebody starts RAUC with the files that the agent wrote."""
+        to = installer(tmp_path, people)
+        install(to, made["good"], {"rootfs": ROOT})
+        (tmp_path / "rootfs-b").write_bytes(b"stands")
+        home = tmp_path / "state" / "rauc"
+        path = tmp_path / "again.raucb"
+        path.write_bytes(made["good"])
+        with path.open() as copy:
+            ended = apart.run(
+                [
+                    *("dbus-run-session", f"--config-file={home}/bus.conf", "--"),
+                    *("env", "DBUS_STARTER_BUS_TYPE=session", "rauc"),
+                    *(f"--conf={home}/system.conf", "install", apart.BUNDLE),
+                ],
+                stdin=copy.fileno(),
+                scratch=home / "run",
+                seconds=30,
+            )
+        assert ended.code == 1
+        assert "The agent is not installing" in ended.output
+        assert "Pre-install handler error" in ended.output
+        assert (tmp_path / "rootfs-b").read_bytes() == b"stands"
+
+    def test_while_it_installs_nobody_reaches_its_bus(
+        self,
+        tmp_path: Path,
+        people: dict[str, Signer],
+        made: dict[str, bytes],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        to = installer(tmp_path, people)
+        guard_says(monkeypatch, f"touch {tmp_path}/up; {wait_for(tmp_path / 'go')}")
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(install, to, made["good"], {"rootfs": ROOT})
+            wait(tmp_path / "up")
+            (pid,) = pids("dbus-run-session", str(tmp_path))
+            found = list((tmp_path / "state" / "rauc" / "run").iterdir())
+            reached = subprocess.run(
+                [
+                    *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
+                    *("dbus-send", f"--bus=unix:path=/proc/{pid}/cwd/bus"),
+                    *("--dest=de.pengutronix.rauc", "/"),
+                    *("de.pengutronix.rauc.Installer.Install", "string:/tmp/x"),
+                ],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            (tmp_path / "go").touch()
+            assert done.result() == {"rootfs": sha256_hex(ROOT)}
+        assert found == []
+        assert reached.returncode != 0
+        assert "Permission denied" in reached.stderr
+        for name in ("rauc", "spool"):
+            assert (tmp_path / "state" / name).stat().st_mode & 0o777 == 0o700
+
+
+class TestFaults:
+    def test_rauc_is_killed_and_the_next_run_installs(
+        self,
+        tmp_path: Path,
+        people: dict[str, Signer],
+        made: dict[str, bytes],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        to = installer(tmp_path, people, install_timeout_seconds=60)
+        before = leftovers()
+        with monkeypatch.context() as patch:
+            guard_says(patch, "kill -9 $PPID")
+            with pytest.raises(TransientError, match="RAUC did not install") as failed:
+                install(to, made["good"], {"rootfs": ROOT})
+        assert failed.value.reason == "installer_failed"
+        assert leftovers() == before
+        assert to.standing().armed is None
+        assert install(to, made["good"], {"rootfs": ROOT}) == {"rootfs": sha256_hex(ROOT)}
+
+    def test_rauc_takes_too_long(
+        self,
+        tmp_path: Path,
+        people: dict[str, Signer],
+        made: dict[str, bytes],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        to = installer(tmp_path, people, install_timeout_seconds=1)
+        before = leftovers()
+        guard_says(monkeypatch, "sleep 60")
+        with pytest.raises(TransientError, match="within 1 s and was ended") as failed:
+            install(to, made["good"], {"rootfs": ROOT})
+        assert failed.value.reason == "installer_failed"
+        assert leftovers() == before
+
+    def test_a_slot_that_fills_up(
+        self, tmp_path: Path, people: dict[str, Signer], made: dict[str, bytes]
+    ) -> None:
+        to = installer(tmp_path, people)
+        with device(tmp_path / "disk", 128 << 10) as found:
+            (tmp_path / "rootfs-b").symlink_to(found)
+            with pytest.raises(TransientError, match="takes 131072 bytes") as full:
+                to.check(wanted(made["good"], {"rootfs": ROOT}))
+            assert full.value.reason == "no_space"
+            put(to, made["good"])
+            journal_says(to, sha256_hex(made["good"]))
+            with pytest.raises(TransientError, match="No space left on device") as failed:
+                to.install(wanted(made["good"], {"rootfs": ROOT}))
+        assert failed.value.reason == "installer_failed"
+
+    def test_what_is_missing_is_said_before_anything_is_fetched(
+        self, tmp_path: Path, people: dict[str, Signer], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        what = wanted(b"x", {"rootfs": ROOT})
+        lost = installer(tmp_path, people)
+        moved = msgspec.structs.replace(lost.settings, keyring=tmp_path / "none.pem")
+        with pytest.raises(ConfigurationError, match=r"There is no keyring .*none\.pem"):
+            RaucInstaller(moved, lost.state).check(what)
+        odd = msgspec.structs.replace(lost.settings, compatible="a\nb")
+        with pytest.raises(ConfigurationError, match="cannot be told"):
+            RaucInstaller(odd, lost.state).check(what)
+        monkeypatch.setattr(rauc, "RAUC", "rauc-is-not-here")
+        with pytest.raises(ConfigurationError, match="no program rauc-is-not-here"):
+            lost.check(what)
+
+
+class TestAgent:
+    """Whole updates, from the poll on."""
+
+    @pytest.fixture
+    def gateway(self, tmp_path: Path, world: World, web: Web, people: dict[str, Signer]) -> Bed:
+        home = tmp_path / "gateway"
+        settings = Rauc(
+            a=SlotPaths.one(home / "slots" / "a"),
+            b=SlotPaths.one(home / "slots" / "b"),
+            boot_environment=home / "boot",
+            booted=home / "booted",
+            compatible=COMPATIBLE,
+            keyring=people["vendor"].certificate,
+        )
+        bed = Bed(home, world, web, installer=settings)
+        bed.power_on()
+        return bed
+
+    def release(self, world: World, version: str, data: bytes, image: bytes) -> Release:
+        return world.release(version, data, slots=slots({"rootfs": image}))
+
+    def test_two_updates_each_into_the_side_that_does_not_run(
+        self,
+        tmp_path: Path,
+        world: World,
+        gateway: Bed,
+        people: dict[str, Signer],
+        made: dict[str, bytes],
+    ) -> None:
+        world.roll_out(self.release(world, "1.0.0", made["good"], ROOT))
+        assert gateway.update().outcome == "rebooting"
+        assert gateway.power_on() == "b"
+        assert gateway.confirm().outcome == "confirmed"
+        assert gateway.running == ROOT
+        assert gateway.check().reason == "already_installed"
+        second = bundle(tmp_path, people["vendor"], {"rootfs": APP})
+        world.roll_out(self.release(world, "2.0.0", second, APP))
+        assert gateway.install().outcome == "confirmed"
+        assert (gateway.slot("a"), gateway.slot("b")) == (APP, ROOT)
+        assert not (gateway.home / "state" / "spool" / "target").exists()
+
+    def test_a_bundle_with_other_content_than_was_signed_for_the_slot(
+        self, world: World, gateway: Bed, made: dict[str, bytes]
+    ) -> None:
+        world.roll_out(self.release(world, "1.0.0", made["good"], APP))
+        outcome = gateway.update()
+        assert (outcome.outcome, outcome.reason) == ("refused", "slot_mismatch")
+        assert gateway.environment.load().armed is None
+        assert not gateway.wants_reboot
+
+    def test_the_agent_is_killed_while_rauc_writes(
+        self,
+        world: World,
+        gateway: Bed,
+        made: dict[str, bytes],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        world.roll_out(self.release(world, "1.0.0", made["good"], ROOT))
+        before, up = leftovers(), gateway.home / "up"
+        with monkeypatch.context() as patch:
+            guard_says(patch, f"touch {up}; sleep 600")
+            agent = os.fork()
+            if agent == 0:
+                try:
+                    gateway.update()
+                finally:
+                    os._exit(1)
+            wait(up)
+            os.kill(agent, signal.SIGKILL)
+            os.waitpid(agent, 0)
+        deadline = time.monotonic() + 20
+        while leftovers() != before:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert gateway.environment.load().armed is None
+        assert gateway.power_on() == "a", "a power cut now boots the old firmware"
+        assert gateway.install().outcome == "confirmed"
+        assert gateway.running == ROOT
+
+    def test_a_strangers_bundle_and_then_the_vendors(
+        self, world: World, gateway: Bed, made: dict[str, bytes]
+    ) -> None:
+        world.roll_out(self.release(world, "1.0.0", made["stranger's"], ROOT))
+        outcome = gateway.update()
+        assert (outcome.outcome, outcome.reason, outcome.exit_code) == (
+            "refused",
+            "installer_refused",
+            20,
+        )
+        world.roll_out(self.release(world, "1.0.1", made["good"], ROOT))
+        assert gateway.install().outcome == "confirmed"
