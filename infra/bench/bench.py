@@ -16,7 +16,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from infra.bench import check, cohorts, log, publish, reports, scale
+from infra.bench import check, cohorts, log, publish, reports, scale, size
 from infra.bench.fleet import found
 from infra.bench.measure import Row, as_table
 from infra.demo.stage import Stage
@@ -35,6 +35,7 @@ def main() -> int:
         fleet = found(stage)
         stack.callback(fleet.relay.shutdown)
         rows += check.measure(fleet)
+        rows += size.measure()
         rows += publish.measure(fleet)
         rows += log.measure(place)
         rows += reports.measure(place)

@@ -8,3 +8,5 @@ whatever is unknown or unreadable here means no.
 from __future__ import annotations
 
 __version__ = "0.1.0"
+
+DEFAULT_CONFIG = "/etc/interlock/gateway.toml"

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from interlock_client import DEFAULT_CONFIG
 from interlock_client.installers import AnyInstaller
 from interlock_client.tables import Table, from_toml, to_plain
 from interlock_core import durable
@@ -34,7 +35,7 @@ from interlock_core.names import (
 from interlock_core.urls import check_proxy, check_url
 from interlock_core.wire import sha256_hex
 
-DEFAULT_PATH: Final = Path("/etc/interlock/gateway.toml")
+DEFAULT_PATH: Final = Path(DEFAULT_CONFIG)
 MAX_CONFIG: Final = 64 * 1024
 
 TimeOfDay = Annotated[str, Meta(pattern=r"^(?:[01][0-9]|2[0-3]):[0-5][0-9]\Z")]

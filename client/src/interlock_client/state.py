@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -90,6 +89,11 @@ class StateDir:
         return self.root / "polled"
 
     @property
+    def rest(self) -> Path:
+        """What a plain check of a gateway at rest goes by (``rest``)."""
+        return self.root / "rest" / "check"
+
+    @property
     def log_seen(self) -> Path:
         """The checkpoint of the server's log that was shown last; nothing is decided by it."""
         return self.root / "log-checkpoint.json"
@@ -163,6 +167,8 @@ def remove_tree(path: Path) -> None:
     Raises:
         TransientError: the disk did not do it.
     """
+    import shutil  # noqa: PLC0415  # it loads three compressors that most commands do not need
+
     with durable.translated("remove", path):
         disk.step("unlink", path)
         shutil.rmtree(path)

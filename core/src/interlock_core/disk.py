@@ -13,11 +13,9 @@ Rules:
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import re
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -91,7 +89,7 @@ def is_temporary(name: str) -> bool:
 
 def temporary_beside(path: Path) -> Path:
     """A fresh temporary name in the directory of ``path`` (rule 3)."""
-    return path.with_name(f".interlock-{secrets.token_hex(8)}.partial")
+    return path.with_name(f".interlock-{os.urandom(8).hex()}.partial")
 
 
 @contextmanager
@@ -193,6 +191,9 @@ def _sync(path: Path, flags: int) -> None:
 
 
 def _rename_noreplace(source: Path, destination: Path) -> None:
+    # Needed on USB sticks alone, and a tenth of what a short command costs to start.
+    import ctypes  # noqa: PLC0415
+
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except AttributeError as e:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from interlock_client import check, context
-from interlock_client.cli.edge import common, config_path, finish
+from interlock_client import check, context, resting
+from interlock_client.cli.edge import common, config_path, done, finish, json_line
 
 
 @click.command(
@@ -24,4 +24,11 @@ def command(*, config: Path | None, as_json: bool) -> None:
 
     Nothing is downloaded or installed. With nothing new this is one request.
     """
-    finish(check.check(context.build(config_path(config))), as_json=as_json)
+    outcome = resting.watched(
+        config_path(config),
+        context.build,
+        check.check,
+        text=done,
+        json=lambda outcome: json_line(outcome.fields()),
+    )
+    finish(outcome, as_json=as_json)

@@ -50,10 +50,15 @@ def finish(outcome: Outcome, *, as_json: bool) -> None:
     if as_json:
         print_json(outcome.fields())
     elif outcome.exit_code is Exit.DONE:
-        click.echo(plain(f"{outcome.outcome}: {outcome.detail}"))
+        click.echo(done(outcome))
     else:
         click.echo(plain(f"{outcome.outcome} ({outcome.reason}): {outcome.detail}"), err=True)
     raise SystemExit(int(outcome.exit_code))
+
+
+def done(outcome: Outcome) -> str:
+    """The line that people get of an outcome that needs nothing of them."""
+    return plain(f"{outcome.outcome}: {outcome.detail}")
 
 
 def plain(text: str) -> str:
@@ -63,12 +68,23 @@ def plain(text: str) -> str:
 
 def print_json(fields: Mapping[str, Any]) -> None:
     """Print one JSON object."""
+    click.echo(json_line(fields))
+
+
+def json_line(fields: Mapping[str, Any]) -> str:
+    """One JSON object in one line."""
     try:
         text = msgspec.json.encode(fields)
     except UnicodeEncodeError:
         # A file's name may hold bytes that are no UTF-8, and then no JSON string can spell it.
         text = msgspec.json.encode(_spelled(msgspec.to_builtins(fields)))
-    click.echo(text.decode())
+    return text.decode()
+
+
+def interrupted() -> SystemExit:
+    """Say that somebody ended the command, and how it exits."""
+    click.echo("Interrupted: nothing was left half done; run it again.", err=True)
+    return SystemExit(INTERRUPTED)
 
 
 def _spelled(value: Any) -> Any:
@@ -98,8 +114,7 @@ def run(command: click.Command, arguments: list[str] | None = None) -> None:
             e.show()
         raise SystemExit(int(Exit.USAGE)) from e
     except (click.Abort, KeyboardInterrupt) as e:
-        click.echo("Interrupted: nothing was left half done; run it again.", err=True)
-        raise SystemExit(INTERRUPTED) from e
+        raise interrupted() from e
     except InterlockError as e:
         finish(of_error(e), as_json=as_json)
     except BrokenPipeError as e:
