@@ -367,7 +367,7 @@ LOADER: Final = (
 )
 
 TABLE: Final[dict[str, tuple[Entry, ...]]] = {
-    "sample": (Entry(BASE),),
+    "sample": (Entry(BASE), Entry((*BASE, "--installer"))),
     "boot-select": (
         Entry(BASE, makes=("waits/boot/*", "waits/booted"), inputs=LOADER, slips=SLIPS),
     ),
@@ -383,6 +383,18 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
     "explain": (
         Entry(BASE, good=10, makes=STATE, inputs=(CONFIG, MEMORY, JOURNAL), slips=SLIPS),
         Entry((*BASE, "--last"), inputs=(CONFIG, DECISION)),
+    ),
+    "installing": (
+        Entry(
+            (*BASE, "0" * 64),
+            good=20,
+            inputs=(CONFIG,),
+            slips=(
+                Slip("no digest", USAGE, ("SHA256",), BASE),
+                Slip("another digest", USAGE, ("64 digits",), (*BASE, "A" * 64)),
+                Slip("a word too many", USAGE, ("more",), (*BASE, "0" * 64, "more")),
+            ),
+        ),
     ),
     "update": (
         Entry(

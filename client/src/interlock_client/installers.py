@@ -123,4 +123,4 @@ class Command(Unpacks, frozen=True, kw_only=True, tag="command"):
     read_back: bool = False
 
 
-AnyInstaller = Slots | Rauc
+AnyInstaller = Slots | Rauc | Command

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "confirm": "confirm",
     "enrol": "enrol",
     "explain": "explain",
+    "installing": "installing",
     "report": "report",
     "rollback": "rollback",
     "run": "run",

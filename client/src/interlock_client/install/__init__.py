@@ -19,24 +19,46 @@ installer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from interlock_client.boot import Slot
 from interlock_client.contents import SlotContent
-from interlock_client.installers import AnyInstaller, Rauc, Slots
+from interlock_client.installers import AnyInstaller, Command, Rauc, Slots
 
 if TYPE_CHECKING:
     from interlock_client.install.destination import Destination
 
-Beat = Callable[[], None]
-"""Called between two pieces of long work; what it raises ends the work."""
+
+class Budget(Protocol):
+    """How long a piece of work may still take."""
+
+    def left(self) -> float:
+        """Seconds; not below 0."""
+
+    def check(self) -> None:
+        """Raise if nothing is left; called between two pieces of long work.
+
+        Raises:
+            TransientError: of the reason that whoever gave the time has for it.
+        """
 
 
-def no_beat() -> None:
+class Unbounded:
     """The work may take as long as it takes."""
+
+    def left(self) -> float:
+        """For ever."""
+        return math.inf
+
+    def check(self) -> None:
+        """Nothing is ever wrong."""
+
+
+UNBOUNDED: Final = Unbounded()
 
 
 @dataclass(frozen=True)
@@ -169,14 +191,14 @@ class Installer(Protocol):
         """What the slots of a side hold now, each as a whole; those that are there."""
 
     def read_back(
-        self, slot: Slot, contents: Sequence[SlotContent], beat: Beat = no_beat
+        self, slot: Slot, contents: Sequence[SlotContent], within: Budget = UNBOUNDED
     ) -> Mapping[str, str]:
         """SHA-256 of the first bytes of each slot of a side, as they are on the disk.
 
         Args:
             slot: the side.
             contents: which slots, and how many bytes of each.
-            beat: called between pieces.
+            within: how long it may take.
 
         Returns:
             Lower-case hexadecimal by the names of the slots; of a shorter slot the digest of what
@@ -213,3 +235,7 @@ def make(settings: AnyInstaller, state: Path) -> Installer:
             from interlock_client.install.rauc import RaucInstaller  # noqa: PLC0415
 
             return RaucInstaller(settings, state)
+        case Command():
+            from interlock_client.install.command import CommandInstaller  # noqa: PLC0415
+
+            return CommandInstaller(settings, state)

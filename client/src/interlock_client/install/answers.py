@@ -18,7 +18,6 @@ from msgspec import Meta
 
 from interlock_client.boot import Slot
 from interlock_client.executable import MAX_OUTPUT, Sink, run
-from interlock_client.install import Standing
 from interlock_client.tables import Table
 from interlock_core.errors import RefusedError, TransientError, WireError
 from interlock_core.names import Name
@@ -38,18 +37,12 @@ class Booted(Table, frozen=True, kw_only=True):
 
 
 class Stands(Table, frozen=True, kw_only=True):
-    """The answer to ``standing``; as ``Standing``."""
+    """The answer to ``standing``; as ``Standing``, but for the side that runs."""
 
-    booted: Slot
     active: Slot
     armed: Slot | None
     good: Annotated[tuple[Slot, ...], Meta(max_length=2)]
     fell_back: Slot | None
-
-    @property
-    def standing(self) -> Standing:
-        """As everybody knows it."""
-        return Standing(self.booted, self.active, self.armed, self.good, self.fell_back)
 
 
 class Rooms(Table, frozen=True, kw_only=True):

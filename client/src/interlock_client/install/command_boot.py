@@ -40,10 +40,11 @@ class CommandBoot:
 
     def standing(self) -> Standing:
         """As ``BootControl.standing``."""
-        standing = self._program.ask("standing", type_=Stands).standing
-        if standing.armed == standing.active or standing.active not in standing.good:
+        booted = self.booted()
+        says = self._program.ask("standing", type_=Stands)
+        if says.active in {says.armed, says.fell_back} or says.active not in says.good:
             raise self._program.failure("standing", "contradicts itself")
-        return standing
+        return Standing(booted, says.active, says.armed, says.good, says.fell_back)
 
     def invalidate(self, slot: Slot) -> None:
         """As ``BootControl.invalidate``."""

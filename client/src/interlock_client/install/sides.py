@@ -20,7 +20,7 @@ from pathlib import Path
 from interlock_client import boot
 from interlock_client.boot import Slot
 from interlock_client.contents import SlotContent
-from interlock_client.install import Beat, BootControl, Standing, Wanted, no_beat
+from interlock_client.install import UNBOUNDED, BootControl, Budget, Standing, Wanted
 from interlock_client.install.control import control
 from interlock_client.install.destination import Destination
 from interlock_client.installers import Sides
@@ -76,35 +76,23 @@ class TwoSides:
         paths = self.side(self.inactive()).by_name
         for content in wanted.contents:
             path = paths.get(content.name)
-            if path is None:
-                raise RefusedError(
-                    f"{wanted.path} fills a slot {content.name}, and [installer] names no such "
-                    "slot.",
-                    reason="installer_refused",
-                )
-            room = Destination(path).room()
-            if room < content.length:
-                raise TransientError(
-                    f"The slot {content.name} at {path} takes {room} bytes, and {wanted.path} "
-                    f"puts {content.length} there.",
-                    reason="no_space",
-                )
+            fits(wanted, content, None if path is None else Destination(path).room())
 
     def measure(self, slot: Slot) -> tuple[SlotContent, ...]:
         """As ``Installer.measure``."""
         return tuple(
-            SlotContent(name=name, length=length, sha256=digest(path, length, no_beat))
+            SlotContent(name=name, length=length, sha256=digest(path, length, UNBOUNDED))
             for name, path in self.side(slot).by_name.items()
             if (length := Destination(path).size())
         )
 
     def read_back(
-        self, slot: Slot, contents: Sequence[SlotContent], beat: Beat = no_beat
+        self, slot: Slot, contents: Sequence[SlotContent], within: Budget = UNBOUNDED
     ) -> dict[str, str]:
         """As ``Installer.read_back``."""
         paths = self.side(slot).by_name
         return {
-            content.name: digest(paths[content.name], content.length, beat)
+            content.name: digest(paths[content.name], content.length, within)
             for content in contents
             if content.name in paths
         }
@@ -130,7 +118,27 @@ class TwoSides:
         return self.settings.a if slot == "a" else self.settings.b
 
 
-def digest(path: Path, length: int, beat: Beat) -> str:
+def fits(wanted: Wanted, content: SlotContent, room: int | None) -> None:
+    """Whether a slot is there and takes its content; ``room`` is None where there is none.
+
+    Raises:
+        RefusedError: ``installer_refused``.
+        TransientError: ``no_space``.
+    """
+    if room is None:
+        raise RefusedError(
+            f"{wanted.path} fills a slot {content.name}, and this gateway has no such slot.",
+            reason="installer_refused",
+        )
+    if room < content.length:
+        raise TransientError(
+            f"The slot {content.name} takes {room} bytes, and {wanted.path} puts "
+            f"{content.length} there.",
+            reason="no_space",
+        )
+
+
+def digest(path: Path, length: int, within: Budget) -> str:
     """SHA-256 of the first ``length`` bytes on the disk; of less where there is less.
 
     Raises:
@@ -144,7 +152,7 @@ def digest(path: Path, length: int, beat: Beat) -> str:
         while length > 0 and (chunk := os.read(descriptor, min(durable.CHUNK, length))):
             found.update(chunk)
             length -= len(chunk)
-            beat()
+            within.check()
     return found.hexdigest()
 
 

@@ -81,7 +81,7 @@ class Unpacking(TwoSides):
             self.control.invalidate(slot)
             with installing.announced(self.state, wanted.sha256):
                 self.unpack(Artefact(wanted, descriptor), slot)
-            self._flush(slot)
+            self.flush(slot)
 
     def discard(self) -> None:
         """As ``Installer.discard``."""
@@ -93,8 +93,8 @@ class Unpacking(TwoSides):
     def _directory(self) -> Path:
         return self.settings.spool or self.state / "spool"
 
-    def _flush(self, slot: Slot) -> None:
-        """Whoever unpacked may have left it in the page cache."""
+    def flush(self, slot: Slot) -> None:
+        """Put on the disk what whoever unpacked may have left in the page cache."""
         for path in self.side(slot):
             with durable.translated("flush", path):
                 if path.exists():
