@@ -117,7 +117,7 @@ class FileRig(Rig):
     """Two slot files, built in."""
 
     def settings(self, **changes: Any) -> AnyInstaller:
-        fields = {
+        fields: dict[str, Any] = {
             "a": self.paths("a"),
             "b": self.paths("b"),
             "boot_environment": self.home / "boot",

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -274,12 +273,13 @@ class TestOneSlotUnderTwoNames:
         installer = rig.installer(**{linked: SlotPaths(slots)})
         before = rig.holds("a"), rig.holds("b")
         wanted, packed = rig.wanted(rig.contents("new"))
-        for act in (
+        acts: list[Callable[[], object]] = [
             lambda: installer.check(wanted),
             lambda: write(installer, packed),
             lambda: installer.install(wanted),
             installer.arm,
-        ):
+        ]
+        for act in acts:
             with suppress(ConfigurationError):
                 act()
         with pytest.raises(ConfigurationError, match="one and the same"):
@@ -324,7 +324,7 @@ class TestPowerCuts:
         assert rig.boot() == "b"
 
     @staticmethod
-    def cut(act: object, step: int) -> bool:
+    def cut(act: Callable[[], object], step: int) -> bool:
         seen = 0
 
         def watch(_act: str, _path: Path) -> None:
@@ -335,7 +335,7 @@ class TestPowerCuts:
 
         try:
             with durable.watching(watch):
-                cast("object", act)()  # type: ignore[operator]
+                act()
         except PowerCut:
             return True
         return False

@@ -127,7 +127,7 @@ def fits(wanted: Wanted, content: SlotContent, room: int | None) -> None:
     """
     if room is None:
         raise RefusedError(
-            f"{wanted.path} fills a slot {content.name}, and this gateway has no such slot.",
+            f"{wanted.path} fills a slot {content.name}, and [installer] names no such slot.",
             reason="installer_refused",
         )
     if room < content.length:
