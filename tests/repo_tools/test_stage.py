@@ -93,6 +93,27 @@ def test_several_images_with_names_hardware_and_slots_of_their_own(
     assert (b.hardware_ids, b.slots[0].length) == (("cg-300",), 7)
 
 
+def test_what_slots_hold_is_read_from_files_that_are_not_published(
+    delegated: World, tmp_path: Path
+) -> None:
+    spec = delegated.release(
+        images='[{ file = "fw.img", contents = { rootfs = "root.ext4", appfs = "app.sqfs" } }]'
+    )
+    (spec.parent / "root.ext4").write_bytes(b"root" * 9)
+    (spec.parent / "app.sqfs").write_bytes(b"app")
+    made = delegated.make("stage", tmp_path / "e", spec)
+    assert made.code == 0, made.err
+    path = f"{PRODUCT}/1.0.0/fw.img"
+    image = read_image(path, metadata(tmp_path / "e").targets[path].custom)
+    assert {(slot.name, slot.length, slot.sha256) for slot in image.slots} == {
+        ("rootfs", 36, sha256(b"root" * 9).hexdigest()),
+        ("appfs", 3, sha256(b"app").hexdigest()),
+    }
+    assert not list((tmp_path / "e").rglob("root.ext4"))
+    # Whoever signs makes it again from what lies in the event.
+    assert delegated.sign(tmp_path / "e", MANAGERS[0]).code == 0
+
+
 REFUSED: dict[str, tuple[dict[str, str | None], int, str]] = {
     "no SBOM": ({"sbom": None}, 20, "no_sbom"),
     "missing SBOM": ({"sbom": '"none.json"'}, 2, "not_found"),
@@ -117,6 +138,17 @@ REFUSED: dict[str, tuple[dict[str, str | None], int, str]] = {
     "barrier not below the counter": ({"min_counter_installed": "1"}, 20, "malformed"),
     "slot and slots": (
         {"images": '[{ file = "fw.img", slot = "a", slots = [] }]'}, 2, "configuration",
+    ),
+    "slots and contents": (
+        {"images": '[{ file = "fw.img", slots = [], contents = { a = "fw.img" } }]'}, 2,
+        "configuration",
+    ),
+    "no contents": ({"images": '[{ file = "fw.img", contents = {} }]'}, 2, "configuration"),
+    "missing contents": (
+        {"images": '[{ file = "fw.img", contents = { a = "none.img" } }]'}, 2, "not_found",
+    ),
+    "a slot of no name": (
+        {"images": '[{ file = "fw.img", contents = { "A B" = "fw.img" } }]'}, 2, "configuration",
     ),
     "no slots": ({"images": '[{ file = "fw.img", slots = [] }]'}, 20, "malformed"),
     "unknown key": ({"colour": '"blue"'}, 2, "configuration"),

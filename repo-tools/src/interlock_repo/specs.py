@@ -91,6 +91,7 @@ class ImageSpec(Record, frozen=True, kw_only=True):
         hardware_ids: instead of the release's.
         slot: the slot that it is written to as it is.
         slots: what each slot holds afterwards, where that is not the image itself.
+        contents: instead of ``slots``: files that hold just that, by the names of the slots.
     """
 
     file: FilePath
@@ -98,11 +99,12 @@ class ImageSpec(Record, frozen=True, kw_only=True):
     hardware_ids: tuple[HardwareId, ...] | None = None
     slot: Name | None = None
     slots: tuple[Slot, ...] | None = None
+    contents: Annotated[dict[Name, FilePath], Meta(min_length=1, max_length=16)] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.slot is not None and self.slots is not None:
-            raise ValueError("`slot` and `slots` exclude each other")
+        if len([one for one in (self.slot, self.slots, self.contents) if one is not None]) > 1:
+            raise ValueError("`slot`, `slots` and `contents` exclude each other")
 
 
 class ReleaseSpec(Record, frozen=True, kw_only=True):

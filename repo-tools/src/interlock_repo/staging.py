@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -103,6 +104,7 @@ def stage(
         NotFoundError, TransientError: a file is missing or cannot be read.
     """
     targets = next_product(previous, now=now, expires=expires)
+    spec = _measured(spec, folder)
     new = _Release(spec, folder)
     for path, target in new.targets.items():
         targets.targets[path] = target
@@ -135,6 +137,27 @@ def travelling(spec: ReleaseSpec) -> ReleaseSpec:
         replace(image, file=image.name or Path(image.file).name, name=None) for image in spec.images
     )
     return replace(spec, images=images, **evidence)
+
+
+def _measured(spec: ReleaseSpec, folder: Path) -> ReleaseSpec:
+    """The release with lengths and digests in place of the files of ``ImageSpec.contents``."""
+    return replace(
+        spec,
+        images=tuple(
+            image
+            if image.contents is None
+            else replace(image, contents=None, slots=_slots(image.contents, folder))
+            for image in spec.images
+        ),
+    )
+
+
+def _slots(contents: Mapping[str, str], folder: Path) -> tuple[Slot, ...]:
+    found = {name: measure(folder / file) for name, file in contents.items()}
+    return tuple(
+        Slot(name=name, length=source.length, sha256=source.sha256)
+        for name, source in found.items()
+    )
 
 
 class _Release:
