@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 import signal
 import subprocess
+import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +21,7 @@ import msgspec
 import pytest
 
 from interlock_client.boot import BootEnvironment
+from interlock_client.config import load_installer
 from interlock_client.contents import signed
 from interlock_client.install import Wanted, apart, rauc, rauc_files
 from interlock_client.install.rauc import RaucInstaller
@@ -29,6 +34,7 @@ from tests.client.bed import Bed
 from tests.client.bundles import COMPATIBLE, Signer, bundle, needs_rauc, signer, slots
 from tests.client.web import Web
 from tests.client.world import Release, World
+from tests.packaging.tree import TOP
 
 pytestmark = needs_rauc
 
@@ -467,3 +473,92 @@ class TestAgent:
         )
         world.roll_out(self.release(world, "1.0.1", made["good"], ROOT))
         assert gateway.install().outcome == "confirmed"
+
+
+class TestGuide:
+    """What the integrator's guide has people do."""
+
+    def fences(self, kind: str) -> list[str]:
+        text = (TOP / "docs" / "guides" / "integrator.md").read_text()
+        chapter = text.split("\n## RAUC\n")[1].split("\n## ")[0]
+        return re.findall(rf"^```{kind}\n(.*?)^```$", chapter, re.MULTILINE | re.DOTALL)
+
+    def test_its_bundle_is_installed_with_its_settings(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "rootfs.ext4").write_bytes(ROOT)
+        (tmp_path / "appfs.squashfs").write_bytes(APP)
+        (script,) = self.fences("sh")
+        subprocess.run(["sh", "-e"], input=script, cwd=tmp_path, text=True, check=True)
+        release, gateway = self.fences("toml")
+        assert tomllib.loads(release)["images"][0]["contents"] == {
+            "rootfs": "rootfs.ext4",
+            "appfs": "appfs.squashfs",
+        }
+        for place in ("/etc/interlock/", "/dev/disk/by-partlabel/", "/boot/", "/run/interlock/"):
+            gateway = gateway.replace(place, f"{tmp_path}/")
+        (tmp_path / "gateway.toml").write_text(gateway)
+        settings = load_installer(tmp_path / "gateway.toml")
+        assert isinstance(settings, Rauc)
+        assert settings.booted is not None
+        settings.booted.write_text("a\n")
+        data = (tmp_path / "ward-gateway-1.4.0.raucb").read_bytes()
+        images = {"rootfs": ROOT, "appfs": APP}
+        found = install(RaucInstaller(settings, tmp_path / "state"), data, images)
+        assert found == {name: sha256_hex(image) for name, image in images.items()}
+
+    def test_rauc_status_shows_the_boot_state_and_changes_nothing(
+        self, tmp_path: Path, bed: Bed, world: World
+    ) -> None:
+        world.roll_out(world.release("1.0.0", ROOT))
+        assert bed.update().outcome == "rebooting"
+        backend = tmp_path / "backend"
+        backend.write_text(
+            f"#!/bin/sh\nINTERLOCK_CONFIG={bed.write_config()} PYTHONPATH={TOP} "
+            f'exec {sys.executable} {TOP}/infra/rauc/boot_backend.py "$@"\n'
+        )
+        backend.chmod(0o755)
+        (conf,) = self.fences("ini")
+        conf = conf.replace("/usr/lib/interlock/rauc-boot-backend", str(backend))
+        slots_ = "".join(
+            f"[slot.rootfs.{n}]\ndevice={bed.home}/slots/{side}\ntype=raw\nbootname={side}\n"
+            for n, side in enumerate("ab")
+        )
+        path = tmp_path / "system.conf"
+        path.write_text(f"{conf}\n{slots_}")
+        home = tmp_path / "bus"
+        (home / "run").mkdir(parents=True)
+        service = rauc_files.service_file(
+            program=apart.find("rauc"), configuration=path, booted="a"
+        )
+        (home / f"{rauc_files.SERVICE}.service").write_text(service)
+        bus = rauc_files.bus_conf(socket=f"{apart.SCRATCH}/bus", services=home)
+        (home / "bus.conf").write_text(bus)
+
+        def status(*words: str) -> apart.Ended:
+            with Path(os.devnull).open() as nothing:
+                return apart.run(
+                    [
+                        *("dbus-run-session", f"--config-file={home}/bus.conf", "--", "env"),
+                        *("DBUS_STARTER_BUS_TYPE=session", "rauc", f"--conf={path}", "status"),
+                        *words,
+                    ],
+                    stdin=nothing.fileno(),
+                    scratch=home / "run",
+                    seconds=60,
+                )
+
+        (line,) = [
+            line
+            for line in status("--output-format=json").output.splitlines()
+            if line.startswith("{")
+        ]
+        told = json.loads(line)
+        good = {name: slot["boot_status"] for one in told["slots"] for name, slot in one.items()}
+        assert (told["booted"], told["boot_primary"]) == ("a", "rootfs.1")
+        assert good == {"rootfs.0": "good", "rootfs.1": "bad"}
+        before = bed.kept()
+        refused = status("mark-good", "rootfs.1")
+        assert refused.code != 0
+        assert "interlock-client alone" in refused.output
+        assert bed.kept() == before

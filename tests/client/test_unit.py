@@ -12,6 +12,7 @@ import pytest
 from interlock_client.cli import COMMANDS
 
 UNIT = Path(__file__).parents[2] / "infra" / "systemd" / "interlock-client.service"
+RAUC = UNIT.with_name("interlock-client-rauc.conf")
 
 
 def test_it_runs_the_daemon_and_breaks_off_no_reboot() -> None:
@@ -23,10 +24,19 @@ def test_it_runs_the_daemon_and_breaks_off_no_reboot() -> None:
         assert line in text.splitlines()
 
 
+def test_what_rauc_needs_is_let_through_where_it_is_used() -> None:
+    text = RAUC.read_text()
+    # What was forbidden whole is named anew: without the empty line nothing would be allowed.
+    assert "RestrictNamespaces=\nRestrictNamespaces=mnt pid\n" in text
+    assert "SystemCallFilter=@mount\n" in text
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
-def test_systemd_accepts_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("drop_in", [(), (RAUC,)])
+def test_systemd_accepts_it(tmp_path: Path, drop_in: tuple[Path, ...]) -> None:
     # The program lies where the machine's owner put it.
     text = UNIT.read_text().replace("/opt/interlock/bin/interlock-client", "/bin/true")
+    text = "\n".join([text, *(path.read_text() for path in drop_in)])
     path = tmp_path / UNIT.name
     path.write_text(text)
     done = subprocess.run(
