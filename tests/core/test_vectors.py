@@ -9,19 +9,21 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from backports import zstd
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from interlock_core import keys, wire
 from interlock_core.acts import ACT_STATEMENTS
 from interlock_core.bundle import read_bundle
+from interlock_core.delta import MAGIC, read_header
 from interlock_core.directive import read_directive
 from interlock_core.errors import WireError
 from interlock_core.exclusion import Exclusion
 from interlock_core.genesis import read_fleet
 from interlock_core.order import ROLLOUT_STATEMENTS
 from interlock_core.recall_papers import RECALL_STATEMENTS
-from interlock_core.release import Evidence, Permit, read_image
+from interlock_core.release import Evidence, Permit, read_delta, read_image
 from interlock_core.report import FLEET_STATEMENTS
 from interlock_core.roster import read_roster
 from interlock_core.statement import (
@@ -32,6 +34,7 @@ from interlock_core.statement import (
     read_envelope,
 )
 from tests.support.decisions import NEW
+from tests.vectors import delta
 from tests.vectors.make import HERE, vectors
 from tests.vectors.refused import SIGNATURE, SMALL_LIMIT
 
@@ -154,6 +157,11 @@ def _read_envelope(data: bytes) -> object:
     return open_statement(read_envelope(data), EVERY_TYPE).said
 
 
+def _read_delta_header(data: bytes) -> object:
+    header = MAGIC + data + b"\n"
+    return read_header(header, delta.facts_of(header))
+
+
 def _public_key_file(data: bytes) -> object:
     keys.parse_public_key(data)
     return wire.parse(data, limit=SMALL_LIMIT, what="public key file")
@@ -169,6 +177,8 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "image": _read_custom,
     "evidence": lambda d: wire.decode_canonical(d, Evidence, limit=SMALL_LIMIT, what="custom"),
     "permit": lambda d: wire.decode_canonical(d, Permit, limit=SMALL_LIMIT, what="permit"),
+    "delta": lambda d: read_delta(NEW.path, wire.parse(d, limit=SMALL_LIMIT, what="custom")),
+    "delta header": _read_delta_header,
     "fleet": read_fleet,
     "public key file": _public_key_file,
 }
@@ -199,6 +209,41 @@ def test_the_documented_placement_is_the_first_vector() -> None:
     assert "".join(line[8:81] for line in lines).replace(" ", "") == vector["hashed"]
     assert f"{vector['sha256'][:16]} {vector['sha256'][16:]}\n" in documented
     assert f"modulo 10,000 = {vector['point']:,}: outside" in documented
+
+
+class TestDelta:
+    """Put together with json, hashlib and libzstd alone."""
+
+    delta = load("delta.json")
+
+    def test_the_header_is_signed_and_names_both_images(self) -> None:
+        data, facts = self.delta["header"].encode(), self.delta["facts"]
+        assert len(data) == facts["header_length"]
+        assert hashlib.sha256(data).hexdigest() == facts["header_sha256"]
+        magic, text, rest = data.split(b"\n")
+        assert (magic, rest) == (b"interlock delta v1", b"")
+        header = json.loads(text)
+        assert canonical(header) == text
+        for which, key in (("old", "from_sha256"), ("new", "to_sha256")):
+            image = self.delta[which].encode()
+            assert header[which] == {"length": len(image), "sha256": facts[key]}
+            assert hashlib.sha256(image).hexdigest() == facts[key]
+
+    def test_the_frames_give_the_new_image(self) -> None:
+        header = json.loads(self.delta["header"].split("\n")[1])
+        old, new = self.delta["old"].encode(), b""
+        for text, frame in zip(self.delta["frames"], header["frames"], strict=True):
+            data = base64.b64decode(text)
+            assert (len(data), hashlib.sha256(data).hexdigest()) == (
+                frame["length"],
+                frame["sha256"],
+            )
+            prefix = b"".join(old[start : start + length] for start, length in frame["prefix"])
+            known = zstd.ZstdDict(prefix, is_raw=True).as_prefix if prefix else None
+            output = zstd.decompress(data, zstd_dict=known)
+            assert hashlib.sha256(output).hexdigest() == frame["output_sha256"]
+            new += output
+        assert new == self.delta["new"].encode()
 
 
 class TestLog:

@@ -32,6 +32,7 @@ from interlock_core.checkpoint import (
 )
 from interlock_core.clock import EPOCH
 from interlock_core.decommissioned import Certificate, read_certificate
+from interlock_core.delta import encode_header, read_header
 from interlock_core.directive import read_directive
 from interlock_core.errors import (
     ConfigurationError,
@@ -48,7 +49,7 @@ from interlock_core.log import Entry, pack, read_entry, statement_fact, unpack, 
 from interlock_core.names import check_name, check_product, split_path
 from interlock_core.order import ROLLOUT_STATEMENTS
 from interlock_core.recall_papers import RECALL_STATEMENTS
-from interlock_core.release import Evidence, Permit, facts_of, read_image, read_permit
+from interlock_core.release import Evidence, Permit, facts_of, read_delta, read_image, read_permit
 from interlock_core.report import FLEET_STATEMENTS
 from interlock_core.roster import read_roster
 from interlock_core.statement import (
@@ -76,6 +77,7 @@ from tests.repo_tools.world import CYCLONEDX
 from tests.server.world import SERVER_TOML, sign
 from tests.support import papers
 from tests.support.people import DAY0, FLEET, signer
+from tests.vectors import delta
 
 EVERY_STATEMENT: Final = (
     *ROLLOUT_STATEMENTS,
@@ -123,6 +125,10 @@ def _payload(data: bytes, _: Path) -> Any:
 
 def _custom(data: bytes, _: Path) -> Any:
     return read_image("gateway/2.0.0/image.img", wire.parse(data, limit=65_536, what="custom"))
+
+
+def _delta_facts(data: bytes, _: Path) -> Any:
+    return read_delta("gateway/2.0.0/x.delta", wire.parse(data, limit=65_536, what="custom"))
 
 
 def _permit(data: bytes, _: Path) -> Any:
@@ -360,6 +366,14 @@ READERS: Final[dict[str, Reader]] = {
     ),
     "a permit by its facts": Reader(
         (f"{CORE}release.read_permit",), _permit, document("permit"), again=wire.encode
+    ),
+    "a delta's facts": Reader((), _delta_facts, document("delta")),
+    "the header of a delta": Reader(
+        (f"{CORE}delta.read_header",),
+        lambda data, _: read_header(data, delta.facts_of(data)),
+        lambda: delta.BYTES,
+        again=encode_header,
+        form="other",
     ),
     "a certificate of a device's end": Reader(
         (f"{CORE}decommissioned.read_certificate",),

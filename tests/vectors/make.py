@@ -67,7 +67,7 @@ from tests.support.people import (
     public_key,
     signer,
 )
-from tests.vectors import log, refused
+from tests.vectors import delta, log, refused
 
 HERE: Final = Path(__file__).parent
 ODD_TEXT: Final = 'Ärzte melden: "Pumpe" \\ hält\n\t\x01\x7f\u2028停止 🛑 </stop>'
@@ -213,6 +213,8 @@ DOCUMENTS: Final[Mapping[str, bytes]] = {
             expires=DAY0 + days(14),
         )
     ),
+    "delta": wire.encode(delta.FACTS),
+    "delta header": wire.encode(delta.HEADER),
     "fleet": wire.encode(
         FleetFile(
             fleet=FLEET, image_root=digest("image root"), director_root=digest("director root")
@@ -303,6 +305,7 @@ def vectors() -> dict[str, bytes]:
             }
         ),
         "log.json": _pretty(log.vectors()),
+        "delta.json": _pretty(delta.vectors()),
         "refused.json": _pretty(refused.vectors(STATEMENTS, DOCUMENTS)),
     }
 

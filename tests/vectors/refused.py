@@ -286,6 +286,20 @@ PAYLOAD: Final[tuple[tuple[str, str, str, Change], ...]] = (
     ("session", "a challenge of 15 characters", "length >= 16", said("challenge", 15 * "a")),
 )
 
+RANGE: Final = ("frames", 0, "prefix", 1)
+
+
+def _doubled(field: str) -> Change:
+    def change(tree: Any) -> None:
+        tree[field] = 2 * tree[field]
+
+    return change
+
+
+def _to_itself(tree: Any) -> None:
+    tree["to_sha256"] = tree["from_sha256"]
+
+
 DOCUMENTS: Final[tuple[tuple[str, str, str, Change], ...]] = (
     ("roster", "an unknown field", "unknown field", put("note", to="")),
     ("roster", "its type left out", "canonical", drop("type")),
@@ -391,6 +405,33 @@ DOCUMENTS: Final[tuple[tuple[str, str, str, Change], ...]] = (
         "day is out of range",
         put("support_end", to="2031-02-30"),
     ),
+    ("delta", "an unknown fact", "unknown field", put("window", to=27)),
+    ("delta", "its kind left out", "leave out a field", drop("kind")),
+    ("delta", "another version than its path", "not what its path", put("version", to="2.0.1")),
+    ("delta", "to where it comes from", "from one image to another", _to_itself),
+    ("delta", "no header", ">= 1", put("header_length", to=0)),
+    ("delta", "a header of more than 1 MiB", "<= 1048576", put("header_length", to=2**20 + 1)),
+    ("delta header", "an unknown field", "unknown field", put("window", to=27)),
+    ("delta header", "its type left out", "canonical", drop("type")),
+    ("delta header", "another old image", "other images", put("old", "sha256", to=64 * "0")),
+    ("delta header", "an old image that is longer", "other images", put("old", "length", to=7201)),
+    ("delta header", "another new image", "other images", put("new", "sha256", to=64 * "0")),
+    ("delta header", "a segment that is no power of two", "power of two", put("segment", to=4097)),
+    ("delta header", "a segment of 4 MiB", "<= 2097152", put("segment", to=2**22)),
+    ("delta header", "a segment without a frame", "must hold 2", drop("frames", 1)),
+    ("delta header", "a frame without a segment", "must hold 2", _doubled("frames")),
+    ("delta header", "an empty frame", ">= 1", put("frames", 0, "length", to=0)),
+    (
+        "delta header",
+        "a frame that is too long",
+        "can need",
+        put("frames", 0, "length", to=5137),
+    ),
+    ("delta header", "a range beyond the old image", "beyond", put(*RANGE, to=[5000, 2201])),
+    ("delta header", "an empty range", ">= 1", put(*RANGE, to=[5000, 0])),
+    ("delta header", "a range before the image", ">= 0", put(*RANGE, to=[-1, 1200])),
+    ("delta header", "ranges over one another", "overlap", put(*RANGE, to=[3999, 1200])),
+    ("delta header", "ranges that fall", "do not rise", put(*RANGE, to=[0, 10])),
     ("fleet", "a name in capitals", "regex", put("fleet", to="North")),
     ("public key file", "another's proof", "no proof", put("name", to="omar")),
     ("public key file", "a name that is none", "regex", put("name", to="Olga")),

@@ -11,13 +11,16 @@ Rules:
    what tells a gateway whether to fetch it.
 6. Of one move under one order a gateway reads so many permits and so many bytes of them, and no
    publisher signs or takes more (``released``).
+7. A delta is a way to get an image's bytes, and no word on whether it may be installed: an image
+   names its deltas, each leads to exactly that image, and what comes out is judged by the image's
+   own signed digest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from msgspec import Meta
 
@@ -42,9 +45,13 @@ MAX_PERMITS: Final = 64
 """The most permits of one move (order, from, to) that a gateway reads (rule 6)."""
 MAX_PERMITS_BYTES: Final = 4 * 1024 * 1024
 """The most bytes of them together (rule 6)."""
+MAX_HEADER: Final = 1024 * 1024
+"""The longest header of a delta, in bytes."""
 PERMITS: Final = "permits"
 """What stands for the version in the path of a permit; no release has it."""
 Counter = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Length = Annotated[int, Meta(ge=1, le=2**40)]
+"""Of what a slot holds, in bytes."""
 Date = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")]
 
 
@@ -59,7 +66,7 @@ class Slot(Record, frozen=True, kw_only=True):
     """What a slot holds after installation, for read-back."""
 
     name: Name
-    length: Annotated[int, Meta(ge=1, le=2**40)]
+    length: Length
     sha256: Digest
 
 
@@ -122,6 +129,33 @@ class Evidence(Record, frozen=True, kw_only=True):
     format: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+class Delta(Record, frozen=True, kw_only=True):
+    """The facts of a delta: an image's bytes as changes to what a slot holds (rule 7).
+
+    Attributes:
+        from_slot: the slot that holds what it is applied to.
+        from_sha256, from_length: what that is.
+        to_sha256: the image that comes out of it.
+        header_length, header_sha256: of its header, with which it begins (``delta``).
+    """
+
+    kind: Literal["delta"] = "delta"
+    product: Name
+    version: Version
+    from_slot: Name
+    from_sha256: Digest
+    from_length: Length
+    to_sha256: Digest
+    header_length: Annotated[int, Meta(ge=1, le=MAX_HEADER)]
+    header_sha256: Digest
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_product(self.product)
+        if self.from_sha256 == self.to_sha256:
+            raise ValueError("a delta must lead from one image to another")
+
+
 class PermitFacts(Record, frozen=True, kw_only=True):
     """The facts of a permit target (rule 5).
 
@@ -160,6 +194,9 @@ class Permit(Record, frozen=True, kw_only=True):
     expires: datetime
 
 
+F = TypeVar("F", Image, Delta)
+
+
 def read_image(path: str, custom: Mapping[str, Any] | None) -> Image:
     """The facts of the image at ``path``.
 
@@ -169,15 +206,30 @@ def read_image(path: str, custom: Mapping[str, Any] | None) -> Image:
     if not isinstance(custom, Mapping):
         # Absent, or signed with any other value: python-tuf passes on what it finds.
         raise WireError(f"The target {path} carries no facts (custom): it is no image.")
-    image = convert(dict(custom), Image, what=f"custom of {path}")
-    if encode(dict(custom)) != encode(image):
-        raise WireError(f"The facts of {path} leave out a field that every image states.")
+    return _stated(path, custom, Image)
+
+
+def read_delta(path: str, custom: Mapping[str, Any] | None) -> Delta:
+    """The facts of the delta at ``path``.
+
+    Raises:
+        WireError: there are none, they are malformed, or they contradict the path (rule 2).
+    """
+    if not isinstance(custom, Mapping):
+        raise WireError(f"The target {path} carries no facts (custom): it is no delta.")
+    return _stated(path, custom, Delta)
+
+
+def _stated(path: str, custom: Mapping[str, Any], type_: type[F]) -> F:
+    facts = convert(dict(custom), type_, what=f"custom of {path}")
+    if encode(dict(custom)) != encode(facts):
+        raise WireError(f"The facts of {path} leave out a field that every {facts.kind} states.")
     product, version, _ = split_path(path)
-    if (image.product, image.version) != (product, version):
+    if (facts.product, facts.version) != (product, version):
         raise WireError(
-            f"The facts of {path} say {image.product} {image.version}: not what its path says."
+            f"The facts of {path} say {facts.product} {facts.version}: not what its path says."
         )
-    return image
+    return facts
 
 
 def permit_facts(path: str, custom: Any) -> PermitFacts | None:
