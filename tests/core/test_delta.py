@@ -12,6 +12,7 @@ from interlock_core import wire
 from interlock_core.delta import (
     MAGIC,
     MAX_PREFIX,
+    MIN_PREFIX,
     Content,
     Frame,
     Header,
@@ -40,6 +41,8 @@ def headers(draw: st.DrawFn) -> Header:
         cuts = sorted(draw(st.sets(st.integers(0, min(old, MAX_PREFIX)), max_size=12)))
         shift = draw(st.integers(0, max(0, old - MAX_PREFIX)))
         ranges = tuple((a + shift, b - a) for a, b in list(pairwise(cuts))[::2])
+        if sum(size for _, size in ranges) < MIN_PREFIX:
+            ranges = ()
         length = draw(st.integers(1, max_frame(min(segment, new - n * segment))))
         frames.append(
             Frame(length=length, sha256=digest(f"{n}"), output_sha256=digest("o"), prefix=ranges)
@@ -121,8 +124,10 @@ def test_the_prefix_of_a_frame_is_bounded() -> None:
         return Header(old=old, new=HEADER.new, segment=HEADER.segment, frames=frames)
 
     assert header((0, half), (half, half)).frames[0].prefix == ((0, half), (half, half))
-    with pytest.raises(ValueError, match="longer than"):
+    with pytest.raises(ValueError, match="is not 8 to"):
         header((0, half), (half, half), (MAX_PREFIX, 1))
+    with pytest.raises(ValueError, match="is not 8 to"):
+        header((0, 3), (half, 4))
 
 
 def wire_fields(frame: Frame) -> dict[str, object]:

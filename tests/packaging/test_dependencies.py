@@ -25,6 +25,9 @@ COMES_WITH = {
     "werkzeug": "flask",
 }
 
+STANDARD_LATER = {"compression"}
+"""What belongs to the standard library from Python 3.14 on, and is imported there alone."""
+
 
 def extras(distribution: Distribution) -> list[str]:
     """What all extras of a distribution ask for."""
@@ -59,7 +62,7 @@ def imported(
     found: set[str] = set()
     for path in (distribution.path / "src").rglob("*.py"):
         found |= modules_of(walk(ast.parse(path.read_text())))
-    return found - sys.stdlib_module_names - {distribution.package}
+    return found - sys.stdlib_module_names - STANDARD_LATER - {distribution.package}
 
 
 def names_of(texts: Iterable[str]) -> set[str]:

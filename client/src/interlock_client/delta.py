@@ -89,7 +89,6 @@ def _prefix(
     source = b"".join(read_source(start, length) for start, length in ranges)
     if len(source) != sum(length for _, length in ranges):
         _refuse(number, "needs more of the old image than there is")
-    # Fewer than 8 bytes are no prefix that libzstd takes, and nobody needs one.
     return zstd.ZstdDict(source, is_raw=True).as_prefix
 
 

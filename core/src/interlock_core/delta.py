@@ -9,7 +9,7 @@ after the other. Rules:
 2. The new image is cut into segments of one size, the last one what is left. There is one frame
    for each, in order; so each output has one place, and no two overlap.
 3. A frame is one Zstandard frame that is read with a prefix: ranges of the old image, rising, none
-   over another, all of them inside it.
+   over another, all of them inside it; eight bytes or more, or none.
 4. Whoever applies a delta needs memory for one segment, one frame and one prefix, and all three
    are bounded here, whatever is signed.
 5. Each frame names the digest of what comes out of it: an old image that is not what it should be
@@ -34,6 +34,8 @@ MIN_SEGMENT: Final = 4 * 1024
 MAX_SEGMENT: Final = 2 * 1024 * 1024
 MAX_PREFIX: Final = 4 * 1024 * 1024
 """The most bytes of the old image that one frame is read with (rule 4)."""
+MIN_PREFIX: Final = 8
+"""The fewest, if it is read with any: libzstd takes no shorter prefix."""
 MAX_RANGES: Final = 64
 """The most ranges that they come from."""
 MAX_FRAMES: Final = 16 * 1024
@@ -106,8 +108,8 @@ def max_frame(output: int) -> int:
 def _check_prefix(prefix: Iterable[Range], length: int, number: int) -> None:
     """Rules 3 and 4."""
     ranges = tuple(prefix)
-    if sum(size for _, size in ranges) > MAX_PREFIX:
-        raise ValueError(f"the prefix of frame {number} is longer than {MAX_PREFIX} bytes")
+    if ranges and not MIN_PREFIX <= sum(size for _, size in ranges) <= MAX_PREFIX:
+        raise ValueError(f"the prefix of frame {number} is not {MIN_PREFIX} to {MAX_PREFIX} bytes")
     if any(start + size > length for start, size in ranges):
         raise ValueError(f"the prefix of frame {number} reaches beyond the old image")
     if any(start + size > after for (start, size), (after, _) in pairwise(ranges)):

@@ -203,27 +203,21 @@ def read_image(path: str, custom: Mapping[str, Any] | None) -> Image:
     Raises:
         WireError: there are none, they are malformed, or they contradict the path (rule 2).
     """
-    if not isinstance(custom, Mapping):
-        # Absent, or signed with any other value: python-tuf passes on what it finds.
-        raise WireError(f"The target {path} carries no facts (custom): it is no image.")
-    return _stated(path, custom, Image)
+    return _stated(path, custom, Image, "image")
 
 
 def read_delta(path: str, custom: Mapping[str, Any] | None) -> Delta:
-    """The facts of the delta at ``path``.
+    """As ``read_image``, of the delta at ``path``."""
+    return _stated(path, custom, Delta, "delta")
 
-    Raises:
-        WireError: there are none, they are malformed, or they contradict the path (rule 2).
-    """
+
+def _stated(path: str, custom: Any, type_: type[F], kind: str) -> F:
     if not isinstance(custom, Mapping):
-        raise WireError(f"The target {path} carries no facts (custom): it is no delta.")
-    return _stated(path, custom, Delta)
-
-
-def _stated(path: str, custom: Mapping[str, Any], type_: type[F]) -> F:
+        # Absent, or signed with any other value: python-tuf passes on what it finds.
+        raise WireError(f"The target {path} carries no facts (custom): it is no {kind}.")
     facts = convert(dict(custom), type_, what=f"custom of {path}")
     if encode(dict(custom)) != encode(facts):
-        raise WireError(f"The facts of {path} leave out a field that every {facts.kind} states.")
+        raise WireError(f"The facts of {path} leave out a field that every {kind} states.")
     product, version, _ = split_path(path)
     if (facts.product, facts.version) != (product, version):
         raise WireError(
