@@ -9,6 +9,7 @@ TRUST = "tests/client/test_trust.py"
 KEPT = "tests/client/test_kept.py"
 POLL = "tests/client/test_poll.py"
 POWER = "tests/client/test_power.py"
+DOWNLOAD = "tests/client/test_download.py"
 
 
 def _client(module: str, what: str, within: str, old: str, new: str, *tests: str) -> Removal:
@@ -437,36 +438,68 @@ REFRESHING: tuple[Removal, ...] = (
     ),
     # The image itself.
     _client(
-        "transfer",
+        "download/sink",
         "image: every hash that was signed is checked",
-        "verified",
-        "if digest.hexdigest() != wanted.info.hashes[name]:",
+        "Sink.disagrees",
+        "if digest.hexdigest() != self._info.hashes[name]:",
         "if False:",
         f"{NETWORK}::TestForged::test_arbitrary_targets",
     ),
     _client(
-        "transfer",
+        "download/fetch",
         "image: it is as long as was signed",
-        "verified",
-        "if seen != length:",
-        "if False:",
-        f"{BYTES}::TestBytes::test_an_image_that_breaks_off",
+        "_Run._fill",
+        "while sink.offset < self.length:",
+        "while sink.offset < 1:",
+        f"{DOWNLOAD}::TestGoingOn::test_the_next_server_goes_on_where_one_stopped",
     ),
     _client(
-        "servers",
+        "download/part",
         "image: no more is read than was signed",
-        "Server.stream",
-        "yield from _read(response, length)",
-        "yield from _read(response, 1 << 40)",
+        "Part.chunks",
+        "left = min(self._left, most)",
+        "left = 1 << 40",
         f"{BYTES}::TestBytes::test_an_image_that_never_ends",
     ),
     _client(
-        "servers",
+        "download/ranges",
         "image: another length is refused before it is read",
-        "Server.stream",
-        "announced is not None and announced != str(length)",
+        "understood",
+        "announced is not None and announced != str(asked.length)",
         "False",
-        f"{BYTES}::TestBytes::test_an_image_of_another_length",
+        f"{DOWNLOAD}::TestLies::test_another_length_is_refused_before_it_is_read",
+    ),
+    _client(
+        "download/sink",
+        "image: what is kept is hashed again before it counts",
+        "Sink.go_on",
+        'if self._taken != kept or self._digests["sha256"].hexdigest() != sha256:',
+        "if self._taken != kept:",
+        f"{DOWNLOAD}::TestGoingOn::test_what_is_not_there_any_more_is_fetched_again",
+    ),
+    _client(
+        "download/fetch",
+        "image: no more is spent than the budget",
+        "_Run._afford",
+        "self.record.received + needed > budget",
+        "False",
+        f"{DOWNLOAD}::TestBudget::test_what_fails_is_counted",
+    ),
+    _client(
+        "download/record",
+        "image: bytes of two servers are not mixed once they were wrong",
+        "Record.mismatched",
+        "alone=True",
+        "alone=False",
+        f"{DOWNLOAD}::TestLies::test_alone_means_that_no_bytes_are_mixed_whatever_breaks",
+    ),
+    _client(
+        "download/rate",
+        "image: a drip feed is left within a window",
+        "LeastRate.due",
+        "return self._marks[0][0] + self._window",
+        "return self._marks[0][0] + 10 * self._window + 1e6",
+        f"{BYTES}::TestBytes::test_an_image_that_drips_within_an_honest_average",
     ),
     _client(
         "agent",

@@ -47,6 +47,23 @@ def drip(handler: Handler) -> None:
         handler.wfile.write(b"x")
 
 
+def begun_and_dripping(data: bytes) -> Answer:
+    """Half of it at once, and the rest byte by byte."""
+
+    def answer(handler: Handler) -> None:
+        half = len(data) // 2
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        handler.wfile.write(data[:half])
+        for byte in data[half:]:
+            if handler.server.web.over.wait(0.05):
+                return
+            handler.wfile.write(bytes([byte]))
+
+    return answer
+
+
 def drip_headers(handler: Handler) -> None:
     """One header now and then, and never a body."""
     handler.wfile.write(b"HTTP/1.1 200 OK\r\n")

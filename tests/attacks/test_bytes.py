@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from interlock_client.config import Download
+from interlock_client.servers import Limits
 from interlock_core.errors import Exit
 from tests.attacks import lies
 from tests.attacks.files import PINNED, SIGNED, everything_new, numbered
 from tests.attacks.lies import TAKEN_AT_MOST, Endless
 from tests.attacks.simulator import IMAGE, Simulator
-from tests.client.web import Answer
+from tests.client.web import Answer, Handler, Web
 
 
 class TestBytes:
@@ -67,6 +71,14 @@ class TestBytes:
         sim.tell(path, slow)
         sim.refuses("network", slot=True, exit_code=Exit.TRANSIENT)
 
+    def test_an_image_that_drips_within_an_honest_average(self, sim: Simulator) -> None:
+        """What came fast before buys no time: the window has moved on."""
+        sim.world.roll_out(sim.release())
+        sim.bed.limits = Limits(image_window_seconds=0.3, image_bytes_per_second=1000)
+        sim.web.lies["/image/targets/ward"] = lies.begun_and_dripping(IMAGE)
+        outcome = sim.refuses("network", slot=True, exit_code=Exit.TRANSIENT)
+        assert "less than 1000 bytes a second" in outcome.detail
+
     @pytest.mark.parametrize("slow", [lies.drip, lies.drip_headers, lies.silent])
     def test_a_poll_that_comes_too_slowly(self, sim: Simulator, slow: Answer) -> None:
         sim.hurry()
@@ -91,6 +103,77 @@ class TestBytes:
         sim.world.roll_out(sim.release())
         sim.web.lies["/poll/"] = lies.packed(sim.world.store.get("poll/wards") + b" " * 10_000_000)
         sim.grants()
+
+
+class TestMirrors:
+    """A mirror or a cache between the gateway and the server is as good as any attacker."""
+
+    @pytest.fixture
+    def mirrored(self, sim: Simulator) -> Iterator[tuple[Simulator, Web]]:
+        """A mirror is asked first, and the real server after it."""
+        with Web(sim.world.store) as mirror:
+            sim.world.roll_out(sim.release())
+            sim.bed.change(servers=(mirror.url, sim.web.url))
+            yield sim, mirror
+
+    @pytest.mark.parametrize("data", [IMAGE[::-1], bytes(len(IMAGE)), IMAGE[:-1] + b"?", IMAGE[1:]])
+    def test_other_bytes(self, mirrored: tuple[Simulator, Web], data: bytes) -> None:
+        sim, mirror = mirrored
+        mirror.lies["/image/targets/"] = lambda handler: handler.say_part(data, '"mine"')
+        assert sim.bed.install().outcome == "confirmed"
+        assert sim.bed.running == IMAGE
+
+    @pytest.mark.parametrize("spoilt", [False, True])
+    def test_a_beginning_and_then_nothing(
+        self, mirrored: tuple[Simulator, Web], spoilt: bool
+    ) -> None:
+        sim, mirror = mirrored
+        begins = b"?" * 99 if spoilt else IMAGE[:99]
+        mirror.lies["/image/targets/"] = lies.broken_off(begins, length=len(IMAGE))
+        assert sim.bed.install().outcome == "confirmed"
+        assert sim.bed.running == IMAGE
+
+    @pytest.mark.parametrize("part", ["bytes 0-98/{}", "bytes 99-{}/*", "bytes 98-99/7", "?", None])
+    def test_another_part_than_was_asked_for(
+        self, mirrored: tuple[Simulator, Web], part: str | None
+    ) -> None:
+        """It sends a beginning, and answers whoever goes on with whatever it likes."""
+        sim, mirror = mirrored
+        first = lies.broken_off(IMAGE[:99], length=len(IMAGE))
+        said = part and part.format(len(IMAGE))
+        asked = []
+
+        def lie(handler: Handler) -> None:
+            asked.append(handler.headers.get("Range"))
+            if len(asked) == 1:
+                first(handler)
+            else:
+                handler.say(206, b"?" * 99, '"mine"', said)
+
+        mirror.lies["/image/targets/"] = lie
+        sim.web.answer("/image/targets/ward-gateway/", b"", 503)
+        assert sim.bed.update().reason == "network"
+        assert sim.bed.update().reason in {"network", "hash_mismatch"}
+        assert asked[1] == f"bytes=99-{len(IMAGE) - 1}"
+        sim.web.lies.clear()
+        assert sim.bed.install().outcome == "confirmed"
+        assert sim.bed.running == IMAGE
+
+    def test_wrong_bytes_at_every_poll(self, sim: Simulator) -> None:
+        """A cache that keeps them costs the gateway's link next to nothing in the end."""
+        sim.world.roll_out(sim.release())
+        sim.web.lies["/image/targets/ward"] = lambda h: h.say_part(bytes(len(IMAGE)), '"bad"')
+        outcomes = {sim.bed.update().reason for _ in range(5)}
+        assert outcomes == {"hash_mismatch"}
+        taken = sum(path.startswith("/image/targets/ward") for path in sim.web.requests)
+        assert taken == 2
+        sim.refuses("hash_mismatch", slot=True)
+
+    def test_and_a_budget_bounds_what_lies_cost(self, mirrored: tuple[Simulator, Web]) -> None:
+        sim, mirror = mirrored
+        mirror.lies["/image/targets/"] = lambda handler: handler.say_part(bytes(len(IMAGE)))
+        sim.bed.change(download=Download(budget_bytes=len(IMAGE) + 1))
+        sim.refuses("over_budget", slot=True, exit_code=Exit.TRANSIENT)
 
 
 class TestBundle:

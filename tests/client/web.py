@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import threading
 from collections.abc import Callable
@@ -69,13 +70,29 @@ class Handler(BaseHTTPRequestHandler):
         if self.headers.get("If-None-Match") == etag:
             self.say(304, b"", etag)
             return
-        self.say(200, data, etag)
+        self.say_part(data, etag)
 
-    def say(self, status: int, data: bytes, etag: str | None = None) -> None:
+    def say_part(self, data: bytes, etag: str | None = None) -> None:
+        """Answer with what is asked for of ``data``, as nginx does: a part, or the whole."""
+        asked = re.match(r"bytes=([0-9]+)-([0-9]+)\Z", self.headers.get("Range", ""))
+        if asked is None or self.headers.get("If-Range", etag) != etag:
+            self.say(200, data, etag)
+            return
+        first, last = int(asked[1]), min(int(asked[2]), len(data) - 1)
+        if first >= len(data):
+            self.say(416, b"", etag)
+            return
+        self.say(206, data[first : last + 1], etag, f"bytes {first}-{last}/{len(data)}")
+
+    def say(
+        self, status: int, data: bytes, etag: str | None = None, part: str | None = None
+    ) -> None:
         """Answer with ``data``."""
         self.send_response(status)
         if etag is not None:
             self.send_header("ETag", etag)
+        if part is not None:
+            self.send_header("Content-Range", part)
         if status != 304:
             self.send_header("Content-Length", str(len(data)))
         self.end_headers()

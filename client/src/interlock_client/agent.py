@@ -8,7 +8,8 @@ Rules (``architecture.md``, section 5; the states and their order are in ``journ
 3. The last moment is one step: take the lease that clinical software sees, fetch the freshest
    directive, read the slot back, ask the interlock again, decide, arm; then decide once more, and
    disarm if that refuses; then reboot.
-4. A refusal leaves what is written where it is: the next run does not download it again.
+4. A refusal leaves what is written where it is: the next run does not download it again. A download
+   that was cut off goes on where it stood, if the same image is granted again (``download``).
 5. Where an installer unpacks a copy of the target, what came of it is read back before it counts as
    written, and the copy stays until then.
 """
@@ -21,31 +22,38 @@ from typing import Final
 
 import msgspec
 
-from interlock_client import check, install, transfer
+from interlock_client import check, install
 from interlock_client.confirm import PENDING, fell_back, settle_fallback, unexpected_slot
 from interlock_client.contents import differing, digests, identity, signed
 from interlock_client.context import Context
 from interlock_client.install import Standing
-from interlock_client.journal import Attempt, Deferral, Journal, State, Written
+from interlock_client.journal import Attempt, Came, Deferral, Journal, State, Written
 from interlock_client.judge import Judgement, again, judge
 from interlock_client.memory import Content
 from interlock_client.outcome import DEFERRED, NOTHING_TO_DO, Outcome
 from interlock_client.state import exclusive
 from interlock_client.telling import now, told
-from interlock_client.transfer import Pace, Wanted
 from interlock_core.errors import Exit, InterlockError, RefusedError, TransientError
 from interlock_core.facts import Grant, Phase, Reason
 
 REBOOTING: Final = "rebooting"
 
 
-def update(context: Context) -> Outcome:
+def update(context: Context, *, lift_budget: bool = False) -> Outcome:
     """Poll, decide, download, and install if now is the time.
+
+    Args:
+        context: the gateway.
+        lift_budget: forget first what the download has cost, and which servers sent wrong bytes.
 
     Raises:
         InterlockError: of the family that says what to do.
     """
     with context.state.lock():
+        if lift_budget:
+            from interlock_client.download import keeper  # noqa: PLC0415  # as in ``_written``
+
+            keeper.lift(context.state.transfer)
         outcome = told(context, lambda: _update(context))
     more = {**outcome.more, "requests": context.servers.requests}
     return Outcome(outcome.outcome, outcome.reason, outcome.detail, outcome.exit_code, more)
@@ -96,7 +104,16 @@ def _update(context: Context) -> Outcome:
             context.note(journal.at(State.IDLE, attempt=None, deferral=None))
             context.installer.discard()
         return refusal
-    journal = _written(context, journal, judgement)
+    journal, came = _written(context, journal, judgement)
+    outcome = _install(context, journal, judgement)
+    if came is None:
+        return outcome
+    more = {**outcome.more, "download": msgspec.to_builtins(came)}
+    return Outcome(outcome.outcome, outcome.reason, outcome.detail, outcome.exit_code, more)
+
+
+def _install(context: Context, journal: Journal, judgement: Judgement) -> Outcome:
+    """Install what is written, if now is the time."""
     assert journal.written is not None
     # What the last moment will ask, asked once before it: a gateway that waits for its window or
     # for a patient does not read its slot again at every poll.
@@ -124,30 +141,36 @@ def _update(context: Context) -> Outcome:
         return _wait(context, journal, not_clear, early.at)
 
 
-def _written(context: Context, journal: Journal, judgement: Judgement) -> Journal:
-    """The journal with the granted image in the inactive slot, downloaded if it was not there."""
+def _written(
+    context: Context, journal: Journal, judgement: Judgement
+) -> tuple[Journal, Came | None]:
+    """The journal with the granted image in the inactive slot, and how it came, if it came now."""
     installer, attempt = context.installer, _attempt(context, journal, judgement)
     if journal.written is not None and journal.written.holds(attempt):
         installer.discard()
         if journal.attempt is not None and journal.attempt.sha256 == attempt.sha256:
-            return context.note(journal.at(State.WAITING, attempt=attempt))
-        return context.note(journal.at(State.WRITTEN, attempt=attempt, deferral=None))
+            return context.note(journal.at(State.WAITING, attempt=attempt)), None
+        return context.note(journal.at(State.WRITTEN, attempt=attempt, deferral=None)), None
     wanted = install.Wanted(attempt.path, attempt.length, attempt.sha256, attempt.contents)
     installer.check(wanted)
     journal = context.note(
-        journal.at(State.DOWNLOADING, attempt=attempt, written=None, deferral=None)
+        journal.at(State.DOWNLOADING, attempt=attempt, written=None, deferral=None, came=None)
     )
     if not installer.unpacks:
         context.remember(context.memory().holding(attempt.slot, None))
+    # A gateway that has nothing to fetch does without.
+    from interlock_client.download.fetch import Wanted, fetch  # noqa: PLC0415
+    from interlock_client.download.here import terms  # noqa: PLC0415
+
     believed = judgement.believed
     others = [server for server in context.servers.each if server is not believed.server]
+    info = believed.facts.trusted.image_targets[attempt.path]
     try:
-        transfer.into(
-            installer.destination(),
-            Wanted(attempt.path, believed.facts.trusted.image_targets[attempt.path]),
+        came = fetch(
+            Wanted(attempt.path, info, attempt.order),
             [believed.server, *others],
-            pace=Pace(context.settings.rate_limit_bytes_per_second),
-            progress=context.progress,
+            installer.destination(),
+            terms(context),
         )
         if installer.unpacks:
             journal = _unpacked(context, journal, wanted)
@@ -157,9 +180,9 @@ def _written(context: Context, journal: Journal, judgement: Judgement) -> Journa
     holds = Written(
         slot=attempt.slot, length=attempt.length, sha256=attempt.sha256, slots=attempt.slots
     )
-    journal = context.note(journal.at(State.WRITTEN, written=holds, fault=None))
+    journal = context.note(journal.at(State.WRITTEN, written=holds, fault=None, came=came))
     installer.discard()
-    return journal
+    return journal, came
 
 
 def _unpacked(context: Context, journal: Journal, wanted: install.Wanted) -> Journal:

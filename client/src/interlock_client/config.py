@@ -88,6 +88,24 @@ class ClientCertificate(Table, frozen=True, kw_only=True):
                 raise ValueError("`uri` must name the key: object= or id=")
 
 
+class Download(Table, frozen=True, kw_only=True):
+    """What a download may cost, and how slow it may be.
+
+    Attributes:
+        budget_bytes: what arrives of one order's image, tries that failed included; left out,
+            whatever it takes. It is what keeps a gateway from fetching a whole image where only a
+            delta can be afforded.
+        min_bytes_per_second: within any ``min_rate_window_seconds``; a server that is slower is
+            left for the next.
+        run_seconds: after so long the directive is looked at again, and the download goes on.
+    """
+
+    budget_bytes: Annotated[int, Meta(ge=1, le=2**50)] | None = None
+    min_bytes_per_second: Annotated[int, Meta(ge=1, le=2**30)] = 4096
+    min_rate_window_seconds: Annotated[int, Meta(ge=5, le=3600)] = 60
+    run_seconds: Annotated[int, Meta(ge=60, le=7 * 86_400)] = 3600
+
+
 class LocalWindow(Table, frozen=True, kw_only=True):
     """Local time in which the gateway may change; ``opens`` after ``closes`` spans midnight."""
 
@@ -121,6 +139,7 @@ class Settings(Table, frozen=True, kw_only=True):
         ca_file: PEM certificates to trust instead of the system's.
         client_certificate: to show to servers that ask for one.
         rate_limit_bytes_per_second: of image downloads.
+        download: what they may cost, and how slow they may be.
         poll_interval_seconds, poll_jitter_seconds: how often ``run`` looks.
         deferral_retry_seconds: how often ``run`` looks while an installation waits for this place:
             the clinical interlock, a hold, the window, the lease.
@@ -150,6 +169,7 @@ class Settings(Table, frozen=True, kw_only=True):
     ca_file: Path | None = None
     client_certificate: ClientCertificate | None = None
     rate_limit_bytes_per_second: Annotated[int, Meta(ge=1024, le=2**40)] | None = None
+    download: Download = Download()
     poll_interval_seconds: Annotated[int, Meta(ge=1, le=7 * 86_400)] = 900
     poll_jitter_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 300
     deferral_retry_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 60

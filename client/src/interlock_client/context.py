@@ -64,7 +64,7 @@ class Context:
     Attributes:
         times: its clocks.
         progress: told about downloads.
-        limits: how long the network may take; None for the usual.
+        limits: how long the network may take; None for the usual, and what is configured.
         uninterrupted: surrounds what no signal may break off, from arming to the reboot command.
     """
 
@@ -86,16 +86,22 @@ class Context:
             TransientError: a file cannot be read.
         """
         # Half of what a command costs that does not need it.
-        from interlock_client.servers import connect  # noqa: PLC0415
+        from interlock_client.servers import Limits, connect  # noqa: PLC0415
 
         settings = self.settings
+        download = settings.download
+        limits = Limits(
+            image_seconds=download.run_seconds,
+            image_window_seconds=download.min_rate_window_seconds,
+            image_bytes_per_second=download.min_bytes_per_second,
+        )
         return connect(
             settings.servers,
             proxy=settings.proxy,
             ca_file=settings.ca_file,
             client_certificate=settings.client_certificate,
             wrong_pin=self.state.wrong_pin,
-            limits=self.limits,
+            limits=self.limits or limits,
             rate_limit=settings.rate_limit_bytes_per_second,
         )
 

@@ -93,5 +93,5 @@ class BundleFetcher(FetcherInterface):
             raise
 
     def _fetch(self, url: str) -> Iterator[bytes]:
-        """Images are not fetched through ngclient (``transfer`` streams them into the slot)."""
+        """Images are not fetched through ngclient (``download`` brings them where they belong)."""
         raise AssertionError(f"{url} was asked for as a stream")

@@ -109,6 +109,22 @@ class Written(Held, frozen=True, kw_only=True):
         )
 
 
+class Came(Kept, frozen=True, kw_only=True):
+    """How what was written came here.
+
+    Attributes:
+        received: bytes that it cost under its order, tries that failed included.
+        resumed_from: bytes that were there when the last run began.
+        from_delta: path of the delta by which it came, or None.
+        fell_back: why it came whole although there was a delta, or None.
+    """
+
+    received: int
+    resumed_from: int
+    from_delta: str | None = None
+    fell_back: str | None = None
+
+
 class Deferral(Kept, frozen=True, kw_only=True):
     """Since when an installation waits, and what it waits for now."""
 
@@ -142,6 +158,7 @@ class Journal(Kept, frozen=True, kw_only=True):
         unpacking: digest of the target that an installer unpacks, while the state is
             ``downloading``: no state of its own, which the previous version could not read.
         fault: what ended the last try to go on with the attempt, by its reason.
+        came: how what is written came here; None if nobody knows.
     """
 
     state: State = State.IDLE
@@ -151,6 +168,7 @@ class Journal(Kept, frozen=True, kw_only=True):
     ended: Ended | None = None
     unpacking: str | None = None
     fault: str | None = None
+    came: Came | None = None
 
     def at(self, state: State, **changes: Any) -> Journal:
         """The journal in ``state`` (rule 2), with further fields changed."""

@@ -19,6 +19,8 @@ DEFERRED: Final = "deferred"
 REFUSED: Final = "refused"
 TRANSIENT: Final = "transient"
 ERROR: Final = "error"
+RETRY_AFTER: Final = "retry_after_seconds"
+"""The field that says for how long the servers ask to be left alone."""
 
 _BY_EXIT: Final[Mapping[Exit, str]] = {
     Exit.DONE: NOTHING_TO_DO,
@@ -59,7 +61,9 @@ class Outcome:
 def of_error(error: InterlockError) -> Outcome:
     """The outcome that an error means."""
     code = error.exit_code
-    return Outcome(_BY_EXIT.get(code, ERROR), error.reason, str(error), code)
+    wait = getattr(error, "retry_after", None)
+    more = {RETRY_AFTER: wait} if wait is not None else {}
+    return Outcome(_BY_EXIT.get(code, ERROR), error.reason, str(error), code, more)
 
 
 def of_exit(code: Exit, reason: str, detail: str, **more: Any) -> Outcome:

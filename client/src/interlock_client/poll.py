@@ -3,7 +3,7 @@
 Rules:
 
 1. ``poll/<cohort>`` is asked for with the validator of the last bundle whose content was verified
-   here; the servers are asked in order until one answers.
+   here; the servers are asked in order until one answers. One that asks to be left alone is.
 2. A bundle carries no authority. One that is missing, malformed, too large or for another cohort
    costs requests and nothing else, so it is no error.
 3. A bundle is kept only after all that it holds was verified, with where it came from, its digest
@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from interlock_client.sealed import MAX_RECORD, Kept, seal, unseal
-from interlock_client.servers import HttpStatusError, Server, Servers
+from interlock_client.servers import HttpStatusError, Server, Servers, together
 from interlock_client.state import StateDir
 from interlock_core import disk, durable
 from interlock_core.bundle import MAX_BUNDLE, Bundle, read_bundle
@@ -98,25 +98,30 @@ def ask(servers: Servers, cohort: str, state: StateDir) -> Polled:
     """Poll (rules 1 and 2).
 
     Raises:
-        TransientError: ``network``: no server can be reached.
+        TransientError: ``network``: no server can be reached, or each asks to be left alone.
     """
     path = f"/poll/{cohort}"
     seen = load_seen(state)
-    trouble: TransientError | None = None
+    troubles: list[TransientError] = []
     for server in servers.each:
         known = seen if seen is not None and seen.url == server.url + path else None
         try:
             answer = server.get(path, limit=MAX_BUNDLE, etag=known.etag if known else None)
-        except (RefusedError, HttpStatusError):
-            # It is there, and has no bundle for us: the ordinary URLs will do.
+        except RefusedError:
             return Polled(server)
+        except HttpStatusError as e:
+            if e.retry_after is None:
+                # It is there, and has no bundle for us: the ordinary URLs will do.
+                return Polled(server)
+            troubles.append(e)
+            continue
         except TransientError as e:
-            trouble = trouble or e
+            troubles.append(e)
             continue
         if answer.status == 304:
             return Polled(server, etag=answer.etag, unchanged=known)
         return _read(Polled(server, data=answer.body, etag=answer.etag), cohort)
-    raise trouble or TransientError("No server is configured.", reason="network")
+    raise together(troubles)
 
 
 def note_answer(state: StateDir, now: datetime) -> None:

@@ -6,7 +6,8 @@ Rules:
    setting, so that gateways which woke up together do not stay together.
 2. While an installation waits for this place (the clinical interlock, a hold, the window, the
    lease), it is looked at again after ``deferral_retry_seconds``.
-3. After trouble that may pass the waits double from 30 s up to the interval, with jitter.
+3. After trouble that may pass the waits double from 30 s up to the interval, with jitter. Servers
+   that ask to be left alone longer are, within the bounds of ``retry_after``.
 4. People are told when the outcome changes. What repeats is said once, and counted.
 """
 
@@ -18,7 +19,7 @@ from datetime import datetime
 from typing import Final
 
 from interlock_client.config import Settings
-from interlock_client.outcome import Outcome
+from interlock_client.outcome import RETRY_AFTER, Outcome
 from interlock_core.errors import Exit
 from interlock_core.wire import format_time
 
@@ -54,6 +55,7 @@ class Waits:
             # Doubled no more often than it takes to pass the longest interval.
             interval = min(interval, FIRST_BACK_OFF_SECONDS * 2.0 ** min(self.troubles - 1, 20))
             jitter = min(jitter, interval)
+            interval = max(interval, float(outcome.more.get(RETRY_AFTER, 0)))
         else:
             self.troubles = 0
             if outcome.exit_code is Exit.DEFERRED and outcome.reason in LOCAL:

@@ -4,25 +4,29 @@ Rules:
 
 1. TLS is always verified, plain HTTP is for loopback (``config`` checks that), no redirect is
    followed, nothing is decompressed.
-2. Everything has an end: a limit of bytes, a time-out between bytes, and a deadline for the whole
-   exchange that also ends a peer who sends one byte now and then, in headers or in a handshake.
+2. Everything has an end: a limit of bytes, a time-out between bytes, and a deadline that also ends
+   a peer who sends one byte now and then, in headers or in a handshake: for a small answer as a
+   whole, for an image within a window that moves with it (``download``).
 3. No library's error leaks: what the network does wrong is a ``TransientError`` (``network``).
 4. Requests are counted, because a check with nothing new must cost one.
+5. How long a server asks to be left alone is kept with the error, for whoever waits (``rounds``).
 """
 
 from __future__ import annotations
 
 import http.client
 import sys
-import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from interlock_client import __version__, question
+from interlock_client import __version__, question, retry_after
+from interlock_client.deadline import Deadline
 from interlock_client.line import Line
 from interlock_client.tls import Tls
 from interlock_core.errors import RefusedError, TransientError
@@ -44,15 +48,17 @@ class Limits:
         connect_seconds: for a connection.
         silence_seconds: between two bytes.
         answer_seconds: for a whole small answer (metadata, bundle, roster).
-        image_seconds: for a whole image, beside what its length allows for.
-        image_bytes_per_second: the least average rate of an image.
+        image_seconds: for one run of a download, over all servers; it goes on in the next one.
+        image_window_seconds: over which the rate of an image is judged.
+        image_bytes_per_second: the least rate of an image within every such window.
     """
 
     connect_seconds: float = 10.0
     silence_seconds: float = 30.0
     answer_seconds: float = 300.0
-    image_seconds: float = 600.0
-    image_bytes_per_second: int = 16 * 1024
+    image_seconds: float = 3600.0
+    image_window_seconds: float = 60.0
+    image_bytes_per_second: int = 4096
 
 
 @dataclass(frozen=True)
@@ -78,24 +84,34 @@ class Reply:
     body: bytes
 
 
-class _Headers(Protocol):
-    def get(self, name: str, /) -> str | None: ...
+class Headers(Protocol):
+    """Header fields by name."""
+
+    def get(self, name: str, /) -> str | None:
+        """The value of one, or None."""
 
 
-class _Response(Protocol):
+class Response(Protocol):
     """What urllib3's and the standard library's answers have in common."""
 
     status: int
 
     @property
-    def headers(self) -> _Headers: ...
+    def headers(self) -> Headers:
+        """Those of the answer."""
 
     @property
-    def closed(self) -> bool: ...
+    def closed(self) -> bool:
+        """Whether all of it was read."""
 
-    def read(self, amt: int, /) -> bytes: ...
+    def read(self, amt: int, /) -> bytes:
+        """So many bytes, or fewer where it ends."""
 
-    def close(self) -> None: ...
+    def read1(self, amt: int, /) -> bytes:
+        """What has come, at most so many bytes; nothing where it ends."""
+
+    def close(self) -> None:
+        """Read no more."""
 
 
 class HttpStatusError(TransientError):
@@ -103,14 +119,28 @@ class HttpStatusError(TransientError):
 
     Attributes:
         status: the HTTP status.
+        retry_after: seconds for which it asks to be left alone, or None (rule 5).
     """
 
-    def __init__(self, url: str, status: int, hint: str = "") -> None:
+    def __init__(
+        self, url: str, status: int, hint: str = "", retry_after: int | None = None
+    ) -> None:
         super().__init__(
             f"{url} answered {status}: the server may be in maintenance; try again later.{hint}",
             reason="network",
         )
         self.status = status
+        self.retry_after = retry_after
+
+
+def together(troubles: Sequence[TransientError]) -> TransientError:
+    """One error for those of several servers: the first; it asks to wait if all of them do."""
+    first = troubles[0]
+    waits = [getattr(trouble, "retry_after", None) for trouble in troubles]
+    if isinstance(first, HttpStatusError):
+        asked = [wait for wait in waits if wait is not None]
+        first.retry_after = min(asked) if len(asked) == len(waits) else None
+    return first
 
 
 class Server:
@@ -133,8 +163,8 @@ class Server:
         tls: Tls,
         proxy: str | None = None,
     ) -> None:
-        self.url = url
-        self.limits = limits
+        self.url: Final = url
+        self.limits: Final = limits
         self._line = line
         self._proxy = proxy
         self._tls = tls
@@ -169,11 +199,11 @@ class Server:
             TransientError: ``network``.
         """
         headers = {"If-None-Match": etag} if etag is not None else {}
-        with self._exchange(path, headers, self.limits.answer_seconds) as response:
+        with self._exchange(path, headers, self._soon()) as response:
             if response.status == 304 and etag is not None:
                 return Answer(304, etag, b"")
             if response.status != 200:
-                raise self._no_answer(path, response.status)
+                raise self.no_answer(path, response)
             body = b"".join(_read(response, limit + 1))
             if len(body) > limit:
                 raise RefusedError(
@@ -200,8 +230,7 @@ class Server:
             TransientError: ``network``: also if the answer is longer, or broke off.
         """
         headers = {"Content-Type": "application/json"} if body is not None else {}
-        seconds = self.limits.answer_seconds
-        with self._exchange(path, headers, seconds, method=method, body=body) as response:
+        with self._exchange(path, headers, self._soon(), method=method, body=body) as response:
             data = b"".join(_read(response, limit + 1))
             announced = response.headers.get("Content-Length")
             if len(data) > limit or (announced is not None and announced != str(len(data))):
@@ -211,39 +240,45 @@ class Server:
                 )
             return Reply(response.status, data)
 
-    def stream(self, path: str, length: int) -> Iterator[bytes]:
-        """GET a large object, of which never more than ``length`` bytes are read.
+    @contextmanager
+    def opened(
+        self, path: str, headers: Mapping[str, str], deadline: Deadline
+    ) -> Iterator[Response]:
+        """GET a large object; what is not read of it is not sent for long.
+
+        Args:
+            path: URL path under the server, with a leading slash.
+            headers: to send.
+            deadline: made by ``deadline``; whoever reads moves it on.
 
         Raises:
-            HttpStatusError: anything but 200.
-            RefusedError: ``hash_mismatch``: the server announces another length.
             TransientError: ``network``: it broke off, or is too slow.
         """
-        limits = self.limits
-        deadline = limits.image_seconds + length / limits.image_bytes_per_second
-        with self._exchange(path, {}, deadline) as response:
-            if response.status != 200:
-                raise self._no_answer(path, response.status)
-            announced = response.headers.get("Content-Length")
-            if announced is not None and announced != str(length):
-                raise RefusedError(
-                    f"{self.url}{path} is announced as {announced[:20]} bytes, and {length} were "
-                    "signed.",
-                    reason="hash_mismatch",
-                )
-            yield from _read(response, length)
+        with self._exchange(path, headers, deadline) as response:
+            yield response
+
+    def deadline(
+        self, at: float, says: str, monotonic: Callable[[], float] = time.monotonic
+    ) -> Deadline:
+        """A deadline for an exchange with this server."""
+        return Deadline(at, says, self._line.end, monotonic)
 
     def close(self) -> None:
         """Close every connection."""
         if "_pool" in self.__dict__:
             self._pool.clear()
 
-    def _no_answer(self, path: str, status: int) -> HttpStatusError:
-        return HttpStatusError(self.url + path, status, self._tls.hint(status))
+    def no_answer(self, path: str, response: Response) -> HttpStatusError:
+        """The error that an answer with another status is."""
+        status, headers = response.status, response.headers
+        wait = retry_after.seconds(
+            status, headers.get("Retry-After"), headers.get("Date"), datetime.now(UTC)
+        )
+        return HttpStatusError(self.url + path, status, self._tls.hint(status), wait)
 
     def _request(
         self, url: str, headers: Mapping[str, str], method: str, body: bytes | None
-    ) -> _Response:
+    ) -> Response:
         headers = {"User-Agent": USER_AGENT, **headers}
         if "If-None-Match" in headers and self._proxy is None:
             return question.ask(
@@ -264,40 +299,40 @@ class Server:
             decode_content=False,
         )
 
+    def _soon(self) -> Deadline:
+        seconds = self.limits.answer_seconds
+        return self.deadline(time.monotonic() + seconds, f"it did not end within {seconds:.0f} s")
+
     @contextmanager
     def _exchange(
         self,
         path: str,
         headers: Mapping[str, str],
-        seconds: float,
+        deadline: Deadline,
         *,
         method: str = "GET",
         body: bytes | None = None,
-    ) -> Iterator[_Response]:
+    ) -> Iterator[Response]:
         url = self.url + path
-        timer = threading.Timer(seconds, self._line.end)
-        timer.daemon = True
         self._line.begin()
-        timer.start()
         try:
-            response = self._request(url, headers, method, body)
-            try:
-                yield response
-            finally:
-                if not response.closed:
-                    # What was not read is not wanted: the server shall not go on sending it.
-                    response.close()
-                    self._line.cut()
-            if self._line.over:
-                # A body without a length ends like this; it is not whole.
-                raise TransientError(_too_slow(url, seconds), reason="network")
+            with deadline:
+                response = self._request(url, headers, method, body)
+                try:
+                    yield response
+                finally:
+                    if not response.closed:
+                        # What was not read is not wanted: the server shall not go on sending it.
+                        response.close()
+                        self._line.cut()
+                if self._line.over:
+                    # A body without a length ends like this; it is not whole.
+                    raise TransientError(_too_slow(url, deadline), reason="network")
         except _network_errors() as e:
             if self._line.over:
-                raise TransientError(_too_slow(url, seconds), reason="network") from e
+                raise TransientError(_too_slow(url, deadline), reason="network") from e
             fault = self._tls.fault(url, e)
             raise fault or TransientError(_cause(url, e), reason="network") from e
-        finally:
-            timer.cancel()
 
 
 @dataclass(frozen=True)
@@ -374,7 +409,7 @@ def connect(
     return Servers(each, line, tls)
 
 
-def _read(response: _Response, most: int) -> Iterator[bytes]:
+def _read(response: Response, most: int) -> Iterator[bytes]:
     """The body, up to ``most`` bytes; what follows is not read."""
     while most > 0:
         chunk = response.read(min(CHUNK, most))
@@ -391,8 +426,8 @@ def _network_errors() -> tuple[type[Exception], ...]:
     return known if loaded is None else (*known, loaded.HTTPError)
 
 
-def _too_slow(url: str, seconds: float) -> str:
-    return f"{url} was too slow: it did not end within {seconds:.0f} s; try again later."
+def _too_slow(url: str, deadline: Deadline) -> str:
+    return f"{url} was too slow: {deadline.says}; try again later."
 
 
 def _cause(url: str, error: Exception) -> str:

@@ -74,6 +74,11 @@ class StateDir:
         return self.root / "permits"
 
     @property
+    def transfer(self) -> Path:
+        """How far the present download is, and what it has cost."""
+        return self.root / "transfer.json"
+
+    @property
     def trusted(self) -> Path:
         """A link to the directory of trusted TUF metadata in force."""
         return self.root / "trusted"

@@ -1,0 +1,303 @@
+"""One run of a download: as far as the servers, the budget and the time allow (I/O).
+
+Rules (those of the package hold):
+
+1. The servers are asked in order, again and again, as long as a round brings bytes: networks cut
+   connections that live long. A round that brings next to nothing ends the run.
+2. Bytes are charged when they arrive. Nothing is asked for that the budget does not allow, as far
+   as can be known before.
+3. However a run ends, short of a power cut, what is there is flushed and noted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from interlock_client.context import Progress
+from interlock_client.download import keeper
+from interlock_client.download.part import Flow, Source, opened
+from interlock_client.download.ranges import Asked
+from interlock_client.download.record import Record, goes_on
+from interlock_client.download.sink import SEGMENT, Behind, Sink
+from interlock_client.install.destination import Destination
+from interlock_client.journal import Came
+from interlock_client.servers import together
+from interlock_core.errors import RefusedError, TransientError
+from interlock_core.facts import TargetInfo
+from interlock_core.wire import format_time
+
+LEAST_PROGRESS: Final = 256 * 1024
+"""Bytes that a round must bring to be followed by another (rule 1)."""
+ROUND_SECONDS: Final = 1.0
+"""Between two rounds."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be fetched.
+
+    Attributes:
+        path: its target path in the image repository.
+        info: signed length and hashes, among them SHA-256.
+        order: id of the order under which it is fetched.
+    """
+
+    path: str
+    info: TargetInfo
+    order: str
+
+    @property
+    def url_path(self) -> str:
+        """Where it lies on every server (consistent snapshots: the digest is in the name)."""
+        folder, _, name = self.path.rpartition("/")
+        return f"/image/targets/{folder}/{self.info.hashes['sha256']}.{name}"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a run keeps to.
+
+    Attributes:
+        record: where it is kept how far the download is.
+        budget_bytes: what the image of an order may cost; None for whatever it takes.
+        now: this clock.
+        flow: other clocks, and rates.
+        progress: told how many bytes of how many are there.
+        segment: bytes after which it is made durable that they are there.
+        aside: whether that happens beside the receiving.
+    """
+
+    record: Path
+    budget_bytes: int | None
+    now: Callable[[], datetime]
+    flow: Flow
+    progress: Progress
+    segment: int = SEGMENT
+    aside: bool = True
+
+
+class OverBudgetError(TransientError):
+    """``over_budget``: going on would cost more than the order's image may."""
+
+    def __init__(self, needed: int, record: Record, budget: int) -> None:
+        fell = f" (the delta cannot be used: {record.fell_back})" if record.fell_back else ""
+        super().__init__(
+            f"{needed} bytes are still to be fetched{fell}, and {record.received} of the "
+            f"{budget} that `budget_bytes` allows for an order's image are spent: raise it, or "
+            "lift it once with 'interlock-client update --lift-budget'; a new order does too.",
+            reason="over_budget",
+        )
+
+
+def fetch(
+    wanted: Wanted, servers: Sequence[Source], destination: Destination, terms: Terms
+) -> Came:
+    """Fetch a target to where it belongs, or go on with that.
+
+    Args:
+        wanted: the target.
+        servers: in the order in which they are tried.
+        destination: where it goes.
+        terms: what to keep to.
+
+    Raises:
+        RefusedError: ``hash_mismatch``: no server has the bytes that were signed.
+        TransientError: ``network``, ``over_budget``, ``no_space``, or the disk; what arrived is
+            kept, and the next call goes on.
+        ConfigurationError: nothing can be written there.
+    """
+    length = wanted.info.length
+    urls = [server.url for server in servers]
+    record = goes_on(
+        keeper.load(terms.record),
+        sha256=wanted.info.hashes["sha256"],
+        length=length,
+        place=str(destination.path.absolute()),
+        order=wanted.order,
+    ).at(terms.now(), urls)
+    until = record.waits_until(urls)
+    if until is not None:
+        raise _nobody(wanted, f"they are asked again from {format_time(until)} on")
+    room = destination.room()
+    if room < length:
+        raise TransientError(
+            f"{wanted.path} has {length} bytes, and there is room for {room} at "
+            f"{destination.path}: free some space and run this again.",
+            reason="no_space",
+        )
+    with destination.open() as writer, Behind(aside=terms.aside) as behind:
+        run = _Run(wanted, servers, record, terms, behind)
+        sink = Sink(
+            writer,
+            wanted.info,
+            run.keep,
+            behind,
+            monotonic=terms.flow.monotonic,
+            segment=terms.segment,
+            progress=terms.progress,
+        )
+        return run.all(sink)
+
+
+class _Run:
+    def __init__(
+        self,
+        wanted: Wanted,
+        servers: Sequence[Source],
+        record: Record,
+        terms: Terms,
+        behind: Behind,
+    ) -> None:
+        self.wanted = wanted
+        self.length = wanted.info.length
+        self.servers = servers
+        self.record = record
+        self.terms = terms
+        self._behind = behind
+        self._refusing: dict[str, RefusedError] = {}
+
+    def keep(self, kept: int, sha256: str) -> Callable[[], None]:
+        """What makes durable that so much is kept, with all that is known at this moment."""
+        self.record = record = self.record.with_(kept=kept, kept_sha256=sha256)
+        return lambda: keeper.save(self.terms.record, record)
+
+    def all(self, sink: Sink) -> Came:
+        """The whole run."""
+        kept = sink.go_on(self.record.kept, self.record.kept_sha256)
+        if kept == 0:
+            self.record = self.record.dropped()
+        try:
+            self._fill(sink)
+            while (bad := sink.disagrees()) is not None:
+                self._drop(sink, bad)
+                self._fill(sink)
+        except (RefusedError, TransientError) as e:
+            self._leave(sink, e)
+            raise
+        sink.finish()
+        record = self.record
+        return Came(
+            received=record.received,
+            resumed_from=kept,
+            from_delta=record.from_delta,
+            fell_back=record.fell_back,
+        )
+
+    def _leave(self, sink: Sink, error: RefusedError | TransientError) -> None:
+        """Note what is there (rule 3); of a disk that failed only what it said before."""
+        path = self.terms.record
+        with suppress(TransientError):
+            if error.reason != "disk":
+                sink.mark()
+                self._behind.wait()
+                return
+            known = keeper.load(path)
+            if known is None or known.sha256 != self.record.sha256:
+                known = self.record.dropped()
+            keeper.save(path, known.with_(received=self.record.received))
+
+    def _drop(self, sink: Sink, bad: str) -> None:
+        """What is whole is wrong: begin anew, unless every server was proven wrong."""
+        urls = [server.url for server in self.servers]
+        self.record = self.record.mismatched(urls, self.terms.now())
+        sink.restart()
+        if set(urls) <= set(self.record.wrong):
+            raise _nobody(self.wanted, f"the {bad} is another on every server")
+
+    def _fill(self, sink: Sink) -> None:
+        """Receive until all of it is there (rule 1)."""
+        while sink.offset < self.length:
+            before = sink.offset
+            troubles: list[TransientError] = []
+            for server in self._candidates():
+                try:
+                    self._receive(server, sink)
+                except TransientError as e:
+                    if e.reason not in {"network", "over_budget"}:
+                        raise
+                    troubles.append(e)
+                except RefusedError as e:
+                    self._refusing[server.url] = e
+                if sink.offset == self.length:
+                    return
+                if self.terms.flow.over:
+                    raise self._later(sink)
+            if sink.offset - before < LEAST_PROGRESS:
+                raise self._worst(troubles)
+            self.terms.flow.pause(ROUND_SECONDS)
+
+    def _candidates(self) -> list[Source]:
+        """Whom to ask; first the one whose bytes are kept, where bytes must not be mixed."""
+        record = self.record
+        shunned = {*record.wrong, *self._refusing}
+        asked = [server for server in self.servers if server.url not in shunned]
+        if record.alone:
+            asked.sort(key=lambda server: server.url not in record.sources)
+        return asked
+
+    def _receive(self, server: Source, sink: Sink) -> None:
+        """Receive what one server sends of what is missing."""
+        before = self.record.sources
+        # Bytes of others may not be mixed with this server's: they go when its first ones come.
+        others = self.record.alone and before not in {(), (server.url,)}
+        offset = 0 if others else sink.offset
+        self._afford(self.length - offset)
+        validator = self.record.validators.get(server.url) if offset else None
+        asked = Asked(offset, self.length, self.length, validator)
+        with opened(server, self.wanted.url_path, asked, self.terms.flow) as part:
+            if part.offset < offset:
+                self._afford(self.length)
+                self.record = self.record.with_(sources=())
+                sink.rewind()
+            try:
+                for chunk in part.chunks(self.length):
+                    if others:
+                        self.record, others = self.record.dropped(), False
+                        sink.restart()
+                    # Charged first: what fails from here on was received all the same (rule 2).
+                    received = self.record.received + len(chunk)
+                    self.record = self.record.used(server.url, part.etag).with_(received=received)
+                    sink.put(chunk)
+            finally:
+                if sink.settle():
+                    self.record = self.record.with_(sources=before)
+        if sink.offset < self.length:
+            raise TransientError(
+                f"{server.url}{self.wanted.url_path} broke off at {sink.offset} of {self.length} "
+                "bytes: run this again.",
+                reason="network",
+            )
+
+    def _afford(self, needed: int) -> None:
+        budget = self.terms.budget_bytes
+        if budget is not None and self.record.received + needed > budget:
+            raise OverBudgetError(needed, self.record, budget)
+
+    def _later(self, sink: Sink) -> TransientError:
+        return TransientError(
+            f"{self.wanted.path}: {sink.offset} of {self.length} bytes are there, and the time of "
+            "one run is over: the next one goes on.",
+            reason="network",
+        )
+
+    def _worst(self, troubles: list[TransientError]) -> TransientError | RefusedError:
+        spent = next((e for e in troubles if isinstance(e, OverBudgetError)), None)
+        if spent is not None:
+            return spent
+        if troubles:
+            return together(troubles)
+        refused = next(iter(self._refusing.values()), None)
+        return refused or _nobody(self.wanted, "every server was proven wrong")
+
+
+def _nobody(wanted: Wanted, why: str) -> RefusedError:
+    return RefusedError(
+        f"No server has {wanted.path} as it was signed ({why}): look at what lies between this "
+        "gateway and the server.",
+        reason="hash_mismatch",
+    )
