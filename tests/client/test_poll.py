@@ -50,9 +50,11 @@ def test_nothing_new_is_one_request_and_a_304(world: World, web: Web, installed:
     web.lies["/poll/"] = watch
     say = Handler.say
 
-    def record(self: Handler, status: int, data: bytes, etag: str | None = None) -> None:
+    def record(
+        self: Handler, status: int, data: bytes, etag: str | None = None, part: str | None = None
+    ) -> None:
         statuses.append(status)
-        say(self, status, data, etag)
+        say(self, status, data, etag, part)
 
     Handler.say = record  # type: ignore[method-assign]
     try:
