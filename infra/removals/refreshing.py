@@ -448,10 +448,10 @@ REFRESHING: tuple[Removal, ...] = (
     _client(
         "download/fetch",
         "image: it is as long as was signed",
-        "_Run._fill",
-        "while sink.offset < self.length:",
-        "while sink.offset < 1:",
-        f"{DOWNLOAD}::TestGoingOn::test_the_next_server_goes_on_where_one_stopped",
+        "_Run._receive",
+        "if sink.offset < self.length:",
+        "if False:",
+        f"{BYTES}::TestBytes::test_an_image_that_breaks_off",
     ),
     _client(
         "download/part",

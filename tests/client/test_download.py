@@ -108,7 +108,7 @@ class TestGoingOn:
         assert (came.resumed_from, came.received) == (0, 333 + len(IMAGE))
         assert (tmp_path / "other").read_bytes() == IMAGE
 
-    @pytest.mark.parametrize("spoil", [b"", b"\xff", IMAGE[:332]])
+    @pytest.mark.parametrize("spoil", [b"", IMAGE[:332], IMAGE[:332] + b"?"])
     def test_what_is_not_there_any_more_is_fetched_again(self, desk: Desk, spoil: bytes) -> None:
         fails(desk, Pretend("https://a", IMAGE, cuts=[333]))
         desk.place.write_bytes(spoil)
