@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "enrol": "enrol",
     "explain": "explain",
     "installing": "installing",
+    "power-cuts": "power_cuts",
     "report": "report",
     "rollback": "rollback",
     "run": "run",
