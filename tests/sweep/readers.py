@@ -20,6 +20,7 @@ from interlock_ceremony.taken import take
 from interlock_client import boot, config, identity, journal, memory, outbox, poll, sealed
 from interlock_client.identity import Home
 from interlock_client.journal import Decisions
+from interlock_client.powercut import scenario
 from interlock_core import encrypted_keys, keys, store, tuf_metadata, urls, wire
 from interlock_core.acts import ACT_STATEMENTS
 from interlock_core.api import MAX_BODY, EnrolmentRequest, PublicationRequest
@@ -450,6 +451,13 @@ READERS: Final[dict[str, Reader]] = {
         (),
         _written("gateway.toml", config.load_installer),
         _sample("interlock_client", "gateway.toml"),
+        FAULTS,
+        form="toml",
+    ),
+    "a power cut scenario": Reader(
+        (),
+        _written("power-cuts.toml", scenario.load),
+        _sample("interlock_client", "power-cuts.toml"),
         FAULTS,
         form="toml",
     ),

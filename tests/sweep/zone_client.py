@@ -12,6 +12,7 @@ from interlock_client import context, log_seen
 from interlock_client.cli import edge, group
 from interlock_client.context import Context
 from interlock_client.identity import MAX_KEY
+from interlock_client.powercut import scenario
 from interlock_client.sealed import MAX_RECORD, seal
 from interlock_core.bundle import MAX_BUNDLE
 from interlock_core.roster import MAX_ROSTER
@@ -107,6 +108,14 @@ def place(beside: Path) -> Place:
     assert run(PROGRAM, ["check", "--config", configs[2]], made).code == 0
     done = run(PROGRAM, ["report", "--config", configs[2]], made)
     assert done.code == 30, done
+    power = home / "power"
+    for name, text in (("slots/a", "old firmware"), ("old.img", "old firmware"), ("boot/x", "")):
+        (power / name).parent.mkdir(parents=True, exist_ok=True)
+        (power / name).write_text(text)
+    (power / "power-cuts.toml").write_text(
+        'watch = ["slots", "boot"]\ncommand = ["touch", "slots/b"]\n'
+        'boots = ["echo", "slots/a"]\ngood = ["old.img"]\n'
+    )
     made.keep()
     return made
 
@@ -354,6 +363,9 @@ CLAIM: Final = Input(
 )
 
 READS: Final = (CONFIG, MEMORY, JOURNAL, BOOT, BOOTED)
+IMAGE_OF_ANY_LENGTH: Final = {
+    "truncated": "a slot that begins with it may go on as it likes",
+}
 LOADER: Final = (
     replace(
         CONFIG,
@@ -366,8 +378,50 @@ LOADER: Final = (
     replace(BOOTED, rule=MENDED, leaves=("waits/booted", "waits/boot/*")),
 )
 
+SCENARIO: Final = Input("power/power-cuts.toml", Kind.TOML, WRITTEN, scenario.MAX_SCENARIO)
+TRY: Final = (*BASE, "{home}/power/power-cuts.toml")
+
 TABLE: Final[dict[str, tuple[Entry, ...]]] = {
     "sample": (Entry(BASE), Entry((*BASE, "--installer"))),
+    "power-cuts": (
+        Entry((*BASE, "--sample")),
+        Entry(
+            (*TRY, "--operations"),
+            inputs=(
+                SCENARIO,
+                LOADER[0],
+                Input("power/old.img", Kind.BYTES, WRITTEN, without=IMAGE_OF_ANY_LENGTH),
+                Input("power/slots", Kind.DIRECTORY, WRITTEN, says=("slots",)),
+            ),
+            slips=(
+                Slip("no scenario", USAGE, ("scenario",), BASE),
+                Slip(
+                    "a copy where something stands",
+                    USAGE,
+                    ("slots",),
+                    (*TRY, "--keep", "{home}/power/slots"),
+                ),
+                Slip("a state that there is not", USAGE, ("99999",), (*TRY, "--state", "99999")),
+                Slip(
+                    "a command that fails",
+                    USAGE,
+                    ("false",),
+                    prepare=setting("power/power-cuts.toml", "command", '["false"]'),
+                ),
+                Slip(
+                    "a program that is not there",
+                    USAGE,
+                    ("no-such-program",),
+                    prepare=setting("power/power-cuts.toml", "boots", '["no-such-program"]'),
+                ),
+            ),
+        ),
+        Entry((*TRY, "--samples", "0"), inputs=()),
+        Entry(
+            (*TRY, "--state", "0", "--keep", "{home}/power/kept"),
+            makes=("power/kept", "power/kept/*"),
+        ),
+    ),
     "boot-select": (
         Entry(BASE, makes=("waits/boot/*", "waits/booted"), inputs=LOADER, slips=SLIPS),
     ),

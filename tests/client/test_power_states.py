@@ -1,0 +1,185 @@
+"""What a power cut can leave of the disk, whatever was not flushed: explored for each command."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from interlock_client.config import Checks
+from interlock_client.journal import State
+from interlock_client.powercut.materialise import Stage
+from interlock_client.powercut.model import Model
+from interlock_core.store import FileStore
+from tests.client.bed import FACTORY, Bed
+from tests.client.power import Gateway
+from tests.client.test_power import NEW, OLD, cut, finally_new, finish
+from tests.client.web import Web
+from tests.client.world import Clock, World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    # The recorded commands are processes of their own, with the machine's own clock.
+    return World(tmp_path, Clock(datetime.now(UTC).replace(microsecond=0)))
+
+
+@pytest.fixture
+def bed(tmp_path: Path, world: World, web: Web) -> Bed:
+    made = Bed(tmp_path / "gateway", world, web, interlock="none", health="none")
+    made.power_on()
+    return made
+
+
+@pytest.fixture
+def waiting(bed: Bed, world: World, tmp_path: Path) -> Bed:
+    """A gateway that runs ``OLD``, and knows that ``NEW`` is ordered."""
+    world.roll_out(world.release("1.0.0", OLD))
+    assert bed.install().outcome == "confirmed"
+    shutil.copytree(world.store.root, tmp_path / "before")
+    world.roll_out(world.release("2.0.0", NEW, raises_floor_to=2))
+    assert bed.check().outcome == "update_available"
+    return bed
+
+
+@pytest.fixture
+def before(tmp_path: Path, waiting: Bed) -> Iterator[Web]:
+    """A server that plays back what was in force before ``NEW`` was released."""
+    with Web(FileStore(tmp_path / "before")) as web:
+        yield web
+
+
+def refuses(bed: Bed, before: Web) -> None:
+    """A rollback of metadata is refused, in whatever state the power cut left it."""
+    honest = bed.settings.servers
+    bed.change(servers=(before.url,))
+    kept = bed.memory.versions
+    assert bed.check().reason == "rollback"
+    assert bed.memory.versions == kept
+    bed.change(servers=honest)
+
+
+def test_an_update(waiting: Bed, before: Web) -> None:
+    gateway = Gateway(waiting)
+    recording = gateway.record("update")
+
+    def ends() -> None:
+        waiting.power_on()
+        refuses(waiting, before)
+        finish(waiting)
+        finally_new(waiting)
+
+    assert gateway.explore(recording, (OLD, NEW), ends).bad == []
+
+
+def test_a_confirmation(waiting: Bed, before: Web) -> None:
+    assert waiting.update().outcome == "rebooting"
+    waiting.power_on()
+    gateway = Gateway(waiting)
+    recording = gateway.record("confirm")
+
+    def ends() -> None:
+        waiting.power_on()
+        refuses(waiting, before)
+        finish(waiting)
+        finally_new(waiting)
+
+    # The new firmware is tried: what boots while it is, is the new one.
+    assert gateway.explore(recording, (NEW,), ends).bad == []
+
+
+def given_up(bed: Bed) -> None:
+    """The old firmware runs, and what was given up is not tried again."""
+    bed.power_on()
+    for _ in range(3):
+        bed.confirm()
+        if bed.wants_reboot:
+            bed.power_on()
+    assert bed.running == OLD
+    assert bed.journal.state is State.ROLLED_BACK
+    assert bed.update().reason == "rolled_back_here"
+    assert bed.memory.release_floor == 0
+
+
+def sick(bed: Bed) -> None:
+    """New firmware has booted, and is not healthy."""
+    assert bed.update().outcome == "rebooting"
+    bed.power_on()
+    bed.script("health.d/10-up", "exit 1")
+    bed.change(health=Checks(checks=bed.home / "health.d", timeout_seconds=10))
+
+
+def test_an_automatic_rollback(waiting: Bed) -> None:
+    sick(waiting)
+    gateway = Gateway(waiting)
+    recording = gateway.record("confirm", codes=(40,))
+    found = gateway.explore(recording, (OLD, NEW), lambda: given_up(waiting))
+    assert found.bad == []
+
+
+def test_a_rollback_that_was_interrupted(waiting: Bed) -> None:
+    """The process died when the slot was given up; the power goes while the next finishes it."""
+    sick(waiting)
+    waiting.save()
+    step = 0
+    while cut(waiting.confirm, step) and waiting.environment.load().armed is not None:
+        waiting.restore()
+        step += 1
+    assert waiting.environment.load().armed is None
+    assert waiting.journal.state is State.CONFIRMING
+    waiting.script("health.d/10-up", "exit 0")
+    gateway = Gateway(waiting)
+    recording = gateway.record("confirm", codes=(40,))
+    found = gateway.explore(recording, (OLD,), lambda: given_up(waiting))
+    assert found.bad == []
+
+
+def test_a_rollback_by_hand(bed: Bed, world: World) -> None:
+    world.roll_out(world.release("1.0.0", NEW))
+    assert bed.install().outcome == "confirmed"
+    gateway = Gateway(bed)
+    recording = gateway.record("rollback")
+
+    def ends() -> None:
+        bed.power_on()
+        if bed.running == NEW:
+            bed.rollback()
+            bed.power_on()
+        assert bed.running == FACTORY
+        assert bed.confirm().outcome == "nothing_to_do"
+        assert bed.update().reason == "rolled_back_here"
+
+    assert gateway.explore(recording, (FACTORY, NEW), ends).bad == []
+
+
+def test_a_boot(waiting: Bed) -> None:
+    assert waiting.update().outcome == "rebooting"
+    gateway = Gateway(waiting)
+    for _ in range(4):
+        # Three tries, and the boot that falls back.
+        recording = gateway.record("boot-select")
+
+        def ends() -> None:
+            left = waiting.environment.load().tries
+            waiting.power_on()
+            assert waiting.environment.load().tries <= left
+            waiting.confirm()
+
+        assert gateway.explore(recording, (OLD, NEW), ends).bad == []
+        model = Model(recording)
+        Stage(gateway.watched, model).show(model.whole)
+
+
+def test_a_check(waiting: Bed, world: World) -> None:
+    world.roll_out(world.release("3.0.0", b"release three"))
+    gateway = Gateway(waiting)
+    recording = gateway.record("check")
+
+    def ends() -> None:
+        waiting.power_on()
+        assert waiting.check().outcome == "update_available"
+
+    assert gateway.explore(recording, (OLD,), ends).bad == []
