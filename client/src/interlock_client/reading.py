@@ -9,11 +9,12 @@ Rules:
    image come from its ``custom`` alone.
 4. Of permits only what the metadata says of them is read here; their bytes are asked for when a
    decision misses one (``permits``).
+5. Deltas of the images that are wanted are listed (``offers``), and decide nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -24,6 +25,7 @@ from tuf.api.metadata import Role, Root, Snapshot, TargetFile, Targets, Timestam
 from interlock_client import permits
 from interlock_client.config import Settings
 from interlock_client.memory import Entitled, Memory
+from interlock_client.offers import DeltaOffer, offered
 from interlock_client.state import StateDir
 from interlock_client.trust import Refreshed, Repository
 from interlock_core import durable
@@ -52,6 +54,8 @@ class Facts:
         memory: with floors raised; not yet durable.
         inputs: digests and versions of everything, for the journal.
         permits: those that are listed under the order in force; their bytes were not asked for.
+        deltas: those that lead to a wanted image, by the path of the image; without a line for an
+            image that has none.
         new_roster: the roster's bytes, if they are not kept yet.
     """
 
@@ -59,6 +63,7 @@ class Facts:
     memory: Memory
     inputs: dict[str, object]
     permits: tuple[permits.Listed, ...]
+    deltas: Mapping[str, tuple[DeltaOffer, ...]]
     new_roster: bytes | None
 
 
@@ -90,7 +95,7 @@ def _read(settings: Settings, mine: str, state: StateDir, both: Refreshed, memor
     roster_bytes, is_new = _roster(image, state)
     roster = read_roster(roster_bytes)
     _bound("fleet", roster.fleet, settings.fleet, "The roster")
-    infos, images, listed_permits = _images(image, directive, settings.product)
+    infos, images, deltas, listed_permits = _images(image, directive, settings.product)
     versions = _offline_versions(image) | {"director/root": director.root().version}
     entitled = _entitled(image)
     old = memory.below(versions, entitled)
@@ -120,6 +125,7 @@ def _read(settings: Settings, mine: str, state: StateDir, both: Refreshed, memor
             "permits": [],
         },
         permits=listed_permits,
+        deltas=deltas,
         new_roster=roster_bytes if is_new else None,
     )
 
@@ -158,18 +164,23 @@ def _kept_roster(state: StateDir, target: TargetFile) -> bytes | None:
 
 def _images(
     image: Repository, directive: Directive, product: str
-) -> tuple[dict[str, TargetInfo], dict[str, Image], tuple[permits.Listed, ...]]:
-    """Of the wanted targets those that are listed, their facts, and permits (rules 3 and 4)."""
+) -> tuple[
+    dict[str, TargetInfo],
+    dict[str, Image],
+    dict[str, tuple[DeltaOffer, ...]],
+    tuple[permits.Listed, ...],
+]:
+    """Of the wanted targets those that are listed, their facts, deltas and permits (3 to 5)."""
     entry = directive.products.get(product)
     if entry is None or entry.order is None:
-        return {}, {}, ()
+        return {}, {}, {}, ()
     try:
         order = open_as(entry.order, Order)
     except WireError:
         # The decision says so, after it has learned what else was signed.
-        return {}, {}, ()
+        return {}, {}, {}, ()
     if order.said.product != product:
-        return {}, {}, ()
+        return {}, {}, {}, ()
     wanted = [target.path for target in order.said.targets]
     role = image.delegated(product, wanted[0])
     infos: dict[str, TargetInfo] = {}
@@ -181,9 +192,14 @@ def _images(
             # Without facts it is no image, and the decision says so.
             with suppress(WireError):
                 images[path] = read_image(path, target.custom)
+    deltas = {
+        path: offers
+        for path, one in images.items()
+        if role is not None and (offers := offered(role, path, one))
+    }
     if role is None or order.said.kind != "recall":
-        return infos, images, ()
-    return infos, images, permits.listed(role, order.id)
+        return infos, images, deltas, ()
+    return infos, images, deltas, permits.listed(role, order.id)
 
 
 def _info(target: TargetFile) -> TargetInfo:
