@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from interlock_client.tables import SlotPaths, Table
+from interlock_core.names import Name
 
 Seconds = Annotated[int, Meta(ge=1, le=86_400)]
 
@@ -105,7 +106,21 @@ class Rauc(Unpacks, frozen=True, kw_only=True, tag="rauc"):
 
 
 class SWUpdate(Unpacks, frozen=True, kw_only=True, tag="swupdate"):
-    """SWUpdate unpacks the image, a ``.swu`` file."""
+    """SWUpdate unpacks the image, a ``.swu`` file; see ``install/swupdate.py``.
+
+    Attributes:
+        certificate: PEM certificate of those who may sign a ``.swu``, or of who certifies them.
+        software_set: which set of a ``.swu`` is for this gateway; its modes are ``a`` and ``b``.
+        hardware: board and revision, as ``board:revision``; left out, ``/etc/hwrevision`` says it.
+        scripts: whether scripts in a ``.swu`` are executed; they too reach the slots alone.
+    """
+
+    certificate: Path
+    software_set: Name = "stable"
+    hardware: (
+        Annotated[str, Meta(pattern=r"^[0-9A-Za-z._-]{1,64}:[0-9A-Za-z._-]{1,64}\Z")] | None
+    ) = None
+    scripts: bool = False
 
 
 class Command(Unpacks, frozen=True, kw_only=True, tag="command"):
@@ -123,4 +138,4 @@ class Command(Unpacks, frozen=True, kw_only=True, tag="command"):
     read_back: bool = False
 
 
-AnyInstaller = Slots | Rauc | Command
+AnyInstaller = Slots | Rauc | SWUpdate | Command

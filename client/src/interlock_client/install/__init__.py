@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from interlock_client.boot import Slot
 from interlock_client.contents import SlotContent
-from interlock_client.installers import AnyInstaller, Command, Rauc, Slots
+from interlock_client.installers import AnyInstaller, Command, Rauc, Slots, SWUpdate
 
 if TYPE_CHECKING:
     from interlock_client.install.destination import Destination
@@ -239,3 +239,7 @@ def make(settings: AnyInstaller, state: Path) -> Installer:
             from interlock_client.install.command import CommandInstaller  # noqa: PLC0415
 
             return CommandInstaller(settings, state)
+        case SWUpdate():
+            from interlock_client.install.swupdate import SWUpdateInstaller  # noqa: PLC0415
+
+            return SWUpdateInstaller(settings, state)
