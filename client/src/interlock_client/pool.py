@@ -42,9 +42,6 @@ def make_pool(
     if tls.tunnel is not None:
         # It asks the proxy itself.
         proxy = None
-    else:
-        # For servers alone: what is said to a proxy has a context of its own.
-        settings["ssl_context"] = tls.context
     pool = urllib3.ProxyManager(proxy, **settings) if proxy else urllib3.PoolManager(**settings)
     pool.pool_classes_by_scheme = _watched(line, tls, silence_seconds)
     return pool
@@ -67,6 +64,9 @@ def _watched(
 
         def connect(self) -> None:
             if tls.tunnel is None:
+                # For servers alone: what is said to a proxy has a context of its own. Not before
+                # there is a server to verify: it loads all certificates of the system.
+                self.ssl_context = tls.context
                 super().connect()
                 return
             self.sock = line.opened(tls.tunnel.open(self.host, self.port))
