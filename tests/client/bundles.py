@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 import pytest
 from cryptography import x509
@@ -25,12 +27,14 @@ from interlock_core.wire import sha256_hex
 
 COMPATIBLE = "ward-gateway"
 
-needs_rauc = pytest.mark.skipif(
-    os.geteuid() != 0
-    or not Path("/dev/loop-control").exists()
-    or not all(shutil.which(name) for name in ("rauc", "mksquashfs", "dbus-run-session")),
-    reason="RAUC mounts its bundles: that takes root, a loop device, rauc and squashfs-tools",
+RUNS: Final = (
+    os.geteuid() == 0
+    and Path("/dev/loop-control").exists()
+    and all(shutil.which(name) for name in ("rauc", "mksquashfs", "dbus-run-session"))
 )
+WHY: Final = "RAUC mounts its bundles: that takes root, a loop device, rauc and squashfs-tools"
+
+needs_rauc = pytest.mark.skipif(not RUNS, reason=WHY)
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def signer(directory: Path, name: str) -> Signer:
 
 
 def bundle(
-    directory: Path, by: Signer, images: dict[str, bytes], compatible: str = COMPATIBLE
+    directory: Path, by: Signer, images: Mapping[str, bytes], compatible: str = COMPATIBLE
 ) -> bytes:
     """A plain bundle that fills the slots named with the images given."""
     content, path = directory / "content", directory / "made.raucb"
@@ -87,7 +91,7 @@ def bundle(
     return path.read_bytes()
 
 
-def slots(images: dict[str, bytes]) -> tuple[Slot, ...]:
+def slots(images: Mapping[str, bytes]) -> tuple[Slot, ...]:
     """What is signed of the slots that a bundle fills."""
     return tuple(
         Slot(name=name, length=len(image), sha256=sha256_hex(image))

@@ -13,7 +13,8 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar, Final
 
 import pytest
 
@@ -23,9 +24,12 @@ from interlock_client.cli.sample import sample_text
 from interlock_client.contents import SlotContent
 from interlock_client.install import Installer, Wanted
 from interlock_client.install.control import own_state
-from interlock_client.installers import AnyInstaller, BootCommand, Command, Slots
+from interlock_client.installers import AnyInstaller, BootCommand, Command, Rauc, Slots
+from interlock_client.journal import Journal, State
+from interlock_client.sealed import seal
 from interlock_client.tables import SlotPaths
 from interlock_core.wire import sha256_hex
+from tests.client.bundles import COMPATIBLE, RUNS, WHY, Signer, bundle, signer
 
 DEVICE_SIZE: Final = 256 * 1024
 
@@ -81,6 +85,15 @@ class Rig:
         """From now on nobody knows which side runs."""
         (self.home / "booted").unlink()
 
+    def sides(self) -> dict[str, Any]:
+        """What is said for every kind: the slots, and Interlock's own boot state."""
+        return {
+            "a": self.paths("a"),
+            "b": self.paths("b"),
+            "boot_environment": self.home / "boot",
+            "booted": self.home / "booted",
+        }
+
     # For the tests
 
     @property
@@ -117,13 +130,7 @@ class FileRig(Rig):
     """Two slot files, built in."""
 
     def settings(self, **changes: Any) -> AnyInstaller:
-        fields: dict[str, Any] = {
-            "a": self.paths("a"),
-            "b": self.paths("b"),
-            "boot_environment": self.home / "boot",
-            "booted": self.home / "booted",
-        }
-        return Slots(**fields | changes)
+        return Slots(**self.sides() | changes)
 
     def pack(self, contents: Mapping[str, bytes]) -> bytes:
         (data,) = contents.values()
@@ -250,11 +257,52 @@ class LoaderRig(CommandRig):
         (self.home / "loader" / "booted").unlink()
 
 
+class RaucRig(Rig):
+    """RAUC unpacks bundles into slot files, apart from the machine."""
+
+    names = ("rootfs", "appfs")
+    made: ClassVar[dict[str, bytes]] = {}
+    """Bundles by what they hold: RAUC takes a while to make one, and may make it but once."""
+    keys: ClassVar[TemporaryDirectory[str] | None] = None
+
+    def set_up(self) -> None:
+        if not RUNS:
+            pytest.skip(WHY)
+        if self.keys is None:
+            type(self).keys = TemporaryDirectory(prefix="rauc-")
+            signer(self.vendor.key.parent, "vendor")
+
+    @property
+    def vendor(self) -> Signer:
+        """Who signs every bundle."""
+        assert self.keys is not None
+        return Signer(Path(self.keys.name, "vendor.pem"), Path(self.keys.name, "vendor.key"))
+
+    def settings(self, **changes: Any) -> AnyInstaller:
+        ours = {"compatible": COMPATIBLE, "keyring": self.vendor.certificate}
+        return Rauc(**self.sides() | ours | changes)
+
+    def pack(self, contents: Mapping[str, bytes]) -> bytes:
+        key = sha256_hex(repr(sorted(contents.items())).encode())
+        if key not in self.made:
+            self.made[key] = bundle(self.home, self.vendor, contents)
+        return self.made[key]
+
+    def wanted(self, contents: Mapping[str, bytes]) -> tuple[Wanted, bytes]:
+        wanted, target = super().wanted(contents)
+        # The agent's journal, as RAUC's guard finds it.
+        self.state.mkdir(exist_ok=True)
+        journal = Journal().at(State.DOWNLOADING, unpacking=wanted.sha256)
+        (self.state / "journal.json").write_bytes(seal(journal))
+        return wanted, target
+
+
 RIGS: Final[Mapping[str, type[Rig]]] = {
     "slot files": FileRig,
     "block devices": DeviceRig,
     "command": CommandRig,
     "command and boot loader": LoaderRig,
+    "rauc": RaucRig,
 }
 
 

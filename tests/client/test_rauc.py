@@ -223,6 +223,31 @@ class TestRefusals:
         assert to.standing().good == ("a",)
         assert (tmp_path / "rootfs-a").read_bytes() == b"runs"
 
+    @pytest.mark.parametrize(
+        ("setting", "why"),
+        [
+            ({"check_purpose": "codesign"}, "certificate purpose"),
+            ({"check_crl": True}, "unable to get certificate CRL"),
+        ],
+    )
+    def test_what_else_the_settings_ask_of_the_signature(
+        self,
+        tmp_path: Path,
+        people: dict[str, Signer],
+        made: dict[str, bytes],
+        setting: dict[str, Any],
+        why: str,
+    ) -> None:
+        strict = installer(tmp_path, people, **setting)
+        with pytest.raises(RefusedError, match=why) as refused:
+            install(strict, made["good"], {"rootfs": ROOT})
+        assert refused.value.reason == "installer_refused"
+        signed_then = msgspec.structs.replace(
+            installer(tmp_path, people).settings, use_bundle_signing_time=True
+        )
+        lenient = RaucInstaller(signed_then, strict.state)
+        assert install(lenient, made["good"], {"rootfs": ROOT}) == {"rootfs": sha256_hex(ROOT)}
+
     def test_what_is_no_bundle(self, tmp_path: Path, people: dict[str, Signer]) -> None:
         with pytest.raises(RefusedError, match="Invalid bundle format") as refused:
             install(installer(tmp_path, people), ROOT, {"rootfs": ROOT})
