@@ -24,11 +24,12 @@ from interlock_client.cli.sample import sample_text
 from interlock_client.contents import SlotContent
 from interlock_client.install import Installer, Wanted
 from interlock_client.install.control import own_state
-from interlock_client.installers import AnyInstaller, BootCommand, Command, Rauc, Slots
+from interlock_client.installers import AnyInstaller, BootCommand, Command, Rauc, Slots, SWUpdate
 from interlock_client.journal import Journal, State
 from interlock_client.sealed import seal
 from interlock_client.tables import SlotPaths
 from interlock_core.wire import sha256_hex
+from tests.client import swu
 from tests.client.bundles import COMPATIBLE, RUNS, WHY, Signer, bundle, signer
 
 DEVICE_SIZE: Final = 256 * 1024
@@ -297,12 +298,36 @@ class RaucRig(Rig):
         return wanted, target
 
 
+class SWUpdateRig(Rig):
+    """SWUpdate unpacks two files; the boot state is Interlock's own."""
+
+    names = ("rootfs", "appfs")
+    by: swu.Vendor
+
+    def set_up(self) -> None:
+        if (why := swu.missing()) is not None:
+            pytest.skip(why)
+        self.by = swu.vendor(self.home, "vendor")
+
+    def settings(self, **changes: Any) -> AnyInstaller:
+        ours = {"certificate": self.by.certificate, "hardware": swu.HARDWARE}
+        return SWUpdate(**self.sides() | ours | changes)
+
+    def pack(self, contents: Mapping[str, bytes]) -> bytes:
+        parts = {
+            name: swu.Part(data, {side: self.path(side, name) for side in ("a", "b")})
+            for name, data in contents.items()
+        }
+        return swu.swu(self.home, self.by, parts)
+
+
 RIGS: Final[Mapping[str, type[Rig]]] = {
     "slot files": FileRig,
     "block devices": DeviceRig,
     "command": CommandRig,
     "command and boot loader": LoaderRig,
     "rauc": RaucRig,
+    "swupdate": SWUpdateRig,
 }
 
 

@@ -17,10 +17,15 @@ from interlock_core.wire import sha256_hex
 REVISION: Final = "1.0"
 HARDWARE: Final = f"cg-200:{REVISION}"
 
-needs_swupdate = pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("swupdate") is None,
-    reason="SWUpdate runs in namespaces of its own: that takes root, and swupdate",
-)
+
+def missing() -> str | None:
+    """Why SWUpdate cannot run here, or None."""
+    if os.geteuid() == 0 and shutil.which("swupdate") is not None:
+        return None
+    return "SWUpdate runs in namespaces of its own: that takes root, and swupdate"
+
+
+needs_swupdate = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
 
 @dataclass(frozen=True)

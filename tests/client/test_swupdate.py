@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import time
+import tomllib
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import msgspec
 import pytest
 
 from interlock_client.boot import BootEnvironment
+from interlock_client.config import load_installer
 from interlock_client.contents import SlotContent
 from interlock_client.install import Wanted, apart, confined, swupdate
 from interlock_client.install.swupdate import SWUpdateInstaller
@@ -29,6 +33,7 @@ from tests.client.bed import FACTORY, Bed
 from tests.client.swu import HARDWARE, Part, Vendor, needs_swupdate, swu, vendor
 from tests.client.web import Web
 from tests.client.world import World
+from tests.packaging.tree import TOP
 
 pytestmark = needs_swupdate
 
@@ -44,6 +49,42 @@ HOOK = b"#!/bin/sh\nexit 0\n"
 def people(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Vendor]:
     directory = tmp_path_factory.mktemp("vendors")
     return {name: vendor(directory, name) for name in ("vendor", "stranger")}
+
+
+def wanted(data: bytes, images: dict[str, bytes]) -> Wanted:
+    contents = tuple(
+        SlotContent(name=name, length=len(image), sha256=sha256_hex(image))
+        for name, image in images.items()
+    )
+    return Wanted("ward-gateway/1/x.swu", len(data), sha256_hex(data), contents)
+
+
+def put(to: SWUpdateInstaller, data: bytes) -> None:
+    """As the transfer does."""
+    with to.destination().open() as writer:
+        writer.write(data)
+        writer.finish()
+
+
+def install(to: SWUpdateInstaller, data: bytes, images: dict[str, bytes]) -> dict[str, str]:
+    """Fetch, install, and read back."""
+    what = wanted(data, images)
+    to.check(what)
+    put(to, data)
+    to.install(what)
+    return dict(to.read_back("b", what.contents))
+
+
+@contextmanager
+def device(backing: Path, size: int) -> Iterator[str]:
+    """A block device of so many bytes."""
+    backing.write_bytes(bytes(size))
+    words = ["losetup", "--find", "--show", str(backing)]
+    made = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    try:
+        yield made
+    finally:
+        subprocess.run(["losetup", "--detach", made], check=True)
 
 
 class Gateway:
@@ -81,22 +122,8 @@ class Gateway:
         }
         return swu(self.home, self.people[by], parts, **more)
 
-    def wanted(self, data: bytes, images: dict[str, bytes]) -> Wanted:
-        contents = tuple(
-            SlotContent(name=name, length=len(image), sha256=sha256_hex(image))
-            for name, image in images.items()
-        )
-        return Wanted("ward-gateway/1/x.swu", len(data), sha256_hex(data), contents)
-
     def install(self, data: bytes, images: dict[str, bytes]) -> dict[str, str]:
-        """Fetch, install, and read back."""
-        what = self.wanted(data, images)
-        self.installer.check(what)
-        with self.installer.destination().open() as writer:
-            writer.write(data)
-            writer.finish()
-        self.installer.install(what)
-        return dict(self.installer.read_back("b", what.contents))
+        return install(self.installer, data, images)
 
     def refused(self, data: bytes, images: dict[str, bytes] | None = None) -> str:
         with pytest.raises(RefusedError) as caught:
@@ -136,17 +163,11 @@ class TestInstalling:
         gateway.stands()
 
     def test_a_block_device_under_the_name_that_udev_gives_it(self, gateway: Gateway) -> None:
-        disk = gateway.home / "disk"
-        disk.write_bytes(bytes(1 << 20))
-        words = ["losetup", "--find", "--show", str(disk)]
-        made = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
-        try:
-            (gateway.home / "rootfs-b").symlink_to(made)
+        with device(gateway.home / "disk", 1 << 20) as found:
+            (gateway.home / "rootfs-b").symlink_to(found)
             images = {"rootfs": ROOT}
             assert gateway.install(gateway.made(images), images) == {"rootfs": sha256_hex(ROOT)}
-        finally:
-            subprocess.run(["losetup", "--detach", made], check=True)
-        assert disk.read_bytes()[: len(ROOT)] == ROOT
+        assert (gateway.home / "disk").read_bytes()[: len(ROOT)] == ROOT
 
     def test_a_packed_image(self, gateway: Gateway) -> None:
         image = bytes(300_000)
@@ -344,32 +365,22 @@ class TestNobodyElse:
 
 class TestFaults:
     def test_a_slot_that_fills_up(self, gateway: Gateway) -> None:
-        disk = gateway.home / "disk"
-        disk.write_bytes(bytes(128 << 10))
-        words = ["losetup", "--find", "--show", str(disk)]
-        made = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
-        try:
-            (gateway.home / "rootfs-b").symlink_to(made)
+        with device(gateway.home / "disk", 128 << 10) as found:
+            (gateway.home / "rootfs-b").symlink_to(found)
             data = gateway.made({"rootfs": ROOT})
-            what = gateway.wanted(data, {"rootfs": ROOT})
+            what = wanted(data, {"rootfs": ROOT})
             with pytest.raises(TransientError, match="takes 131072 bytes"):
                 gateway.installer.check(what)
-            with gateway.installer.destination().open() as writer:
-                writer.write(data)
-                writer.finish()
+            put(gateway.installer, data)
             with pytest.raises(TransientError, match="SWUpdate did not install") as failed:
                 gateway.installer.install(what)
-            assert failed.value.reason == "installer_failed"
-        finally:
-            subprocess.run(["losetup", "--detach", made], check=True)
+        assert failed.value.reason == "installer_failed"
         gateway.stands()
 
     def test_a_copy_that_was_changed_is_not_unpacked(self, gateway: Gateway) -> None:
         data = gateway.made({"rootfs": ROOT})
-        what = gateway.wanted(data, {"rootfs": ROOT})
-        with gateway.installer.destination().open() as writer:
-            writer.write(data[:-1] + b"?")
-            writer.finish()
+        what = wanted(data, {"rootfs": ROOT})
+        put(gateway.installer, data[:-1] + b"?")
         with pytest.raises(RefusedError) as refused:
             gateway.installer.install(what)
         assert refused.value.reason == "hash_mismatch"
@@ -378,7 +389,7 @@ class TestFaults:
     def test_what_is_missing_is_said_before_anything_is_fetched(
         self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        what = gateway.wanted(b"x", {"rootfs": ROOT})
+        what = wanted(b"x", {"rootfs": ROOT})
         to = gateway.installer
         moved = msgspec.structs.replace(to.settings, certificate=gateway.home / "none.pem")
         with pytest.raises(ConfigurationError, match=r"There is no certificate .*none\.pem"):
@@ -524,3 +535,44 @@ class TestAgent:
         assert bed.running == FACTORY
         self.roll_out(world, bed, people["vendor"], "1.0.1", ROOT)
         assert bed.install().outcome == "confirmed"
+
+
+class TestTheGuide:
+    """What the integrator's guide has people do."""
+
+    def fences(self, kind: str) -> list[str]:
+        text = (TOP / "docs" / "guides" / "integrator.md").read_text()
+        chapter = text.split("\n## SWUpdate\n")[1].split("\n## ")[0]
+        return re.findall(rf"^```{kind}\n(.*?)^```$", chapter, re.MULTILINE | re.DOTALL)
+
+    def test_its_swu_is_installed_with_its_settings(self, tmp_path: Path) -> None:
+        def here(text: str) -> str:
+            for place in ("/etc/interlock", "/dev/disk/by-partlabel", "/boot", "/run/interlock"):
+                text = text.replace(f"{place}/", f"{tmp_path}/")
+            return text
+
+        (tmp_path / "rootfs.ext4").write_bytes(ROOT)
+        (tmp_path / "appfs.squashfs").write_bytes(APP)
+        (script,) = self.fences("sh")
+        subprocess.run(
+            ["sh", "-e"],
+            input=here(script),
+            cwd=tmp_path,
+            text=True,
+            check=True,
+            capture_output=True,
+        )
+        release, gateway = self.fences("toml")
+        assert tomllib.loads(release)["images"][0]["contents"] == {
+            "rootfs": "rootfs.ext4",
+            "appfs": "appfs.squashfs",
+        }
+        (tmp_path / "gateway.toml").write_text(here(gateway))
+        settings = load_installer(tmp_path / "gateway.toml")
+        assert isinstance(settings, SWUpdate)
+        (tmp_path / "booted").write_text("a\n")
+        data = (tmp_path / "ward-gateway-1.4.0.swu").read_bytes()
+        images = {"rootfs": ROOT, "appfs": APP}
+        (tmp_path / "state").mkdir()
+        found = install(SWUpdateInstaller(settings, tmp_path / "state"), data, images)
+        assert found == {name: sha256_hex(image) for name, image in images.items()}

@@ -13,6 +13,7 @@ from interlock_client.cli import COMMANDS
 
 UNIT = Path(__file__).parents[2] / "infra" / "systemd" / "interlock-client.service"
 RAUC = UNIT.with_name("interlock-client-rauc.conf")
+SWUPDATE = UNIT.with_name("interlock-client-swupdate.conf")
 
 
 def test_it_runs_the_daemon_and_breaks_off_no_reboot() -> None:
@@ -24,15 +25,25 @@ def test_it_runs_the_daemon_and_breaks_off_no_reboot() -> None:
         assert line in text.splitlines()
 
 
-def test_what_rauc_needs_is_let_through_where_it_is_used() -> None:
-    text = RAUC.read_text()
+def test_slots_and_a_tpm_may_be_opened() -> None:
+    lines = UNIT.read_text().splitlines()
+    assert {"ProtectClock=yes", "DeviceAllow=block-* rw", "DeviceAllow=char-tpm rw"} <= set(lines)
+
+
+@pytest.mark.parametrize(
+    ("drop_in", "namespaces"), [(RAUC, "mnt pid"), (SWUPDATE, "mnt pid net ipc uts")]
+)
+def test_what_installers_need_is_let_through_where_they_are_used(
+    drop_in: Path, namespaces: str
+) -> None:
+    text = drop_in.read_text()
     # What was forbidden whole is named anew: without the empty line nothing would be allowed.
-    assert "RestrictNamespaces=\nRestrictNamespaces=mnt pid\n" in text
+    assert f"RestrictNamespaces=\nRestrictNamespaces={namespaces}\n" in text
     assert "SystemCallFilter=@mount\n" in text
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
-@pytest.mark.parametrize("drop_in", [(), (RAUC,)])
+@pytest.mark.parametrize("drop_in", [(), (RAUC,), (SWUPDATE,)])
 def test_systemd_accepts_it(tmp_path: Path, drop_in: tuple[Path, ...]) -> None:
     # The program lies where the machine's owner put it.
     text = UNIT.read_text().replace("/opt/interlock/bin/interlock-client", "/bin/true")

@@ -26,7 +26,7 @@ SCRATCH: Final = "/.scratch"
 """Inside: where it may write small files."""
 SCRATCH_MIB: Final = 16
 
-_NEEDED: Final = ("unshare", "setpriv", "mount", "umount", "pivot_root", "mknod", "stat")
+_NEEDED: Final = ("unshare", "setpriv", "mount", "umount", "pivot_root", "cp", "env")
 _ENVIRONMENT: Final = (f"TMPDIR={SCRATCH}", "HOME=/", "LANG=C.UTF-8")
 _SCRIPT: Final = f"""\
 set -eu
@@ -54,18 +54,15 @@ while [ "$1" != -- ]; do
     shift 2
 done
 shift
-mknod -m 0666 dev/null c 1 3
-mknod -m 0666 dev/zero c 1 5
-mknod -m 0666 dev/urandom c 1 9
+for name in null zero urandom; do
+    : >"dev/$name"
+    mount --bind "/dev/$name" "dev/$name"
+done
 while [ "$1" != -- ]; do
     mkdir -p ".${{1%/*}}"
-    if [ -b "$1" ]; then
-        mknod -m 0600 ".$1" b "0x$(stat -L -c %t "$1")" "0x$(stat -L -c %T "$1")"
-    else
-        : >".$1"
-        mount --bind "$1" ".$1"
-        mount -o remount,bind,rw,nosuid,nodev,noexec ".$1"
-    fi
+    : >".$1"
+    mount --bind "$1" ".$1"
+    [ -b "$1" ] || mount -o remount,bind,rw,nosuid,nodev,noexec ".$1"
     shift
 done
 shift
