@@ -9,15 +9,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from backports import zstd
+
 from interlock_client.deadline import Deadline
 from interlock_client.download.fetch import Terms, Wanted, fetch
 from interlock_client.download.part import Flow
+from interlock_client.download.patched import Patch
 from interlock_client.download.rate import Pace
 from interlock_client.install.destination import Destination
 from interlock_client.journal import Came
 from interlock_client.servers import HttpStatusError, Limits, Response
+from interlock_core.delta import MIN_SEGMENT, Content, Frame, Header, encode_header
 from interlock_core.errors import TransientError
 from interlock_core.facts import TargetInfo
+from interlock_core.release import Delta
 from tests.support.people import DAY0
 
 LIMITS = Limits()
@@ -58,6 +63,7 @@ class Pretend:
 
     Attributes:
         data: what it has, None for a network that is away.
+        delta: what it has of deltas, or the status that it answers instead.
         etag: its validator.
         cuts: after how many bytes each of its answers breaks off; honest after the last.
         ranges: whether it knows of ranges.
@@ -67,6 +73,7 @@ class Pretend:
 
     url: str
     data: bytes | None
+    delta: bytes | int | None = 404
     etag: str | None = '"one"'
     cuts: list[int] = field(default_factory=list)
     ranges: bool = True
@@ -85,9 +92,12 @@ class Pretend:
         assert path.startswith("/image/targets/")
         assert deadline.says
         self.asked.append(dict(headers))
-        data = self.data
+        data = self.delta if path.endswith(".delta") else self.data
         if data is None:
             raise TransientError("Nobody is there.", reason="network")
+        if isinstance(data, int):
+            yield Body(data, {}, b"", 0)
+            return
         status, said, body = 200, {"Content-Length": str(len(data))}, data
         if self.etag is not None:
             said["ETag"] = self.etag
@@ -108,6 +118,41 @@ class Pretend:
             yield answer
         finally:
             self.sent += len(body) - len(answer._data)  # its own
+
+
+def delta_of(old: bytes, new: bytes) -> tuple[bytes, Delta]:
+    """A delta, each segment with what stood at its place before, and its facts."""
+    frames, described = [], []
+    for start in range(0, len(new), MIN_SEGMENT):
+        piece, known = new[start : start + MIN_SEGMENT], old[start : start + MIN_SEGMENT]
+        compressor = zstd.ZstdCompressor(zstd_dict=zstd.ZstdDict(known, is_raw=True).as_prefix)
+        compressor.set_pledged_input_size(len(piece))
+        frame = compressor.compress(piece) + compressor.flush()
+        frames.append(frame)
+        described.append(
+            Frame(
+                length=len(frame),
+                sha256=hashlib.sha256(frame).hexdigest(),
+                output_sha256=hashlib.sha256(piece).hexdigest(),
+                prefix=((start, len(known)),),
+            )
+        )
+    of_old = Content(length=len(old), sha256=hashlib.sha256(old).hexdigest())
+    of_new = Content(length=len(new), sha256=hashlib.sha256(new).hexdigest())
+    header = encode_header(
+        Header(old=of_old, new=of_new, segment=MIN_SEGMENT, frames=tuple(described))
+    )
+    facts = Delta(
+        product="ward-gateway",
+        version="1.0.0",
+        from_slot="rootfs",
+        from_sha256=of_old.sha256,
+        from_length=of_old.length,
+        to_sha256=of_new.sha256,
+        header_length=len(header),
+        header_sha256=hashlib.sha256(header).hexdigest(),
+    )
+    return header + b"".join(frames), facts
 
 
 class Clock:
@@ -141,10 +186,21 @@ class Desk:
         self.order = "a" * 64
         self.budget: int | None = None
         self.seen: list[tuple[int, int]] = []
+        self.patches: tuple[Patch, ...] = ()
 
     def wanted(self, image: bytes) -> Wanted:
         info = TargetInfo(len(image), {"sha256": hashlib.sha256(image).hexdigest()})
-        return Wanted("ward-gateway/1.0.0/image.bin", info, self.order)
+        return Wanted("ward-gateway/1.0.0/image.bin", info, self.order, self.patches)
+
+    def offer(self, old: bytes, new: bytes) -> bytes:
+        """Offer a delta from what a slot beside this one holds; returns its bytes."""
+        source = self.place.with_name("running")
+        source.write_bytes(old)
+        data, facts = delta_of(old, new)
+        info = TargetInfo(len(data), {"sha256": hashlib.sha256(data).hexdigest()})
+        path = "ward-gateway/1.0.0/image.bin.from-0.9.0.delta"
+        self.patches = (Patch(path, info, facts, Destination(source)),)
+        return data
 
     def run(self, *servers: Pretend, aside: bool = False, place: Path | None = None) -> Came:
         """One run."""

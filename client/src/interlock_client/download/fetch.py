@@ -20,9 +20,11 @@ from typing import Final
 
 from interlock_client.context import Progress
 from interlock_client.download import keeper
-from interlock_client.download.part import Flow, Source, opened
+from interlock_client.download.ledger import Ledger, OverBudgetError
+from interlock_client.download.part import Flow, Source, later, opened, url_path
+from interlock_client.download.patched import Patch, patched
 from interlock_client.download.ranges import Asked
-from interlock_client.download.record import Record, goes_on
+from interlock_client.download.record import goes_on
 from interlock_client.download.sink import SEGMENT, Behind, Sink
 from interlock_client.install.destination import Destination
 from interlock_client.journal import Came
@@ -45,17 +47,13 @@ class Wanted:
         path: its target path in the image repository.
         info: signed length and hashes, among them SHA-256.
         order: id of the order under which it is fetched.
+        patches: deltas by which it may come from what this gateway holds.
     """
 
     path: str
     info: TargetInfo
     order: str
-
-    @property
-    def url_path(self) -> str:
-        """Where it lies on every server (consistent snapshots: the digest is in the name)."""
-        folder, _, name = self.path.rpartition("/")
-        return f"/image/targets/{folder}/{self.info.hashes['sha256']}.{name}"
+    patches: tuple[Patch, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,19 +77,6 @@ class Terms:
     progress: Progress
     segment: int = SEGMENT
     aside: bool = True
-
-
-class OverBudgetError(TransientError):
-    """``over_budget``: going on would cost more than the order's image may."""
-
-    def __init__(self, needed: int, record: Record, budget: int) -> None:
-        fell = f" (the delta cannot be used: {record.fell_back})" if record.fell_back else ""
-        super().__init__(
-            f"{needed} bytes are still to be fetched{fell}, and {record.received} of the "
-            f"{budget} that `budget_bytes` allows for an order's image are spent: raise it, or "
-            "lift it once with 'interlock-client update --lift-budget'; a new order does too.",
-            reason="over_budget",
-        )
 
 
 def fetch(
@@ -131,11 +116,12 @@ def fetch(
             reason="no_space",
         )
     with destination.open() as writer, Behind(aside=terms.aside) as behind:
-        run = _Run(wanted, servers, record, terms, behind)
+        ledger = Ledger(record, terms.record, terms.budget_bytes)
+        run = _Run(wanted, servers, ledger, terms, behind)
         sink = Sink(
             writer,
             wanted.info,
-            run.keep,
+            ledger.keep,
             behind,
             monotonic=terms.flow.monotonic,
             segment=terms.segment,
@@ -149,28 +135,24 @@ class _Run:
         self,
         wanted: Wanted,
         servers: Sequence[Source],
-        record: Record,
+        ledger: Ledger,
         terms: Terms,
         behind: Behind,
     ) -> None:
         self.wanted = wanted
         self.length = wanted.info.length
         self.servers = servers
-        self.record = record
+        self.ledger = ledger
         self.terms = terms
         self._behind = behind
+        self._url_path = url_path(wanted.path, wanted.info)
         self._refusing: dict[str, RefusedError] = {}
-
-    def keep(self, kept: int, sha256: str) -> Callable[[], None]:
-        """What makes durable that so much is kept, with all that is known at this moment."""
-        self.record = record = self.record.with_(kept=kept, kept_sha256=sha256)
-        return lambda: keeper.save(self.terms.record, record)
 
     def all(self, sink: Sink) -> Came:
         """The whole run."""
-        kept = sink.go_on(self.record.kept, self.record.kept_sha256)
+        kept = sink.go_on(self.ledger.record.kept, self.ledger.record.kept_sha256)
         if kept == 0:
-            self.record = self.record.dropped()
+            self.ledger.record = self.ledger.record.dropped()
         try:
             self._fill(sink)
             while (bad := sink.disagrees()) is not None:
@@ -180,7 +162,7 @@ class _Run:
             self._leave(sink, e)
             raise
         sink.finish()
-        record = self.record
+        record = self.ledger.record
         return Came(
             received=record.received,
             resumed_from=kept,
@@ -190,27 +172,24 @@ class _Run:
 
     def _leave(self, sink: Sink, error: RefusedError | TransientError) -> None:
         """Note what is there (rule 3); of a disk that failed only what it said before."""
-        path = self.terms.record
         with suppress(TransientError):
             if error.reason != "disk":
                 sink.mark()
                 self._behind.wait()
                 return
-            known = keeper.load(path)
-            if known is None or known.sha256 != self.record.sha256:
-                known = self.record.dropped()
-            keeper.save(path, known.with_(received=self.record.received))
+            self.ledger.after_a_fault()
 
     def _drop(self, sink: Sink, bad: str) -> None:
         """What is whole is wrong: begin anew, unless every server was proven wrong."""
         urls = [server.url for server in self.servers]
-        self.record = self.record.mismatched(urls, self.terms.now())
+        self.ledger.record = self.ledger.record.mismatched(urls, self.terms.now())
         sink.restart()
-        if set(urls) <= set(self.record.wrong):
+        if set(urls) <= set(self.ledger.record.wrong):
             raise _nobody(self.wanted, f"the {bad} is another on every server")
 
     def _fill(self, sink: Sink) -> None:
         """Receive until all of it is there (rule 1)."""
+        patched(self.wanted.patches, self.servers, self.ledger, sink, self.terms.flow)
         while sink.offset < self.length:
             before = sink.offset
             troubles: list[TransientError] = []
@@ -226,14 +205,14 @@ class _Run:
                 if sink.offset == self.length:
                     return
                 if self.terms.flow.over:
-                    raise self._later(sink)
+                    raise later(sink.offset, self.length)
             if sink.offset - before < LEAST_PROGRESS:
                 raise self._worst(troubles)
             self.terms.flow.pause(ROUND_SECONDS)
 
     def _candidates(self) -> list[Source]:
         """Whom to ask; first the one whose bytes are kept, where bytes must not be mixed."""
-        record = self.record
+        record = self.ledger.record
         shunned = {*record.wrong, *self._refusing}
         asked = [server for server in self.servers if server.url not in shunned]
         if record.alone:
@@ -242,48 +221,37 @@ class _Run:
 
     def _receive(self, server: Source, sink: Sink) -> None:
         """Receive what one server sends of what is missing."""
-        before = self.record.sources
+        ledger = self.ledger
+        before = ledger.record.sources
         # Bytes of others may not be mixed with this server's: they go when its first ones come.
-        others = self.record.alone and before not in {(), (server.url,)}
+        others = ledger.record.alone and before not in {(), (server.url,)}
         offset = 0 if others else sink.offset
-        self._afford(self.length - offset)
-        validator = self.record.validators.get(server.url) if offset else None
+        ledger.afford(self.length - offset)
+        validator = ledger.record.validators.get(server.url) if offset else None
         asked = Asked(offset, self.length, self.length, validator)
-        with opened(server, self.wanted.url_path, asked, self.terms.flow) as part:
+        with opened(server, self._url_path, asked, self.terms.flow) as part:
             if part.offset < offset:
-                self._afford(self.length)
-                self.record = self.record.with_(sources=())
+                ledger.afford(self.length)
+                ledger.record = ledger.record.with_(sources=())
                 sink.rewind()
             try:
                 for chunk in part.chunks(self.length):
                     if others:
-                        self.record, others = self.record.dropped(), False
+                        ledger.record, others = ledger.record.dropped(), False
                         sink.restart()
                     # Charged first: what fails from here on was received all the same (rule 2).
-                    received = self.record.received + len(chunk)
-                    self.record = self.record.used(server.url, part.etag).with_(received=received)
+                    ledger.charge(len(chunk))
+                    ledger.record = ledger.record.used(server.url, part.etag)
                     sink.put(chunk)
             finally:
                 if sink.settle():
-                    self.record = self.record.with_(sources=before)
+                    ledger.record = ledger.record.with_(sources=before)
         if sink.offset < self.length:
             raise TransientError(
-                f"{server.url}{self.wanted.url_path} broke off at {sink.offset} of {self.length} "
+                f"{server.url}{self._url_path} broke off at {sink.offset} of {self.length} "
                 "bytes: run this again.",
                 reason="network",
             )
-
-    def _afford(self, needed: int) -> None:
-        budget = self.terms.budget_bytes
-        if budget is not None and self.record.received + needed > budget:
-            raise OverBudgetError(needed, self.record, budget)
-
-    def _later(self, sink: Sink) -> TransientError:
-        return TransientError(
-            f"{self.wanted.path}: {sink.offset} of {self.length} bytes are there, and the time of "
-            "one run is over: the next one goes on.",
-            reason="network",
-        )
 
     def _worst(self, troubles: list[TransientError]) -> TransientError | RefusedError:
         spent = next((e for e in troubles if isinstance(e, OverBudgetError)), None)

@@ -29,6 +29,7 @@ from interlock_client.download.ranges import (
 from interlock_client.download.rate import LeastRate, Pace
 from interlock_client.servers import HttpStatusError, Limits, Response
 from interlock_core.errors import RefusedError, TransientError
+from interlock_core.facts import TargetInfo
 
 _SAID: Final = ("Content-Length", "Content-Range")
 
@@ -81,6 +82,21 @@ class Source(Protocol):
 
     def no_answer(self, path: str, response: Response) -> HttpStatusError:
         """As ``Server.no_answer``."""
+
+
+def url_path(path: str, info: TargetInfo) -> str:
+    """Where a target lies on every server (consistent snapshots: the digest is in the name)."""
+    folder, _, name = path.rpartition("/")
+    return f"/image/targets/{folder}/{info.hashes['sha256']}.{name}"
+
+
+def later(there: int, length: int) -> TransientError:
+    """The error that ends a run whose time is over."""
+    return TransientError(
+        f"{there} of {length} bytes are there, and the time of one run is over: the next one goes "
+        "on.",
+        reason="network",
+    )
 
 
 class Part:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 from typing import Final, Self
 
 from interlock_client.context import Progress
@@ -64,12 +63,7 @@ class Behind:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._thread is not None:
             self._thread.shutdown()
 
@@ -115,6 +109,11 @@ class Sink:
         self._marked_at = monotonic()
         self._there = 0
         self._aside: tuple[int, Mapping[str, hashlib._Hash]] | None = None
+
+    @property
+    def length(self) -> int:
+        """How many bytes the whole has, as signed."""
+        return self._info.length
 
     @property
     def offset(self) -> int:

@@ -116,6 +116,21 @@ class Destination:
         finally:
             os.close(descriptor)
 
+    def read(self, offset: int, length: int) -> bytes:
+        """What stands at ``offset``: ``length`` bytes, or fewer where it ends.
+
+        It may come from the page cache: where that is the slot that runs, others need the cache.
+
+        Raises:
+            TransientError: there is nothing there, or the disk did not do it.
+        """
+        with durable.translated("read", self.path):
+            descriptor = os.open(self.path, _READ)
+            try:
+                return _read(descriptor, offset, length)
+            finally:
+                os.close(descriptor)
+
 
 class Writer:
     """An open destination.
@@ -135,14 +150,9 @@ class Writer:
 
     def read(self, offset: int, length: int) -> bytes:
         """What stands at ``offset``: ``length`` bytes, or fewer where it ends (rule 5)."""
-        pieces = []
         with durable.translated("read", self.path):
             os.posix_fadvise(self._descriptor, offset, length, os.POSIX_FADV_DONTNEED)
-            while length > 0 and (piece := os.pread(self._descriptor, length, offset)):
-                pieces.append(piece)
-                offset += len(piece)
-                length -= len(piece)
-        return b"".join(pieces)
+            return _read(self._descriptor, offset, length)
 
     def write(self, chunk: bytes | bytearray | memoryview) -> None:
         """Write ``chunk`` behind what was written before; it is not flushed."""
@@ -170,6 +180,15 @@ class Writer:
             disk.step("sync", self.path)
             os.fsync(self._descriptor)
             disk.sync_directory(self.path.parent)
+
+
+def _read(descriptor: int, offset: int, length: int) -> bytes:
+    pieces = []
+    while length > 0 and (piece := os.pread(descriptor, length, offset)):
+        pieces.append(piece)
+        offset += len(piece)
+        length -= len(piece)
+    return b"".join(pieces)
 
 
 def _neither(path: Path) -> ConfigurationError:

@@ -1,0 +1,187 @@
+"""A delta brings an image as far as it can; what ends it is said, and the whole goes on there."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from interlock_client.download import keeper
+from interlock_core.delta import MIN_SEGMENT
+from interlock_core.errors import RefusedError, TransientError
+from tests.client.pretend import Desk, Pretend
+
+CHANCE = random.Random(6)  # noqa: S311  # images of tests
+OLD = CHANCE.randbytes(10 * MIN_SEGMENT)
+NEW = b"".join(
+    OLD[start : start + MIN_SEGMENT - 99] + CHANCE.randbytes(99)
+    for start in range(0, len(OLD), MIN_SEGMENT)
+)[:-1234]
+
+
+@pytest.fixture(autouse=True)
+def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.client.pretend.PIECE", 700)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path, NEW, segment=MIN_SEGMENT)
+
+
+def fails(desk: Desk, *servers: Pretend, reason: str = "network") -> str:
+    with pytest.raises((TransientError, RefusedError)) as caught:
+        desk.run(*servers)
+    assert caught.value.reason == reason, str(caught.value)
+    return str(caught.value)
+
+
+def test_it_brings_the_image_for_less(desk: Desk) -> None:
+    delta = desk.offer(OLD, NEW)
+    server = Pretend("https://a", None, delta)
+    came = desk.run(server)
+    assert desk.place.read_bytes() == NEW
+    assert came.received == len(delta) == server.sent < len(NEW) // 5
+    assert came.from_delta == desk.patches[0].path
+    assert came.fell_back is None
+
+
+def test_it_goes_on_with_the_frame_where_it_stopped(desk: Desk) -> None:
+    delta = desk.offer(OLD, NEW)
+    server = Pretend("https://a", NEW, delta, cuts=[10**6, 500, 100])
+    fails(desk, server)
+    other = Pretend("https://b", NEW, delta)
+    came = desk.run(other)
+    assert came.resumed_from > 0
+    assert came.resumed_from % MIN_SEGMENT == 0
+    assert desk.place.read_bytes() == NEW
+    assert came.received < 2 * len(delta)
+    assert other.sent < len(delta)
+
+
+def test_a_server_without_ranges_will_do(desk: Desk) -> None:
+    delta = desk.offer(OLD, NEW)
+    server = Pretend("https://a", NEW, delta, ranges=False)
+    came = desk.run(server)
+    assert (desk.place.read_bytes(), came.fell_back) == (NEW, None)
+    assert came.received == server.sent
+
+
+@pytest.mark.parametrize("at", [0, 300, -1, -2000])
+def test_a_spoilt_one_is_had_from_the_next(desk: Desk, at: int) -> None:
+    delta = desk.offer(OLD, NEW)
+    spoilt = bytearray(delta)
+    spoilt[at] ^= 1
+    liar, honest = Pretend("https://a", NEW, bytes(spoilt)), Pretend("https://b", NEW, delta)
+    came = desk.run(liar, honest)
+    assert (desk.place.read_bytes(), came.fell_back) == (NEW, None)
+    assert came.from_delta is not None
+
+
+class TestFalling:
+    """From the delta to the whole image: at the segment reached, said, and within the budget."""
+
+    def reasons(self, desk: Desk, kind: str) -> tuple[Pretend, str]:
+        """A server that ends the delta, and the words for it."""
+        delta = desk.offer(OLD, NEW)
+        server = Pretend("https://a", NEW, delta)
+        source = desk.patches[0].source.path
+        match kind:
+            case "not there":
+                server.delta = 404
+                return server, "it is not there (404)"
+            case "spoilt":
+                spoilt = bytearray(delta)
+                spoilt[-1500] ^= 1
+                server.delta = bytes(spoilt)
+                return server, "not what was signed"
+            case "header":
+                server.delta = bytes([delta[0] ^ 1]) + delta[1:]
+                return server, "not what was signed"
+            case "length":
+                server.delta = delta[:-1]
+                return server, "were signed"
+            case "source gone":
+                source.unlink()
+                return server, "it cannot be applied"
+            case "source short":
+                source.write_bytes(OLD[: 5 * MIN_SEGMENT + 9])
+                return server, "more of the old image than there is"
+            case _:
+                source.write_bytes(OLD[: 5 * MIN_SEGMENT] + bytes(5 * MIN_SEGMENT))
+                return server, "the old image is not what it was made from"
+
+    KINDS = ("not there", "spoilt", "header", "length", "source gone", "source short", "other")
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_whatever_ends_it_the_whole_goes_on(self, desk: Desk, kind: str) -> None:
+        server, why = self.reasons(desk, kind)
+        came = desk.run(server)
+        assert desk.place.read_bytes() == NEW
+        assert came.fell_back is not None
+        assert why in came.fell_back
+        assert "image.bin.from-0.9.0.delta" in came.fell_back
+        assert came.received == server.sent
+        if kind in {"source short", "other"}:
+            assert server.asked[-1]["Range"].startswith(f"bytes={5 * MIN_SEGMENT}-")
+        desk.place.unlink()
+        asked = len(server.asked)
+        assert desk.run(server).fell_back == came.fell_back
+        assert len(server.asked) == asked + 1, "under this order it is not tried again"
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_but_not_beyond_the_budget(self, desk: Desk, kind: str) -> None:
+        server, why = self.reasons(desk, kind)
+        desk.budget = len(NEW) // 3
+        said = fails(desk, server, reason="over_budget")
+        assert why in said
+        assert f"of the {desk.budget}" in said
+        sent = server.sent
+        assert sent <= desk.budget
+        fails(desk, server, reason="over_budget")
+        assert server.sent == sent
+        kept = keeper.load(desk.record)
+        assert kept is not None
+        assert kept.fell_back is not None
+        desk.order = "b" * 64
+        desk.budget = None
+        desk.run(server)
+        assert desk.place.read_bytes() == NEW
+
+    @pytest.mark.parametrize("status", [500, 503, None])
+    def test_a_network_that_is_away_is_no_reason(self, desk: Desk, status: int | None) -> None:
+        delta = desk.offer(OLD, NEW)
+        server = Pretend("https://a", NEW, status)
+        fails(desk, server)
+        assert server.sent == 0
+        server.delta = delta
+        assert desk.run(server).from_delta is not None
+
+    def test_a_delta_that_costs_more_than_the_rest_is_left(self, desk: Desk) -> None:
+        server = Pretend("https://a", NEW, cuts=[len(NEW) - 1500])
+        fails(desk, server)
+        server.delta = desk.offer(OLD, NEW)
+        came = desk.run(server)
+        assert (came.from_delta, came.fell_back) == (None, None)
+        assert desk.place.read_bytes() == NEW
+
+    def test_what_came_whole_may_go_on_by_a_delta(self, desk: Desk) -> None:
+        server = Pretend("https://a", NEW, cuts=[2 * MIN_SEGMENT + 77])
+        fails(desk, server)
+        server.delta = desk.offer(OLD, NEW)
+        came = desk.run(server)
+        assert came.resumed_from == 2 * MIN_SEGMENT + 77
+        assert came.from_delta is not None
+        assert desk.place.read_bytes() == NEW
+
+    def test_lies_before_the_delta_are_laid_at_their_own_door(self, desk: Desk) -> None:
+        liar = Pretend("https://a", b"?" + NEW[1:], cuts=[MIN_SEGMENT])
+        fails(desk, liar)
+        honest = Pretend("https://b", NEW, desk.offer(OLD, NEW))
+        came = desk.run(liar, honest)
+        assert desk.place.read_bytes() == NEW
+        assert came.from_delta is not None
+        kept = keeper.load(desk.record)
+        assert kept is not None
+        assert kept.wrong == ("https://a",)
