@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from backports import zstd
-
 from interlock_client.deadline import Deadline
 from interlock_client.download.fetch import Terms, Wanted, fetch
 from interlock_client.download.part import Flow
@@ -19,10 +17,9 @@ from interlock_client.download.rate import Pace
 from interlock_client.install.destination import Destination
 from interlock_client.journal import Came
 from interlock_client.servers import HttpStatusError, Limits, Response
-from interlock_core.delta import MIN_SEGMENT, Content, Frame, Header, encode_header
 from interlock_core.errors import TransientError
 from interlock_core.facts import TargetInfo
-from interlock_core.release import Delta
+from tests.support.deltas import delta_of
 from tests.support.people import DAY0
 
 LIMITS = Limits()
@@ -118,41 +115,6 @@ class Pretend:
             yield answer
         finally:
             self.sent += len(body) - len(answer._data)  # its own
-
-
-def delta_of(old: bytes, new: bytes) -> tuple[bytes, Delta]:
-    """A delta, each segment with what stood at its place before, and its facts."""
-    frames, described = [], []
-    for start in range(0, len(new), MIN_SEGMENT):
-        piece, known = new[start : start + MIN_SEGMENT], old[start : start + MIN_SEGMENT]
-        compressor = zstd.ZstdCompressor(zstd_dict=zstd.ZstdDict(known, is_raw=True).as_prefix)
-        compressor.set_pledged_input_size(len(piece))
-        frame = compressor.compress(piece) + compressor.flush()
-        frames.append(frame)
-        described.append(
-            Frame(
-                length=len(frame),
-                sha256=hashlib.sha256(frame).hexdigest(),
-                output_sha256=hashlib.sha256(piece).hexdigest(),
-                prefix=((start, len(known)),),
-            )
-        )
-    of_old = Content(length=len(old), sha256=hashlib.sha256(old).hexdigest())
-    of_new = Content(length=len(new), sha256=hashlib.sha256(new).hexdigest())
-    header = encode_header(
-        Header(old=of_old, new=of_new, segment=MIN_SEGMENT, frames=tuple(described))
-    )
-    facts = Delta(
-        product="ward-gateway",
-        version="1.0.0",
-        from_slot="rootfs",
-        from_sha256=of_old.sha256,
-        from_length=of_old.length,
-        to_sha256=of_new.sha256,
-        header_length=len(header),
-        header_sha256=hashlib.sha256(header).hexdigest(),
-    )
-    return header + b"".join(frames), facts
 
 
 class Clock:

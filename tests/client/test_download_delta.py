@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from interlock_client.config import Download
 from interlock_client.download import keeper
 from interlock_core.delta import MIN_SEGMENT
 from interlock_core.errors import RefusedError, TransientError
+from tests.client.bed import Bed
 from tests.client.pretend import Desk, Pretend
+from tests.client.web import Web
+from tests.client.world import World
 
 CHANCE = random.Random(6)  # noqa: S311  # images of tests
 OLD = CHANCE.randbytes(10 * MIN_SEGMENT)
@@ -185,3 +189,62 @@ class TestFalling:
         kept = keeper.load(desk.record)
         assert kept is not None
         assert kept.wrong == ("https://a",)
+
+
+class TestGateway:
+    """From the signed metadata to the slot, over real HTTP."""
+
+    @pytest.fixture(params=["confirmed", "factory"])
+    def running(self, request: pytest.FixtureRequest, bed: Bed, world: World) -> Bed:
+        """A gateway that runs ``OLD``."""
+        if request.param == "factory":
+            (bed.home / "slots" / "a").write_bytes(OLD)
+        else:
+            world.roll_out(world.release("1.0.0", OLD))
+            assert bed.install().outcome == "confirmed"
+        return bed
+
+    def test_it_comes_by_the_delta(self, running: Bed, world: World, web: Web) -> None:
+        world.roll_out(world.release("2.0.0", NEW, delta_from=OLD))
+        web.requests.clear()
+        outcome = running.update()
+        assert outcome.outcome == "rebooting", outcome
+        came = outcome.more["download"]
+        assert came["from_delta"].endswith(".delta")
+        assert came["received"] < len(NEW) // 5
+        images = [path for path in web.requests if path.startswith("/image/targets/ward")]
+        assert {path.endswith(".delta") for path in images} == {True}
+        running.power_on()
+        assert running.confirm().outcome == "confirmed"
+        assert running.running == NEW
+
+    def test_where_it_does_not_fit_nobody_asks_for_it(
+        self, running: Bed, world: World, web: Web
+    ) -> None:
+        world.roll_out(world.release("2.0.0", NEW, delta_from=OLD[::-1]))
+        web.requests.clear()
+        outcome = running.update()
+        assert outcome.more["download"]["from_delta"] is None
+        assert outcome.more["download"]["fell_back"] is None
+        assert not any(path.endswith(".delta") for path in web.requests)
+
+    def test_the_fall_is_said_and_shown(self, running: Bed, world: World, web: Web) -> None:
+        release = world.release("2.0.0", NEW, delta_from=OLD)
+        delta = next(key for key in world.store.list("image/targets/") if key.endswith(".delta"))
+        web.answer(f"/{delta}", b"gone", 404)
+        world.roll_out(release)
+        running.change(download=Download(budget_bytes=len(NEW) - 1))
+        outcome = running.update()
+        assert (outcome.reason, outcome.exit_code) == ("over_budget", 30)
+        assert "it is not there (404)" in outcome.detail
+        shown = running.status()["download"]
+        assert "it is not there (404)" in shown["fell_back"]
+        assert shown["budget_bytes"] == len(NEW) - 1
+        assert (shown["kept"], shown["length"]) == (0, len(NEW))
+        running.change(download=Download())
+        outcome = running.update()
+        assert outcome.outcome == "rebooting"
+        assert "it is not there (404)" in outcome.more["download"]["fell_back"]
+        came = running.journal.came
+        assert came is not None
+        assert came.fell_back == outcome.more["download"]["fell_back"]

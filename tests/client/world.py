@@ -30,13 +30,14 @@ from interlock_core.directive import Directive, ProductDirective
 from interlock_core.keybytes import PublicKey
 from interlock_core.names import DIRECTIVE_PATH, ROSTER_PATH
 from interlock_core.order import Assignment, Authorisation, Go, Order, Stage, Stop, Target
-from interlock_core.release import Image, Permit, Slot, UpdateClass, facts_of
+from interlock_core.release import Image, Permit, Reference, Slot, UpdateClass, facts_of
 from interlock_core.roster import CohortRules, Grant, Person, Roster
 from interlock_core.statement import Envelope, Opened, Said, open_as, sign
 from interlock_core.store import FileStore
 from interlock_core.tuf_metadata import delegated_paths, serialise, set_issued
 from interlock_core.tuf_repository import OnlineRepository
 from interlock_core.wire import encode, sha256_hex
+from tests.support.deltas import delta_of
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 FLEET = "test-fleet"
@@ -121,6 +122,7 @@ class World:
         self.cohorts = [WARDS, CANARY]
         self.releases: list[Release] = []
         self.permits: dict[str, TargetFile] = {}
+        self.deltas: dict[str, TargetFile] = {}
         self.withdrawn: list[Release] = []
         self.rollouts: list[Rollout] = []
         self.assignments: list[Envelope] = []
@@ -261,8 +263,13 @@ class World:
 
     # Releases
 
-    def release(self, version: str, data: bytes, **facts: Any) -> Release:
-        """Publish an image; ``facts`` replace those of its ``custom``."""
+    def release(
+        self, version: str, data: bytes, *, delta_from: bytes | None = None, **facts: Any
+    ) -> Release:
+        """Publish an image, and a delta from what a slot holds.
+
+        ``facts`` replace those of its ``custom``.
+        """
         counter = len(self.releases) + 1
         sha256 = sha256_hex(data)
         fields: dict[str, Any] = {
@@ -279,8 +286,10 @@ class World:
             "slots": (Slot(name="rootfs", length=len(data), sha256=sha256),),
             "references": (),
         }
-        image = Image(**fields | facts)
         path = f"{PRODUCT}/{version}/image.bin"
+        if delta_from is not None:
+            fields["references"] = (self._delta(f"{path}.from-old.delta", delta_from, data),)
+        image = Image(**fields | facts)
         info = TargetFile.from_data(path, data, ["sha256"])
         info.unrecognized_fields["custom"] = msgspec.to_builtins(image)
         release = Release(path, data, info, image)
@@ -292,8 +301,17 @@ class World:
     def put_product(self) -> None:
         """Publish the product's metadata: every release and permit."""
         releases = {one.path: one.info for one in self.releases if one not in self.withdrawn}
-        self.put_role(PRODUCT, releases | self.permits)
+        self.put_role(PRODUCT, releases | self.permits | self.deltas)
         self.image.publish()
+
+    def _delta(self, path: str, old: bytes, new: bytes) -> Reference:
+        data, facts = delta_of(old, new)
+        facts = msgspec.structs.replace(facts, version=path.split("/")[1])
+        info = TargetFile.from_data(path, data, ["sha256"])
+        info.unrecognized_fields["custom"] = msgspec.to_builtins(facts)
+        self.deltas[path] = info
+        self.put_target("image", info, data)
+        return Reference(kind="delta", path=path, sha256=info.hashes["sha256"])
 
     def withdraw(self, release: Release) -> None:
         """Take a release back; shown to every cohort."""

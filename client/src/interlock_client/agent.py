@@ -160,14 +160,15 @@ def _written(
         context.remember(context.memory().holding(attempt.slot, None))
     # A gateway that has nothing to fetch does without.
     from interlock_client.download.fetch import Wanted, fetch  # noqa: PLC0415
-    from interlock_client.download.here import terms  # noqa: PLC0415
+    from interlock_client.download.here import patches, terms  # noqa: PLC0415
 
     believed = judgement.believed
     others = [server for server in context.servers.each if server is not believed.server]
     info = believed.facts.trusted.image_targets[attempt.path]
+    by_delta = patches(context, believed.facts.deltas.get(attempt.path, ()))
     try:
         came = fetch(
-            Wanted(attempt.path, info, attempt.order),
+            Wanted(attempt.path, info, attempt.order, by_delta),
             [believed.server, *others],
             installer.destination(),
             terms(context),

@@ -10,6 +10,7 @@ import msgspec
 from interlock_client import identity, interlock, why
 from interlock_client.boot import Slot
 from interlock_client.context import Context, running
+from interlock_client.download import keeper
 from interlock_client.journal import Deferral
 from interlock_client.outbox import MAX_WAITING, Outbox
 from interlock_client.poll import last_answer, load_seen, load_trouble
@@ -62,6 +63,7 @@ def status(context: Context) -> dict[str, Any]:
         "running": _plain(present),
         "slots": slots,
         "attempt": _plain(journal.attempt),
+        "download": _download(context),
         "deferral": deferral(journal.deferral, now),
         "ended": _plain(journal.ended),
         "last_decision": newest and {"at": newest.get("at"), "verdict": newest.get("verdict")},
@@ -79,6 +81,24 @@ def status(context: Context) -> dict[str, Any]:
         },
         "rolled_back": [_plain(pair) for pair in memory.rolled_back],
         "spent_permits": list(memory.spent_permits),
+    }
+
+
+def _download(context: Context) -> dict[str, Any] | None:
+    """How far the newest download is, what it has cost, and who sent wrong bytes."""
+    record = keeper.load(context.state.transfer)
+    if record is None:
+        return None
+    return {
+        "sha256": record.sha256,
+        "order": record.order,
+        "kept": record.kept,
+        "length": record.length,
+        "received": record.received,
+        "budget_bytes": context.settings.download.budget_bytes,
+        "from_delta": record.from_delta,
+        "fell_back": record.fell_back,
+        "wrong_bytes_from": list(record.wrong),
     }
 
 

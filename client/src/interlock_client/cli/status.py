@@ -45,6 +45,7 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
     ]
     if found["attempt"]:
         lines.append(f"wanted     {found['attempt']['path']} in slot {found['attempt']['slot']}")
+    lines += _download(found["download"])
     if waiting:
         lines.append(
             f"waiting    since {waiting['since']:%Y-%m-%d %H:%M:%S} UTC "
@@ -87,6 +88,24 @@ def _cohort(found: Mapping[str, Any]) -> str:
         f"{cohort}: assigned by {assigned['by']} at {assigned['at']} ({assigned['reason']}); "
         f"configured is {found['configured_cohort']}"
     )
+
+
+def _download(found: Mapping[str, Any] | None) -> list[str]:
+    if found is None or found["kept"] == found["length"]:
+        return []
+    allowed = found["budget_bytes"]
+    budget = f" of {allowed} allowed" if allowed is not None else ""
+    lines = [
+        (
+            f"download   {found['kept']} of {found['length']} bytes are there, {found['received']} "
+            f"were received{budget}"
+        )
+    ]
+    if found["fell_back"]:
+        lines.append(f"no delta   {found['fell_back']}")
+    if found["wrong_bytes_from"]:
+        lines.append(f"wrong from {', '.join(found['wrong_bytes_from'])}")
+    return lines
 
 
 def _reports(enrolment: Mapping[str, Any] | None, outbox: Mapping[str, Any] | None) -> list[str]:

@@ -187,6 +187,9 @@ class Installer(Protocol):
     def discard(self) -> None:
         """Remove the private copy of a target, if there is one."""
 
+    def place(self, slot: Slot, name: str) -> Destination | None:
+        """Where a slot of a side is, to be read; None if the side has no such slot."""
+
     def measure(self, slot: Slot) -> tuple[SlotContent, ...]:
         """What the slots of a side hold now, each as a whole; those that are there."""
 

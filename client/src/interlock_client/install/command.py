@@ -19,6 +19,7 @@ from interlock_client.boot import Slot
 from interlock_client.contents import SlotContent
 from interlock_client.install import UNBOUNDED, Artefact, Budget, Wanted
 from interlock_client.install.answers import INSTALL, Program, Rooms
+from interlock_client.install.destination import Destination
 from interlock_client.install.sides import fits
 from interlock_client.install.unpacking import Unpacking
 from interlock_client.installers import Command
@@ -69,6 +70,10 @@ class CommandInstaller(Unpacking):
             descriptors=(artefact.descriptor,),
             seconds=self.settings.install_timeout_seconds,
         )
+
+    def place(self, slot: Slot, name: str) -> Destination | None:
+        """As ``Installer.place``; only the executable reads slots that are no files."""
+        return None if self.settings.read_back else super().place(slot, name)
 
     def measure(self, slot: Slot) -> tuple[SlotContent, ...]:
         """As ``Installer.measure``."""

@@ -78,6 +78,11 @@ class TwoSides:
             path = paths.get(content.name)
             fits(wanted, content, None if path is None else Destination(path).room())
 
+    def place(self, slot: Slot, name: str) -> Destination | None:
+        """As ``Installer.place``."""
+        path = self.side(slot).by_name.get(name)
+        return Destination(path) if path is not None else None
+
     def measure(self, slot: Slot) -> tuple[SlotContent, ...]:
         """As ``Installer.measure``."""
         return tuple(
