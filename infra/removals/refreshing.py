@@ -478,10 +478,10 @@ REFRESHING: tuple[Removal, ...] = (
         f"{DOWNLOAD}::TestGoingOn::test_what_is_not_there_any_more_is_fetched_again",
     ),
     _client(
-        "download/fetch",
+        "download/ledger",
         "image: no more is spent than the budget",
-        "_Run._afford",
-        "self.record.received + needed > budget",
+        "Ledger.afford",
+        "self._budget is not None and self.record.received + needed > self._budget",
         "False",
         f"{DOWNLOAD}::TestBudget::test_what_fails_is_counted",
     ),
