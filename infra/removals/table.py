@@ -13,6 +13,7 @@ from infra.removals.deciding import DECIDING
 from infra.removals.holding import HOLDING
 from infra.removals.monitoring import MONITORING
 from infra.removals.publishing import PUBLISHING
+from infra.removals.reaching import REACHING
 from infra.removals.recalling import RECALLING
 from infra.removals.recording import RECORDING
 from infra.removals.refreshing import REFRESHING
@@ -30,6 +31,7 @@ ALL: Final[tuple[Removal, ...]] = (
     *RECALLING,
     *ROLLING,
     *RECORDING,
+    *REACHING,
 )
 BEGIN: Final = "<!-- removals: written by python -m infra.removals --write -->"
 END: Final = "<!-- end of removals -->"

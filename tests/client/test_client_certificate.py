@@ -257,6 +257,19 @@ class TestWhatIsWrongIsNamed:
         with pytest.raises(kind, match=words):
             connect(("https://gateway.invalid",), client_certificate=in_file(pair, **more))
 
+    def test_a_server_that_answers_400_may_mean_it(
+        self, world: World, authority: Authority
+    ) -> None:
+        """As nginx does where a certificate is missing or not trusted."""
+        with Web(world.store, certificate=authority.issue("server").both) as web:
+            web.answer("/x", b"400 The SSL certificate error", 400)
+            for days, words in ((9, "refused the client certificate."), (-9, "which expired at")):
+                shown = in_file(authority.issue("GW-000001", days=days))
+                with calling(web, authority, shown) as servers:
+                    assert words in refused(servers, None)
+            with calling(web, authority, None) as servers:
+                assert "client certificate" not in refused(servers, None)
+
     def test_a_key_in_a_token_that_is_another(
         self, site: Web, authority: Authority, shelf: Shelf
     ) -> None:
