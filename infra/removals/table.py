@@ -11,6 +11,7 @@ from infra.removals.admitting import ADMITTING
 from infra.removals.counting import COUNTING
 from infra.removals.deciding import DECIDING
 from infra.removals.holding import HOLDING
+from infra.removals.installing import INSTALLING
 from infra.removals.monitoring import MONITORING
 from infra.removals.publishing import PUBLISHING
 from infra.removals.reaching import REACHING
@@ -32,6 +33,7 @@ ALL: Final[tuple[Removal, ...]] = (
     *ROLLING,
     *RECORDING,
     *REACHING,
+    *INSTALLING,
 )
 BEGIN: Final = "<!-- removals: written by python -m infra.removals --write -->"
 END: Final = "<!-- end of removals -->"

@@ -33,10 +33,15 @@ BUNDLE: Final = "/proc/1/fd/0"
 SCRATCH: Final = "/proc/1/cwd"
 """Inside: the private file system; a short name, as a socket needs."""
 KEPT_OUTPUT: Final = 64 * 1024
+MAX_SHOWN: Final = 400
 
 _NEEDED: Final = ("setpriv", "unshare", "mount", "sh")
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _END_SECONDS: Final = 10.0
+_PREFIX: Final = (
+    *("setpriv", "--pdeathsig", "KILL"),
+    *("unshare", "--mount", "--mount-proc", "--pid", "--fork", "--kill-child"),
+)
 # The first process of the namespaces becomes the program itself, so that they end with it.
 _SCRIPT: Final = (
     'mount -t tmpfs -o mode=0700,nosuid,nodev,size=16m tmpfs "$1" && cd "$1" && shift && exec "$@"'
@@ -81,6 +86,26 @@ def require(*programs: str) -> None:
         find(program)
 
 
+def require_right(scratch: Path) -> None:
+    """See that programs can be run apart here: before anything is fetched for one.
+
+    Args:
+        scratch: as for ``run``.
+
+    Raises:
+        ConfigurationError: they cannot.
+        TransientError: as ``run``.
+    """
+    with Path(os.devnull).open("rb") as nothing:
+        ended = run(["true"], stdin=nothing.fileno(), scratch=scratch, seconds=_END_SECONDS)
+    if ended.code != 0:
+        raise ConfigurationError(
+            "The installer cannot be run apart from the machine "
+            f"({ended.output.strip()[:MAX_SHOWN]}): run the agent as root, and let its unit make "
+            "mount and PID namespaces and mount file systems."
+        )
+
+
 def run(argv: Sequence[str], *, stdin: int, scratch: Path, seconds: float) -> Ended:
     """Run a program apart, and wait for it.
 
@@ -93,8 +118,7 @@ def run(argv: Sequence[str], *, stdin: int, scratch: Path, seconds: float) -> En
     Raises:
         TransientError: ``installer_failed``: it cannot be run apart, or cannot be ended.
     """
-    command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--mount-proc", "--pid"]
-    command += ["--fork", "--kill-child", "sh", "-c", _SCRIPT, "sh", str(scratch), *argv]
+    command = [*_PREFIX, "sh", "-c", _SCRIPT, "sh", str(scratch), *argv]
     try:
         process = subprocess.Popen(  # noqa: S603  # from the gateway's own configuration
             command,

@@ -33,7 +33,6 @@ from interlock_core.errors import ConfigurationError, RefusedError, TransientErr
 
 RAUC: Final = "rauc"
 BUS: Final = "dbus-run-session"
-MAX_SHOWN: Final = 400
 
 _CONF: Final = "system.conf"
 _BUS: Final = "bus.conf"
@@ -75,6 +74,7 @@ class RaucInstaller(Unpacking):
             ConfigurationError: it cannot, or its keyring is missing.
         """
         apart.require(RAUC, BUS)
+        apart.require_right(self._scratch())
         if not os.access(self.settings.keyring, os.R_OK):
             raise ConfigurationError(
                 f"There is no keyring {self.settings.keyring} that can be read: RAUC needs it to "
@@ -92,9 +92,7 @@ class RaucInstaller(Unpacking):
         for content in artefact.wanted.contents:
             with Destination(self.side(slot).by_name[content.name]).open() as writer:
                 writer.finish()
-        scratch = self._home / _SCRATCH
-        durable.mkdir(scratch, mode=0o700)
-        self._home.chmod(0o700)
+        scratch = self._scratch()
         for name, (text, mode) in self._files(slot, artefact.wanted.sha256).items():
             durable.replace(self._home / name, text.encode(), mode)
         client = ["env", "DBUS_STARTER_BUS_TYPE=session", RAUC, f"--conf={self._home / _CONF}"]
@@ -109,6 +107,12 @@ class RaucInstaller(Unpacking):
     @property
     def _home(self) -> Path:
         return self.state / "rauc"
+
+    def _scratch(self) -> Path:
+        """The directory that the private file system hides, in one that nobody else may enter."""
+        path = self._home / _SCRATCH
+        durable.mkdir(path, mode=0o700)
+        return path
 
     def _files(self, slot: Slot, sha256: str) -> dict[str, tuple[str, int]]:
         """What RAUC and its bus are told, by file name, with permission bits (rule 3)."""
@@ -149,7 +153,7 @@ def _judge(ended: apart.Ended, path: str, seconds: int) -> None:
         )
     said = _LAST_ERROR.findall(ended.output) or ended.output.split("\n")
     why = next((line.strip() for line in reversed(said) if line.strip()), "it said nothing")
-    why = "".join(char if char.isprintable() else "?" for char in why)[:MAX_SHOWN]
+    why = "".join(char if char.isprintable() else "?" for char in why)[: apart.MAX_SHOWN]
     if why.startswith(_REFUSALS):
         raise RefusedError(f"RAUC refuses {path}: {why}.", reason="installer_refused")
     raise TransientError(
