@@ -14,7 +14,7 @@ import pytest
 
 from interlock_client import client_certificate, config
 from interlock_client.config import ClientCertificate
-from interlock_client.servers import Servers, connect
+from interlock_client.servers import Limits, Servers, connect
 from interlock_core.errors import (
     ConfigurationError,
     Exit,
@@ -24,7 +24,7 @@ from interlock_core.errors import (
     TransientError,
 )
 from tests.client.bed import Bed
-from tests.client.web import Web
+from tests.client.web import Handler, Web
 from tests.client.world import World
 from tests.support import tokens
 from tests.support.certificates import Authority, Pair
@@ -350,7 +350,7 @@ class TestAWrongPin:
         shelf: Shelf,
         logins: Callable[[], int],
     ) -> None:
-        spy = Path("/usr/lib/x86_64-linux-gnu/pkcs11-spy.so")
+        (spy,) = Path("/usr/lib").glob("*-linux-gnu*/pkcs11-spy.so")
         shown = in_token(shelf, authority.issue("GW-000001"), pin="000000", module=spy)
         for etag in (*WAYS, *WAYS):
             with calling(site, authority, shown) as servers:
@@ -390,6 +390,60 @@ class TestAWrongPin:
         with calling(site, authority, shown) as servers, pytest.raises(SecretError):
             get(servers, None)
         assert site.callers == []
+
+
+class TestTheProcessThatSpeaksTls:
+    """One for each connection, and for nobody else."""
+
+    def test_it_listens_nowhere_shows_no_pin_and_ends_with_its_connection(
+        self, site: Web, authority: Authority, shelf: Shelf
+    ) -> None:
+        shown = in_token(shelf, authority.issue("GW-000001"))
+        with calling(site, authority, shown) as servers:
+            assert get(servers, None) == b"for those inside"
+            (found,) = started()
+            words = (found / "cmdline").read_bytes() + (found / "environ").read_bytes()
+            assert PIN.encode() not in words
+            sockets = {str(link.readlink()) for link in (found / "fd").iterdir()}
+            assert not sockets & listening()
+        assert started() == []
+
+    @pytest.mark.parametrize("etag", WAYS)
+    def test_a_server_that_stays_silent_is_cut_off_and_leaves_no_process(
+        self, site: Web, authority: Authority, shelf: Shelf, etag: str | None
+    ) -> None:
+        def silent(_: Handler) -> None:
+            site.over.wait(5.0)
+
+        site.lies["/x"] = silent
+        shown = in_token(shelf, authority.issue("GW-000001"))
+        limits = Limits(answer_seconds=0.4)
+        with calling(site, authority, shown, limits=limits) as servers:
+            assert "too slow" in refused(servers, etag)
+        assert started() == []
+
+
+def started() -> list[Path]:
+    """The processes of stunnel that this one started and that run, below /proc."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    places = [Path("/proc", child) for child in children]
+    return [place for place in places if (place / "comm").read_text().startswith("stunnel")]
+
+
+def listening() -> set[str]:
+    """Every socket of the machine that listens, as links in /proc name it."""
+    found = set()
+    # Where the state stands, what it is, and where the inode stands; 0x10000 is SO_ACCEPTCON.
+    for name, column, listens, inode in (
+        ("tcp", 3, "0A", 9),
+        ("tcp6", 3, "0A", 9),
+        ("unix", 3, "00010000", 6),
+    ):
+        for line in Path("/proc/net", name).read_text().splitlines()[1:]:
+            cells = line.split()
+            if cells[column] == listens:
+                found.add(f"socket:[{cells[inode]}]")
+    return found
 
 
 class TestTheGateway:
