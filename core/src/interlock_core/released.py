@@ -5,9 +5,10 @@ anything. ``tuf_metadata`` sees to signatures, version, expiry and delegation. R
 
 1. Every target lies under ``<product>/<version>/``, is named by SHA-256 alone (readers build its
    address from the first hash) and has facts that agree with its path: an image's, those of a
-   piece of evidence, or under ``<product>/permits/`` those of a permit.
+   piece of evidence, of a delta, or under ``<product>/permits/`` those of a permit.
 2. An image has an SBOM among its references, and each of its references is a target of this
-   metadata with the digest and the kind that it names.
+   metadata with the digest and the kind that it names. A delta leads to the image that names it,
+   and comes with it: none is added for an image that was released before, and none for nobody.
 3. A version is used once, and a new image's release counter is above every counter before it,
    those of releases that were taken back included.
 4. What was released stays as it was: no target changes its length, hashes or facts, and none
@@ -34,9 +35,11 @@ from interlock_core.release import (
     MAX_PERMITS,
     MAX_PERMITS_BYTES,
     PERMITS,
+    Delta,
     Evidence,
     Image,
     PermitFacts,
+    read_delta,
     read_image,
 )
 from interlock_core.wire import convert, encode
@@ -59,7 +62,7 @@ def sha256_of(path: str, target: TargetFile) -> str:
     return digest
 
 
-Facts = Image | Evidence | PermitFacts
+Facts = Image | Evidence | Delta | PermitFacts
 """What the metadata of a product says of a target."""
 
 
@@ -85,6 +88,8 @@ def read_facts(path: str, target: TargetFile) -> Facts:
     try:
         if custom.get("kind") == "evidence":
             facts = convert(custom, Evidence, what=f"custom of {path}")
+        elif custom.get("kind") == "delta":
+            facts = read_delta(path, custom)
         elif custom.get("kind") == "permit":
             facts = convert(custom, PermitFacts, what=f"custom of {path}")
         else:
@@ -121,6 +126,16 @@ def permits(targets: Targets) -> dict[str, PermitFacts]:
     return {path: fact for path, fact in facts.items() if isinstance(fact, PermitFacts)}
 
 
+def deltas(targets: Targets) -> dict[str, Delta]:
+    """Every delta by path.
+
+    Raises:
+        RefusedError, WireError: as ``read_facts``.
+    """
+    facts = {path: read_facts(path, target) for path, target in targets.targets.items()}
+    return {path: fact for path, fact in facts.items() if isinstance(fact, Delta)}
+
+
 def withdraw(targets: Targets, version: str, *, at: datetime, reason: str) -> Withdrawal:
     """What is to be remembered of a release that ``targets`` lists.
 
@@ -152,8 +167,8 @@ def check_release(new: Targets, before: Targets | None) -> None:
 
     Raises:
         RefusedError: ``bad_hashes``, ``bad_facts``, ``no_sbom``, ``missing_reference``,
-            ``version_reused``, ``counter_not_raised``, ``target_changed``, ``target_removed``,
-            ``bad_withdrawal``, ``unknown_version`` or ``too_many_permits``.
+            ``stray_delta``, ``version_reused``, ``counter_not_raised``, ``target_changed``,
+            ``target_removed``, ``bad_withdrawal``, ``unknown_version`` or ``too_many_permits``.
         WireError: ``bad_path``.
     """
     old = before.targets if before else {}
@@ -182,6 +197,7 @@ def check_release(new: Targets, before: Targets | None) -> None:
                 reason="counter_not_raised",
             )
         _check_references(path, image, new.targets, facts)
+    _check_deltas(old, facts)
     _check_permits(new.targets, old, facts)
 
 
@@ -268,16 +284,44 @@ def _check_references(
         raise RefusedError(
             f"{path} has no SBOM: add a CycloneDX or SPDX file to the release.", reason="no_sbom"
         )
+    mine = sha256_of(path, targets[path])
     for reference in image.references:
         target, about = targets.get(reference.path), facts.get(reference.path)
-        evidence = about.evidence if isinstance(about, Evidence) else None
         if (
             target is None
             or sha256_of(reference.path, target) != reference.sha256
-            or reference.kind not in {"delta", evidence}
+            or not _is_of(about, reference.kind, image, mine)
         ):
             raise RefusedError(
                 f"{path} refers to {reference.path} ({reference.kind}), which this metadata does "
                 "not list with that digest and kind.",
                 reason="missing_reference",
+            )
+
+
+def _is_of(facts: Facts | None, kind: str, image: Image, sha256: str) -> bool:
+    """Whether a target is what an image says that it is (rule 2)."""
+    if kind == "delta":
+        return (
+            isinstance(facts, Delta)
+            and facts.version == image.version
+            and facts.to_sha256 == sha256
+        )
+    return isinstance(facts, Evidence) and facts.evidence == kind
+
+
+def _check_deltas(old: Mapping[str, TargetFile], facts: Mapping[str, Facts]) -> None:
+    """Rule 2, of those that are added."""
+    named = {
+        reference.path
+        for path, image in facts.items()
+        if isinstance(image, Image) and path not in old
+        for reference in image.references
+    }
+    for path, delta in facts.items():
+        if isinstance(delta, Delta) and path not in old and path not in named:
+            raise RefusedError(
+                f"No new image names the delta {path}: deltas come with the image that they lead "
+                "to, and are staged with it.",
+                reason="stray_delta",
             )

@@ -44,3 +44,22 @@ def frame_of(segment: bytes, prefix: bytes) -> bytes:
     # Without it, the frame would not say how much comes out of it.
     compressor.set_pledged_input_size(len(segment))
     return compressor.compress(segment) + compressor.flush()
+
+
+def output_of(frame: bytes, prefix: bytes, length: int) -> bytes | None:
+    """What comes out of a frame, at most ``length`` bytes; None if it is no such frame.
+
+    Args:
+        frame: one frame.
+        prefix: as for ``frame_of``.
+        length: how much should come out.
+    """
+    decompressor = zstd.ZstdDecompressor(
+        zstd_dict=zstd.ZstdDict(prefix, is_raw=True).as_prefix if prefix else None,
+        options={zstd.DecompressionParameter.window_log_max: TABLE_LOG},
+    )
+    try:
+        output = decompressor.decompress(frame, max_length=length)
+    except zstd.ZstdError:
+        return None
+    return output if decompressor.eof and not decompressor.unused_data else None

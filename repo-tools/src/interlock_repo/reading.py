@@ -11,6 +11,7 @@ Rules (what ``event.Event`` promises):
 3. The metadata keeps the rules of its kind, as if it were being staged now.
 4. Every signature verifies, and was made for this very ``event.json``. If the event changed after
    it was signed, that is said first, with what changed and whose signatures are void.
+5. Each delta that comes with it promises, frame by frame, the bytes of the image that it leads to.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tuf.api.metadata import Metadata, Root, Targets
 from interlock_core import durable, wire
 from interlock_core.errors import InterlockError, NotFoundError, RefusedError
 from interlock_core.names import ROSTER_PATH
-from interlock_core.release import MAX_PERMIT, Permit, PermitFacts, read_permit
+from interlock_core.release import MAX_PERMIT, Delta, Permit, PermitFacts, read_permit
 from interlock_core.released import read_facts, sha256_of
 from interlock_core.root_chain import link_roots
 from interlock_core.roster import MAX_ROSTER, Roster, read_roster
@@ -41,6 +42,7 @@ from interlock_core.tuf_metadata import (
 )
 from interlock_repo.as_signed import MAX_AS_SIGNED, SHOWN_KINDS, State, changed, parse_as_signed
 from interlock_repo.delegations import check_delegations
+from interlock_repo.deltas import check_delta
 from interlock_repo.event import (
     BASE,
     BASE_ROSTER,
@@ -84,7 +86,7 @@ def open_event(directory: Path, trusted_root: Path | None = None) -> Event:
         NotFoundError: there is no event.
         EventChangedError: ``event_changed``.
         RefusedError: ``event_damaged``, ``untrusted_metadata``, ``bad_signature``, ``wrong_key``,
-            ``rehearsal``, or as the checks of its kind.
+            ``bad_delta``, ``rehearsal``, or as the checks of its kind.
         WireError: a file does not have its form; the message names it.
         TransientError: it cannot be read.
     """
@@ -117,6 +119,32 @@ def open_event(directory: Path, trusted_root: Path | None = None) -> Event:
     if trusted_root is not None:
         _check_trusted(event, trusted_root)
     return event
+
+
+def apply_from(event: Event, old: Path) -> tuple[str, ...]:
+    """Apply the deltas of an event that are made from a file; return their paths.
+
+    Raises:
+        RefusedError: ``bad_delta``: one does not give its image; ``unknown_source``: none is made
+            from this file.
+        NotFoundError, TransientError: a file is missing or cannot be read.
+    """
+    listed = event.metadata.signed.targets
+    digest = _digest_of(old)
+    images = {sha256_of(path, target): path for path, target in listed.items()}
+    applied = []
+    for path in new_paths(event.metadata.signed, event.previous):
+        facts = read_facts(path, listed[path])
+        if isinstance(facts, Delta) and facts.from_sha256 == digest:
+            image = event.target_path(images[facts.to_sha256])
+            check_delta(event.target_path(path), facts, image, old)
+            applied.append(path)
+    if not applied:
+        raise RefusedError(
+            f"No delta of {event.directory} is made from {old} (sha256 {digest[:12]}…).",
+            reason="unknown_source",
+        )
+    return tuple(applied)
 
 
 class _Reader:
@@ -352,12 +380,23 @@ class _Reader:
             file = self._path(f"{TARGETS}/{path}")
             if not file.is_file():
                 raise _damaged(file, "is missing")
-            with durable.translated("read", file), file.open("rb") as opened:
-                if file.stat().st_size != info.length:
-                    raise _damaged(file, f"is not the {info.length} bytes that the metadata names")
-                digest = hashlib.file_digest(opened, "sha256").hexdigest()
-            if digest != sha256_of(path, info):
+            if file.stat().st_size != info.length:
+                raise _damaged(file, f"is not the {info.length} bytes that the metadata names")
+            if _digest_of(file) != sha256_of(path, info):
                 raise _damaged(file, "does not have the SHA-256 that the metadata names")
+        self._check_deltas()
+
+    def _check_deltas(self) -> None:
+        """That each delta of the event leads to its image (rule 5)."""
+        if self._file.kind != "release":
+            return
+        listed = self.metadata.signed.targets
+        known = {sha256_of(path, listed[path]): path for path in self._target_paths()}
+        for path in self._target_paths():
+            facts = read_facts(path, listed[path])
+            if isinstance(facts, Delta):
+                image = self._path(f"{TARGETS}/{known[facts.to_sha256]}")
+                check_delta(self._path(f"{TARGETS}/{path}"), facts, image)
 
     def expected(self) -> set[str]:
         """Every file that the event may hold."""
@@ -378,6 +417,11 @@ class _Reader:
             yield
         except InterlockError as e:
             raise RefusedError(f"{self._path(name)}: {e}", reason=e.reason) from e
+
+
+def _digest_of(file: Path) -> str:
+    with durable.translated("read", file), file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _check_extra(directory: Path, files: set[str], expected: set[str]) -> None:

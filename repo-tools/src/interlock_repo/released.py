@@ -20,7 +20,7 @@ from tuf.api.metadata import DelegatedRole, Targets
 
 from interlock_core import released
 from interlock_core.errors import RefusedError
-from interlock_core.release import Evidence, Image, PermitFacts
+from interlock_core.release import Delta, Evidence, Image, PermitFacts
 from interlock_core.tuf_metadata import set_issued
 from interlock_core.withdrawn import withdrawals
 
@@ -66,7 +66,7 @@ def check_release(targets: Targets, previous: Targets | None, role: DelegatedRol
 
 
 ADDED: Final[Mapping[str, tuple[type, ...]]] = {
-    "release": (Image, Evidence),
+    "release": (Image, Evidence, Delta),
     "permit": (PermitFacts,),
     "withdrawal": (),
     "renewal": (),

@@ -23,8 +23,8 @@ from tuf.api.metadata import DelegatedRole, TargetFile, Targets
 
 from interlock_core.keybytes import KEY_SCHEMES
 from interlock_core.reach import stranded
-from interlock_core.release import Image, Permit
-from interlock_core.released import images, read_facts, sha256_of
+from interlock_core.release import Delta, Image, Permit
+from interlock_core.released import deltas, images, read_facts, sha256_of
 from interlock_core.roster import Roster
 from interlock_core.tuf_metadata import ISSUED, delegated_roles
 from interlock_core.wire import format_time, sha256_hex
@@ -172,8 +172,33 @@ def _installable(event: Event, now: datetime) -> Iterable[Section]:
         case _:
             return
     yield Section("What a gateway could newly install", tuple(lines))
+    if ways := delta_lines(event):
+        yield Section("By which deltas it could come", ways)
     if event.file.kind == "release" and (unheard := new_hardware(targets, before)):
         yield Section("Hardware that no release before names", _for_hardware(targets, unheard))
+
+
+def delta_lines(event: Event) -> tuple[Line, ...]:
+    """The deltas that come with a release: from what to what, and how much they save."""
+    if event.file.kind != "release":
+        return ()
+    targets = event.metadata.signed
+    names = titles((event.previous, targets))
+    lengths = {sha256_of(path, target): target.length for path, target in targets.targets.items()}
+    return tuple(
+        Line("+", path, None, _way(one, targets.targets[path].length, lengths, names))
+        for path, one in deltas(targets).items()
+        if path in new_paths(targets, event.previous)
+    )
+
+
+def _way(one: Delta, length: int, lengths: Mapping[str, int], names: Mapping[str, str]) -> str:
+    whole = lengths[one.to_sha256]
+    there = names.get(one.from_sha256, one.from_sha256[:12])
+    return printable(
+        f"{length:,} bytes in place of {whole:,} ({length * 100 / whole:.1f} %), where slot "
+        f"{one.from_slot} holds {there}"
+    )
 
 
 def _for_hardware(targets: Targets, ids: Iterable[str]) -> tuple[Line, ...]:

@@ -91,6 +91,8 @@ class ImageSpec(Record, frozen=True, kw_only=True):
         hardware_ids: instead of the release's.
         slot: the slot that it is written to as it is.
         slots: what each slot holds afterwards, where that is not the image itself.
+        delta_from: images of earlier releases, to make deltas from.
+        deltas: deltas that were made already; in an event, those that travel with it.
         contents: instead of ``slots``: files that hold just that, by the names of the slots.
     """
 
@@ -100,6 +102,8 @@ class ImageSpec(Record, frozen=True, kw_only=True):
     slot: Name | None = None
     slots: tuple[Slot, ...] | None = None
     contents: Annotated[dict[Name, FilePath], Meta(min_length=1, max_length=16)] | None = None
+    delta_from: Annotated[tuple[FilePath, ...], Meta(max_length=16)] = ()
+    deltas: Annotated[tuple[FilePath, ...], Meta(max_length=16)] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,7 +4,8 @@ Rules:
 
 1. Every earlier release stays listed as it is; ``released`` says what a new one must keep to.
 2. No release without a bill of materials. Evidence is signed like images are, each file a target.
-3. A file is measured, and measured again when it is copied into the event: one that changes
+3. Deltas that come with an image are held against it, and against what was released before.
+4. A file is measured, and measured again when it is copied into the event: one that changes
    meanwhile is refused. Large files are never held in memory.
 """
 
@@ -24,12 +25,14 @@ from tuf.api.metadata import DelegatedRole, Metadata, TargetFile, Targets
 from interlock_core import durable, wire
 from interlock_core.errors import ConfigurationError, RefusedError, WireError
 from interlock_core.names import DEFAULT_SLOT, ROSTER_ROLE
-from interlock_core.release import Evidence, Image, Reference, Slot
+from interlock_core.release import Delta, Evidence, Image, Reference, Slot, read_delta
 from interlock_core.tuf_metadata import MAX_LENGTH, delegated_roles, serialise
 from interlock_repo import vetting
+from interlock_repo.deltas import check_delta, header_of
 from interlock_repo.event import SourceFile, open_source
 from interlock_repo.released import check_release, next_product
 from interlock_repo.sbom import sbom_format
+from interlock_repo.sources import source_for, sources
 from interlock_repo.specs import ImageSpec, ReleaseSpec
 
 MAX_EVIDENCE: Final = 64 * 1024 * 1024
@@ -99,13 +102,14 @@ def stage(
 
     Raises:
         RefusedError: ``no_sbom``, ``bad_sbom``, ``image_changed``, ``name_twice``, ``too_large``,
-            ``unknown_hardware``, ``stranding``, or as ``released.check_release``.
+            ``unknown_hardware``, ``stranding``, ``bad_delta``, ``unknown_source``,
+            ``wrong_source``, or as ``released.check_release``.
         WireError: a file name or a fact that is not acceptable.
         NotFoundError, TransientError: a file is missing or cannot be read.
     """
     targets = next_product(previous, now=now, expires=expires)
     spec = _measured(spec, folder)
-    new = _Release(spec, folder)
+    new = _Release(spec, folder, previous)
     for path, target in new.targets.items():
         targets.targets[path] = target
     check_release(targets, previous, role)
@@ -134,7 +138,14 @@ def travelling(spec: ReleaseSpec) -> ReleaseSpec:
     """A release whose files are named as they lie in an event, side by side."""
     evidence = {kind: Path(file).name for kind, file in spec.evidence.items()}
     images = tuple(
-        replace(image, file=image.name or Path(image.file).name, name=None) for image in spec.images
+        replace(
+            image,
+            file=image.name or Path(image.file).name,
+            name=None,
+            delta_from=(),
+            deltas=tuple(Path(file).name for file in image.deltas),
+        )
+        for image in spec.images
     )
     return replace(spec, images=images, **evidence)
 
@@ -163,9 +174,10 @@ def _slots(contents: Mapping[str, str], folder: Path) -> tuple[Slot, ...]:
 class _Release:
     """Targets and contents of one release."""
 
-    def __init__(self, spec: ReleaseSpec, folder: Path) -> None:
+    def __init__(self, spec: ReleaseSpec, folder: Path, previous: Targets | None) -> None:
         self._spec = spec
         self._folder = folder
+        self._known = sources(previous)
         self.targets: dict[str, TargetFile] = {}
         self.contents: dict[str, bytes | SourceFile] = {}
         references = self._evidence()
@@ -193,6 +205,7 @@ class _Release:
     def _image(self, image: ImageSpec, references: tuple[Reference, ...]) -> None:
         spec, file = self._spec, self._folder / image.file
         source = measure(file)
+        references += tuple(self._delta(image, source, name) for name in image.deltas)
         slot = Slot(name=image.slot or DEFAULT_SLOT, length=source.length, sha256=source.sha256)
         facts = {
             "hardware_ids": image.hardware_ids or spec.hardware_ids,
@@ -209,6 +222,37 @@ class _Release:
         name = image.name if image.name is not None else file.name
         self._add(name, source, source.length, source.sha256, facts, Image)
 
+    def _delta(self, image: ImageSpec, new: SourceFile, name: str) -> Reference:
+        """Rule 3."""
+        file = self._folder / name
+        header, data = header_of(file)
+        if header.new.sha256 != new.sha256:
+            raise RefusedError(
+                f"{file} leads to another image than {new.path}: have it made again.",
+                reason="bad_delta",
+            )
+        _, slot = source_for(
+            self._known,
+            header.old.sha256,
+            what=f"what {file.name} is applied to",
+            image=image.file,
+            slots=slots_of(image),
+            hardware=image.hardware_ids or self._spec.hardware_ids,
+        )
+        facts = {
+            "from_slot": slot,
+            "from_sha256": header.old.sha256,
+            "from_length": header.old.length,
+            "to_sha256": header.new.sha256,
+            "header_length": len(data),
+            "header_sha256": wire.sha256_hex(data),
+        }
+        source = measure(file)
+        path = self._add(file.name, source, source.length, source.sha256, facts, Delta)
+        check_delta(file, read_delta(path, self.targets[path].custom), new.path)
+        stated = {"kind": "delta", "path": path, "sha256": source.sha256}
+        return wire.convert(stated, Reference, what="reference")
+
     def _add(
         self,
         name: str,
@@ -216,7 +260,7 @@ class _Release:
         length: int,
         sha256: str,
         facts: dict[str, Any],
-        type_: type[Image | Evidence],
+        type_: type[Image | Evidence | Delta],
     ) -> str:
         spec = self._spec
         path = f"{spec.product}/{spec.version}/{name}"
@@ -234,8 +278,17 @@ class _Release:
         return path
 
 
+def slots_of(image: ImageSpec) -> tuple[str, ...]:
+    """The names of the slots that an image fills."""
+    if image.contents is not None:
+        return tuple(image.contents)
+    if image.slots is not None:
+        return tuple(slot.name for slot in image.slots)
+    return (image.slot or DEFAULT_SLOT,)
+
+
 def measure(path: Path) -> SourceFile:
-    """Length and digest of a file, in bounded memory (rule 3).
+    """Length and digest of a file, in bounded memory (rule 4).
 
     Raises:
         RefusedError: ``image_changed`` or ``empty_file``.

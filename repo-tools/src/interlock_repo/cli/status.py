@@ -15,7 +15,7 @@ from interlock_repo.cli.edge import Outcome, json_option
 from interlock_repo.cli.options import DIRECTORY, EXISTING_FILE, check_names, network, trusted_root
 from interlock_repo.copies import bring_together, open_copies
 from interlock_repo.repository import open_repository
-from interlock_repo.review import told
+from interlock_repo.review import delta_lines, told
 
 WARN_DAYS: Final = 30
 """How many days before its end a warning begins, unless one says otherwise."""
@@ -123,6 +123,7 @@ def status(
         f"{first.file.role} {first.file.version}, read aloud: {first.spoken_digest}",
         f"  in words: {first.words}",
     ]
+    lines += [f"  with {line.what}: {line.new}" for line in delta_lines(first)]
     lines += [f"  + {told(one.file)}" for one in tally.signed]
     lines += [f"    {holder.title} has not signed" for holder in tally.waiting]
     lines += [f"Brought in the signature of {name}." for name in brought]
