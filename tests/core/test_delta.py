@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from tuf.api.metadata import TargetFile, Targets
 
 from interlock_core import wire
 from interlock_core.delta import (
@@ -22,8 +25,10 @@ from interlock_core.delta import (
     max_frame,
     read_header,
 )
-from interlock_core.errors import WireError
-from interlock_core.release import MAX_HEADER, read_delta
+from interlock_core.errors import RefusedError, WireError
+from interlock_core.release import MAX_HEADER, Reference, read_delta
+from interlock_core.released import check_release, deltas
+from tests.support.decisions import NEW, image
 from tests.support.papers import digest
 from tests.vectors import delta
 from tests.vectors.delta import BYTES, FACTS, FRAMES, HEADER, facts_of
@@ -162,3 +167,69 @@ def test_the_facts_of_a_delta_belong_to_its_path() -> None:
 def test_the_vector_is_one_delta() -> None:
     assert frame_starts(HEADER, len(BYTES))[-1] == len(BYTES) + sum(map(len, FRAMES))
     assert delta.FACTS.header_sha256 == wire.sha256_hex(BYTES)
+
+
+class TestInTheMetadata:
+    """Which deltas a product's metadata may list (``released``, rule 2)."""
+
+    @staticmethod
+    def listing(named: bool = True, **changed: Any) -> Targets:
+        facts = msgspec.to_builtins(FACTS) | {"to_sha256": NEW.sha256} | changed
+        sbom = image().references[0]
+        references = [
+            *image().references,
+            *([Reference(kind="delta", path=PATH, sha256=digest("d"))] if named else []),
+        ]
+        stated = msgspec.to_builtins(image(references=tuple(references)))
+        evidence = {
+            "kind": "evidence", "product": FACTS.product, "version": FACTS.version,
+            "evidence": "sbom", "format": "x",
+        }  # fmt: skip
+        return Targets(
+            targets={
+                path: TargetFile(1024, {"sha256": sha256}, path, {"custom": custom})
+                for path, sha256, custom in (
+                    (NEW.path, NEW.sha256, stated),
+                    (sbom.path, sbom.sha256, evidence),
+                    (PATH, digest("d"), facts),
+                )
+            }
+        )
+
+    def test_one_that_leads_to_the_image_that_names_it(self) -> None:
+        listed = self.listing()
+        check_release(listed, None)
+        assert deltas(listed)[PATH].to_sha256 == NEW.sha256
+        # Later versions keep it, and it is looked at no more than any released target.
+        check_release(listed, listed)
+
+    def test_one_that_leads_elsewhere(self) -> None:
+        with pytest.raises(RefusedError) as caught:
+            check_release(self.listing(to_sha256=digest("elsewhere")), None)
+        assert caught.value.reason == "missing_reference"
+
+    def test_one_that_nobody_names(self) -> None:
+        with pytest.raises(RefusedError) as caught:
+            check_release(self.listing(named=False), None)
+        assert caught.value.reason == "stray_delta"
+
+    def test_one_for_an_image_that_was_released_before(self) -> None:
+        before = self.listing(named=False)
+        del before.targets[PATH]
+        after = self.listing(named=False)
+        with pytest.raises(RefusedError) as caught:
+            check_release(after, before)
+        assert caught.value.reason == "stray_delta"
+
+    def test_one_that_disappears(self) -> None:
+        after = self.listing()
+        del after.targets[PATH]
+        with pytest.raises(RefusedError) as caught:
+            check_release(after, self.listing())
+        assert caught.value.reason == "target_removed"
+
+    @pytest.mark.parametrize("changed", [{"version": "1"}, {"product": "pump"}, {"more": 1}])
+    def test_one_whose_facts_are_none(self, changed: dict[str, Any]) -> None:
+        with pytest.raises(RefusedError) as caught:
+            check_release(self.listing(**changed), None)
+        assert caught.value.reason == "bad_facts"

@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tuf.api.metadata import Metadata, Targets
@@ -50,7 +51,7 @@ def released(world: World, data: bytes = BIG) -> Path:
 
 
 def staged(
-    world: World, *words: str | Path, data: bytes = MOVED, event: str = "next", **more: str
+    world: World, *words: str | Path, data: bytes = MOVED, event: str = "next", **more: Any
 ) -> Said:
     spec = world.release("1.1.0", 2, **more)
     image_of(world, "1.1.0", data)
@@ -171,7 +172,7 @@ def test_only_from_what_a_slot_holds_after_a_release(delegated: World, tmp_path:
     ],
 )
 def test_only_for_the_same_slot_and_hardware(
-    other: dict[str, str], delegated: World, tmp_path: Path
+    other: dict[str, Any], delegated: World, tmp_path: Path
 ) -> None:
     old = released(delegated)
     refused = staged(delegated, "--delta-from", old, "--json", **other)

@@ -61,6 +61,8 @@ def place(beside: Path) -> Place:
     world.in_force("roster", world.roster(), ("tom", "tess"))
     event = home / "event"
     assert world.make("stage", event, world.release("2.0.0", 3)).code == 0
+    before = ("--delta-from", home / "release-1.0.0" / "fw.img")
+    assert world.make("stage", home / "lighter", world.release("2.0.0", 3), *before).code == 0
     signed = home / "signed"
     shutil.copytree(event, signed)
     assert world.sign(signed, "rosa").code == 0
@@ -108,6 +110,11 @@ devices = ["GW-000001"]
 expires = 2036-12-31T00:00:00Z
 """
 SPEC_FOLDER: Final = "release-3.0.0"
+RELEASED: Final = "release-1.0.0/fw.img"
+OLD_IMAGE: Final = f"{{home}}/{RELEASED}"
+ANY_BYTES: Final = dict.fromkeys(
+    ("truncated", "oversized", "NUL"), "any bytes are an image, and no release put these in a slot"
+)
 EVENT: Final[Rule] = {
     "absent": USAGE | REFUSED,
     "content": REFUSED,
@@ -483,6 +490,36 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
                 ),
             ),
         ),
+        Entry(
+            (
+                *("--event", "{home}/made", "--repository", "{store}", "--root", "{root}"),
+                *("--delta-from", OLD_IMAGE, "{spec}"),
+            ),
+            makes=("made*",),
+            inputs=(Input(RELEASED, Kind.BYTES, GIVEN, without=ANY_BYTES),),
+            slips=(
+                Slip(
+                    "a delta that leaves its place",
+                    REFUSED | USAGE,
+                    ("delta", "nowhere"),
+                    prepare=swapped(
+                        f"{SPEC_FOLDER}/release.toml",
+                        '{ file = "fw.img" }',
+                        '{ file = "fw.img", deltas = ["../../nowhere.delta"] }',
+                    ),
+                ),
+                Slip(
+                    "a delta that is none",
+                    REFUSED,
+                    ("fw.img",),
+                    prepare=swapped(
+                        f"{SPEC_FOLDER}/release.toml",
+                        '{ file = "fw.img" }',
+                        '{ file = "fw.img", deltas = ["fw.img"] }',
+                    ),
+                ),
+            ),
+        ),
     ),
     "rebase": (
         reading(REBASE, "event", makes=("made*",), more=(ROOT,)),
@@ -624,7 +661,18 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
             ),
         ),
     ),
-    "review": (reading(("{home}/event", "--root", "{root}"), "event", more=(ROOT,)),),
+    "review": (
+        reading(("{home}/event", "--root", "{root}"), "event", more=(ROOT,)),
+        Entry(
+            ("{home}/lighter", "--delta-from", OLD_IMAGE),
+            inputs=(
+                Input(RELEASED, Kind.BYTES, GIVEN, without=ANY_BYTES),
+                Input(
+                    "lighter/targets/ward-gateway/2.0.0/fw.img.from-1.0.0.delta", Kind.BYTES, EVENT
+                ),
+            ),
+        ),
+    ),
     "status": (
         reading(("{home}/signed",), "signed", good=10, slips=(other_root(("{home}/signed",)),)),
         Entry((*FORECAST, "{home}/signed"), good=10, inputs=(ROOT, *STORED)),

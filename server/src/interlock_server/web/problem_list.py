@@ -106,6 +106,7 @@ PROBLEMS: Final[Mapping[str, tuple[tuple[int, ...], str]]] = {
     "seq_too_high": ((409,), "The number is far above the highest on file."),
     "shared_key": ((403,), "One public key stands in two places."),
     "store_lost": ((409,), "The Store is not the one that the database belongs to."),
+    "stray_delta": ((403,), "A delta comes without the image that it leads to."),
     "superseded": ((403,), "A later enrolment of the device is in force."),
     "superseded_order": ((403,), "A newer order was accepted, or the roster ended this one."),
     "target_changed": ((403,), "A published target would be changed."),

@@ -129,7 +129,7 @@ _METADATA: Final = (
 _PUBLICATION: Final = (
     *_METADATA, "wrong_fleet", "bad_roster", "roster_stale", "bad_permit", "bad_facts",
     "bad_hashes", "bad_withdrawal", "counter_not_raised", "missing_reference", "no_sbom",
-    "target_changed", "target_removed", "target_too_large", "too_many_permits",
+    "stray_delta", "target_changed", "target_removed", "target_too_large", "too_many_permits",
     "unknown_version", "version_reused", "directive_too_large",
 )  # fmt: skip
 _CEREMONY: Final = (
