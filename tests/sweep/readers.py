@@ -18,6 +18,7 @@ from interlock_ceremony import script, transcript
 from interlock_ceremony.acts import Present
 from interlock_ceremony.taken import take
 from interlock_client import boot, config, identity, journal, memory, outbox, poll, sealed
+from interlock_client.download.record import Record as Download
 from interlock_client.identity import Home
 from interlock_client.journal import Decisions
 from interlock_client.powercut import scenario
@@ -472,6 +473,9 @@ READERS: Final[dict[str, Reader]] = {
     "a poll record": record(poll.Seen, poll.Seen(url="x", etag="y", sha256="z")),
     "a record of trouble": record(poll.Trouble, poll.Trouble(reason="x", since=EPOCH, polls=1)),
     "the last report": record(outbox.Sent, outbox.Sent()),
+    "a record of a download": record(
+        Download, Download(sha256="x", length=2, place="y", order="z", wrong_at=EPOCH)
+    ),
     "a decision": Reader(
         (),
         _written("decisions/0000000001.json", lambda path: Decisions(path.parent).newest()),

@@ -172,6 +172,7 @@ DECISION: Final = Input(
     "waits/state/decisions/0000000002.json", Kind.JSON, RESULT, MAX_RECORD, leaves=STATE
 )
 SEEN: Final = Input("waits/state/seen.json", Kind.JSON, MENDED, MAX_RECORD, leaves=STATE)
+TRANSFER: Final = Input("waits/state/transfer.json", Kind.JSON, MENDED, MAX_RECORD, leaves=STATE)
 CACHES: Final = (
     SEEN,
     Input("waits/state/bundle.json", Kind.JSON, MENDED, MAX_BUNDLE, leaves=STATE, without=ALIKE),
@@ -425,7 +426,7 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
     "boot-select": (
         Entry(BASE, makes=("waits/boot/*", "waits/booted"), inputs=LOADER, slips=SLIPS),
     ),
-    "status": (Entry(BASE, inputs=(*READS, DECISION, SEEN), slips=(*SLIPS, *NAMES)),),
+    "status": (Entry(BASE, inputs=(*READS, DECISION, SEEN, TRANSFER), slips=(*SLIPS, *NAMES)),),
     "check": (
         Entry(
             BASE,
@@ -477,6 +478,7 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
                 ),
             ),
         ),
+        Entry((*BASE, "--lift-budget"), good=10, makes=STATE, inputs=(TRANSFER,)),
     ),
     "confirm": (
         Entry(BASE, makes=STATE, inputs=(CONFIG, JOURNAL, BOOT, BOOTED), slips=SLIPS),

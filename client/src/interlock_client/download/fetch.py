@@ -23,7 +23,7 @@ from interlock_client.download import keeper
 from interlock_client.download.ledger import Ledger, OverBudgetError
 from interlock_client.download.part import Flow, Source, later, opened, url_path
 from interlock_client.download.patched import Patch, patched
-from interlock_client.download.ranges import Asked
+from interlock_client.download.ranges import Asked, strong
 from interlock_client.download.record import goes_on
 from interlock_client.download.sink import SEGMENT, Behind, Sink
 from interlock_client.install.destination import Destination
@@ -227,7 +227,7 @@ class _Run:
         others = ledger.record.alone and before not in {(), (server.url,)}
         offset = 0 if others else sink.offset
         ledger.afford(self.length - offset)
-        validator = ledger.record.validators.get(server.url) if offset else None
+        validator = strong(ledger.record.validators.get(server.url)) if offset else None
         asked = Asked(offset, self.length, self.length, validator)
         with opened(server, self._url_path, asked, self.terms.flow) as part:
             if part.offset < offset:

@@ -23,9 +23,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import Meta
 
 from interlock_client.sealed import Kept
 
@@ -66,7 +67,7 @@ class Record(Kept, frozen=True, kw_only=True):
     validators: Mapping[str, str] = {}
     alone: bool = False
     wrong: tuple[str, ...] = ()
-    wrong_at: datetime | None = None
+    wrong_at: Annotated[datetime, Meta(tz=True)] | None = None
     failures: int = 0
     from_delta: str | None = None
     given_up: tuple[str, ...] = ()
