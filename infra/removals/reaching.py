@@ -49,11 +49,13 @@ REACHING: Final[tuple[Removal, ...]] = (
         "if False:",
         (f"{SHOWN}::TestWhatIsWrongIsNamed",),
     ),
-    _confined(
-        "an installer that is confined has no network",
+    Removal(
+        "reach: an installer that is confined has no network",
+        f"{CLIENT}install/apart.py",
+        "",
         '"--net", ',
         "",
-        f"{CONFINED}::test_no_network_and_no_abstract_socket",
+        (f"{CONFINED}::test_no_network_and_no_abstract_socket",),
     ),
     _confined(
         "an installer that is confined has a root that cannot be written",

@@ -71,14 +71,30 @@ def signer(directory: Path, name: str) -> Signer:
 
 
 def bundle(
-    directory: Path, by: Signer, images: Mapping[str, bytes], compatible: str = COMPATIBLE
+    directory: Path,
+    by: Signer,
+    images: Mapping[str, bytes],
+    compatible: str = COMPATIBLE,
+    hook: str | None = None,
 ) -> bytes:
-    """A plain bundle that fills the slots named with the images given."""
+    """A plain bundle that fills the slots named with the images given.
+
+    Args:
+        directory: where it is made.
+        by: who signs it.
+        images: by the names of slots.
+        compatible: for what machine it is.
+        hook: a script that RAUC asks before it installs; 10 is a no.
+    """
     content, path = directory / "content", directory / "made.raucb"
     shutil.rmtree(content, ignore_errors=True)
     path.unlink(missing_ok=True)
     content.mkdir()
     manifest = [f"[update]\ncompatible={compatible}\nversion=1"]
+    if hook is not None:
+        (content / "hook").write_text(f"#!/bin/sh\n{hook}\n")
+        (content / "hook").chmod(0o755)
+        manifest.append("[hooks]\nfilename=hook\nhooks=install-check")
     for name, image in images.items():
         (content / f"{name}.img").write_bytes(image)
         manifest.append(f"[image.{name}]\nfilename={name}.img")

@@ -248,6 +248,16 @@ class TestRefusals:
         lenient = RaucInstaller(signed_then, strict.state)
         assert install(lenient, made["good"], {"rootfs": ROOT}) == {"rootfs": sha256_hex(ROOT)}
 
+    def test_a_hook_of_a_bundle_says_no_and_has_no_network(
+        self, tmp_path: Path, people: dict[str, Signer]
+    ) -> None:
+        script = "readlink /proc/self/ns/net >&2; exit 10"
+        asks = bundle(tmp_path, people["vendor"], {"rootfs": ROOT}, hook=script)
+        with pytest.raises(RefusedError, match=r"Hook returned: net:\[\d+\]") as refused:
+            install(installer(tmp_path, people), asks, {"rootfs": ROOT})
+        assert refused.value.reason == "installer_refused"
+        assert str(Path("/proc/self/ns/net").readlink()) not in str(refused.value)
+
     def test_what_is_no_bundle(self, tmp_path: Path, people: dict[str, Signer]) -> None:
         with pytest.raises(RefusedError, match="Invalid bundle format") as refused:
             install(installer(tmp_path, people), ROOT, {"rootfs": ROOT})

@@ -31,15 +31,17 @@ def test_slots_and_a_tpm_may_be_opened() -> None:
 
 
 @pytest.mark.parametrize(
-    ("drop_in", "namespaces"), [(RAUC, "mnt pid"), (SWUPDATE, "mnt pid net ipc uts")]
+    ("drop_in", "devices"), [(RAUC, "/dev/loop-control rw"), (SWUPDATE, "block-* rwm")]
 )
 def test_what_installers_need_is_let_through_where_they_are_used(
-    drop_in: Path, namespaces: str
+    drop_in: Path, devices: str
 ) -> None:
     text = drop_in.read_text()
     # What was forbidden whole is named anew: without the empty line nothing would be allowed.
-    assert f"RestrictNamespaces=\nRestrictNamespaces={namespaces}\n" in text
+    assert "RestrictNamespaces=\nRestrictNamespaces=mnt pid net ipc uts\n" in text
     assert "SystemCallFilter=@mount\n" in text
+    # ``ProtectClock`` in the unit forbids whatever device is not named.
+    assert f"DeviceAllow={devices}\n" in text
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")

@@ -38,6 +38,8 @@ MAX_SHOWN: Final = 400
 _NEEDED: Final = ("setpriv", "unshare", "mount", "sh")
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _END_SECONDS: Final = 10.0
+ALONE: Final = ("unshare", "--net", "--ipc", "--uts")
+"""Before a program: it has no network and nothing to talk to others by either."""
 _PREFIX: Final = (
     *("setpriv", "--pdeathsig", "KILL"),
     *("unshare", "--mount", "--mount-proc", "--pid", "--fork", "--kill-child"),
@@ -97,12 +99,12 @@ def require_right(scratch: Path) -> None:
         TransientError: as ``run``.
     """
     with Path(os.devnull).open("rb") as nothing:
-        ended = run(["true"], stdin=nothing.fileno(), scratch=scratch, seconds=_END_SECONDS)
+        ended = run([*ALONE, "true"], stdin=nothing.fileno(), scratch=scratch, seconds=_END_SECONDS)
     if ended.code != 0:
         raise ConfigurationError(
             "The installer cannot be run apart from the machine "
             f"({ended.output.strip()[:MAX_SHOWN]}): run the agent as root, and let its unit make "
-            "mount and PID namespaces and mount file systems."
+            "namespaces and mount file systems (infra/systemd)."
         )
 
 

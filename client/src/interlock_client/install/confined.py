@@ -109,7 +109,7 @@ def run(
         TransientError: ``installer_failed``: it cannot be run like this, or cannot be ended.
     """
     copied = [word for name, path in files.items() for word in (str(path.absolute()), name)]
-    command = ["unshare", "--net", "--ipc", "--uts", "sh", "-c", _SCRIPT, "sh"]
+    command = [*apart.ALONE, "sh", "-c", _SCRIPT, "sh"]
     command += ["" if executable else ",noexec", *copied, "--"]
     command += [*(str(path.absolute()) for path in slots), "--"]
     command += ["env", *_ENVIRONMENT, *argv]

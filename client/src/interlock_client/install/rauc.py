@@ -3,7 +3,8 @@
 Rules beside those of the package (what RAUC is told is in ``rauc_files``):
 
 1. RAUC's service is started by the agent, for one installation, on a message bus of its own, and
-   ``apart`` from the machine: nobody else can call it, and nothing of it is left when it ends.
+   ``apart`` from the machine: nobody else can call it, nothing of it is left when it ends, and
+   there is no network for it or for the hooks of a bundle.
 2. It gets the bundle as an open descriptor of the private copy that was verified.
 3. Its configuration is written anew for each installation. No other is read, so that nobody can
    have it arm, or write elsewhere, by editing a file that it finds.
@@ -96,8 +97,9 @@ class RaucInstaller(Unpacking):
         for name, (text, mode) in self._files(slot, artefact.wanted.sha256).items():
             durable.replace(self._home / name, text.encode(), mode)
         client = ["env", "DBUS_STARTER_BUS_TYPE=session", RAUC, f"--conf={self._home / _CONF}"]
+        bus = [*apart.ALONE, BUS, f"--config-file={self._home / _BUS}", "--"]
         ended = apart.run(
-            [BUS, f"--config-file={self._home / _BUS}", "--", *client, "install", apart.BUNDLE],
+            [*bus, *client, "install", apart.BUNDLE],
             stdin=artefact.descriptor,
             scratch=scratch,
             seconds=self.settings.install_timeout_seconds,
