@@ -8,6 +8,11 @@ where an update asks; after it, the machine is switched off and on, and an hones
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,7 +28,7 @@ from tests.client.bed import Bed
 from tests.client.fleet import Fleet
 from tests.client.web import Web
 from tests.client.world import PRODUCT, World
-from tests.support import faults
+from tests.support import faults, thin
 from tests.support.faults import Exchange, Fault, FaultProxy
 
 OLD = b"release one " * 100
@@ -323,3 +328,21 @@ def reporting(tmp_path: Path) -> Iterator[tuple[Scene, Fleet]]:
         bed.limits = HASTY
         bed.check()
         yield Scene(bed, proxy, web), fleet
+
+
+def test_a_link_of_one_megabit(tmp_path: Path) -> None:
+    """It takes its time, breaks in the middle, goes on there, and is never called too slow."""
+    root = Path(__file__).parents[2]
+    words = ["unshare", "--net", sys.executable, "-m", "tests.support.thin", str(tmp_path)]
+    if os.geteuid() != 0 or any(shutil.which(name) is None for name in ("unshare", "ip", "tc")):
+        pytest.skip("a link of 1 Mbit/s needs root, unshare, ip and tc")
+    done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
+    if "qdisc kind is unknown" in done.stderr or "unshare failed" in done.stderr:
+        pytest.skip(f"a link of 1 Mbit/s cannot be made here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["said"] == ["network", "rebooting", "confirmed"]
+    half = thin.IMAGE_BYTES // 2
+    assert found["ranges"] == [None, f"bytes={half}-{thin.IMAGE_BYTES - 1}"]
+    # The proxy is asked over the link, and asks over it: each byte goes there twice.
+    assert found["seconds"] > 2 * 8 * thin.IMAGE_BYTES / thin.RATE_BITS * 0.9
