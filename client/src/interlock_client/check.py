@@ -10,13 +10,12 @@ Rules:
 
 from __future__ import annotations
 
-import msgspec
-
 from interlock_client.context import Context, running
 from interlock_client.journal import State
 from interlock_client.outcome import NOTHING_TO_DO, Outcome
 from interlock_client.poll import Polled
 from interlock_client.telling import told
+from interlock_client.timekeeping import looked, timed
 from interlock_core.errors import Exit
 
 _AT_REST = frozenset({State.IDLE, State.CONFIRMED, State.ROLLED_BACK})
@@ -61,9 +60,12 @@ def settled(context: Context, polled: Polled) -> Outcome | None:
     )
     if not holds:
         return None
-    if not context.times.in_this_boot(memory.last):
+    clocked = looked(memory, context.times, now)
+    if not context.times.in_this_boot(memory.last) and now <= seen.settled.kept_until:
         # Once in each boot, so that a clock that is set back later cannot hide what time it is.
-        context.remember(msgspec.structs.replace(memory, last=context.times.remember(now)))
+        clocked = timed(memory, context.times, now, seen.settled.kept_until)
+    if clocked != memory:
+        context.remember(clocked)
     return Outcome(NOTHING_TO_DO, seen.settled.reason, seen.settled.detail)
 
 

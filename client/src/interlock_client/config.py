@@ -129,6 +129,8 @@ class Settings(Table, frozen=True, kw_only=True):
         servers: base URLs in order of preference; plain HTTP on loopback only.
         image_root, director_root: the embedded first root of either repository.
         state: directory for all that the agent keeps, outside the slots.
+        state_marker: file that says that there was a memory, on another file system than ``state``;
+            left out, it lies in ``boot_environment``.
         reboot_command: program and arguments.
         interlock: who answers "safe now?"; left out, nobody does, and it never is.
         health: checks after a boot into new firmware.
@@ -160,6 +162,7 @@ class Settings(Table, frozen=True, kw_only=True):
     reboot_command: Annotated[tuple[str, ...], Meta(min_length=1, max_length=64)]
     health: Literal["none"] | Checks
     interlock: Literal["none"] | Checks | None = None
+    state_marker: Path | None = None
     site: Name | None = None
     cohort_patterns: Annotated[tuple[CohortPattern, ...], Meta(max_length=64)] = ()
     window: LocalWindow | None = None

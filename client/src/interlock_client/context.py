@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from interlock_client.poll import Polled
     from interlock_client.servers import Limits, Servers
 
+MARKER: Final = "state-began"
+"""The file beside the boot environment that says that there is a memory (``state``, rule 4)."""
 REBOOT_SECONDS: Final = 60
 
 Progress = Callable[[int, int], None]
@@ -134,7 +136,7 @@ class Context:
         """What must not be forgotten; see ``memory.load``."""
         # Asked first: whoever begins meanwhile makes the memory before anything else.
         began = self.state.began
-        return memory.load(self.state.memory, began=began)
+        return memory.load(self.state.memory, began=began, marker=self.state.marker)
 
     def remember(self, changed: Memory) -> Memory:
         """Make the memory durable, and return it."""
@@ -284,12 +286,17 @@ def assemble(
     """The gateway of given settings; tests pass their own clocks and limits."""
     return Context(
         settings=settings,
-        state=StateDir(settings.state),
+        state=StateDir(settings.state, _marker(settings)),
         installer=installer or install.make(settings.installer, settings.state),
         times=times or Times(),
         progress=progress,
         limits=limits,
     )
+
+
+def _marker(settings: Settings) -> Path | None:
+    beside = settings.installer.boot_environment
+    return settings.state_marker or (beside / MARKER if beside is not None else None)
 
 
 def embedded_root(path: Path, what: str) -> bytes:

@@ -30,6 +30,8 @@ from interlock_core.errors import NotFoundError, RefusedError, WireError
 from interlock_core.wire import encode
 
 MAX_DECISIONS: Final = 512
+LOCAL_ACT: Final = "urn:interlock:local-act:v1"
+"""The type of records that are no decision: what a person did here by hand (``local_acts``)."""
 
 
 class State(StrEnum):
@@ -251,21 +253,22 @@ class Decisions:
         return number
 
     def newest(self) -> dict[str, Any] | None:
-        """The last decision, or None before the first.
+        """The last decision, or None before the first; what people did since is passed over.
 
         Raises:
             WireError: it is damaged.
             TransientError: it cannot be read.
         """
-        numbers = self._numbers()
-        if not numbers:
-            return None
-        try:
-            entry: dict[str, Any] = msgspec.json.decode(self._read(numbers[-1]), type=dict)
-            msgspec.convert(entry, _Decided)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-            raise WireError(f"The decision {self._path(numbers[-1])} is damaged: {e}.") from e
-        return entry
+        for number in reversed(self._numbers()):
+            try:
+                entry: dict[str, Any] = msgspec.json.decode(self._read(number), type=dict)
+                if entry.get("type") == LOCAL_ACT:
+                    continue
+                msgspec.convert(entry, _Decided)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+                raise WireError(f"The decision {self._path(number)} is damaged: {e}.") from e
+            return entry
+        return None
 
     def _numbers(self) -> list[int]:
         return numbered.listed(self.directory)

@@ -10,8 +10,9 @@ Rules:
    director and decides again. What was decided for the old cohort counts for nothing then.
 4. Permits are asked for when one is all that is missing, and what was decided without is durable
    (``permits``). The decision is made again with those that could be had.
-5. Only a decision that was reached is remembered as the last one. A clock that is far ahead makes
-   metadata look expired or the roster old, and nothing remains of that once it is right.
+5. Only a decision that was reached is remembered as the last one, and only if all that was believed
+   outlasts it (``clock``, rule 5). A clock that is far ahead makes metadata look expired or the
+   roster old, and nothing remains of that once it is right.
 """
 
 from __future__ import annotations
@@ -33,9 +34,12 @@ from interlock_client.memory import Answered, Assigned, Memory, OrderFloor, Reco
 from interlock_client.outcome import Outcome, of_exit
 from interlock_client.poll import Polled, Settled
 from interlock_client.probes import Verdict
+from interlock_client.reading import ends
 from interlock_client.sealed import Checked
+from interlock_client.timekeeping import looked, timed
 from interlock_core import facts
-from interlock_core.decide import MAX_ROSTER_AGE, decide
+from interlock_core.clock import first_end, kept_until
+from interlock_core.decide import decide
 from interlock_core.directive import ProductDirective
 from interlock_core.errors import RefusedError, TransientError, WireError
 from interlock_core.facts import (
@@ -134,6 +138,8 @@ def _judge(context: Context, polled: Polled, phase: Phase, **asked: Any) -> Judg
         believed = believe(context, polled, memory, now)
     except RefusedError as e:
         poll.note_trouble(context.state, e.reason, now)
+        if (clocked := looked(memory, context.times, now)) != memory:
+            context.remember(clocked)
         _record(context, now, phase, {"outcome": "refused", "reason": e.reason, "detail": str(e)})
         raise
     poll.note_trouble(context.state, None, now)
@@ -160,7 +166,7 @@ def _with_permits(context: Context, believed: Believed) -> tuple[Believed, Memor
         return believed, memory
     if verdict.reason is not Reason.BELOW_FLOOR:
         return believed, memory
-    memory = context.remember(_learned(context, memory, place, decision, now))
+    memory = context.remember(_learned(context, memory, place, decision, read.trusted, now))
     could = permits.for_move(
         read.permits,
         from_sha256=gateway.running_sha256,
@@ -211,7 +217,7 @@ def again(
     local = _local(context, now, slots=found, answer=answer)
     floors = _floors(context, memory, place)
     decision = decide(phase, believed.facts.trusted, gateway, floors, local, now)
-    memory = _learned(context, memory, place, decision, now)
+    memory = _learned(context, memory, place, decision, believed.facts.trusted, now)
     memory = context.remember(_asked(memory, answer, now))
     verdict = decision.verdict
     _record(
@@ -314,7 +320,12 @@ def _floors(context: Context, memory: Memory, place: Place) -> Floors:
 
 
 def _learned(
-    context: Context, memory: Memory, place: Place, decision: Decision, now: datetime
+    context: Context,
+    memory: Memory,
+    place: Place,
+    decision: Decision,
+    trusted: Trusted,
+    now: datetime,
 ) -> Memory:
     settings, floors, verdict = context.settings, decision.floors, decision.verdict
     too_late = isinstance(verdict, Refusal) and verdict.reason in _TOO_LATE
@@ -332,13 +343,17 @@ def _learned(
             for stop in floors.stops
         ),
     )
+    until = None if too_late else _kept_until(trusted)
+    accepted = memory.having_accepted(settings.product, place.cohort, floor)
     return msgspec.structs.replace(
-        memory,
+        timed(accepted, context.times, now, until),
         roster_seq=floors.roster_seq,
-        orders=memory.orders | {f"{settings.product}/{place.cohort}": floor},
-        last=memory.last if too_late else context.times.remember(now),
         assigned=_obeyed(context, place, decision) or memory.assigned,
     )
+
+
+def _kept_until(trusted: Trusted) -> datetime:
+    return kept_until(first_end(ends(trusted.expiries, trusted.roster)))
 
 
 def _obeyed(context: Context, place: Place, decision: Decision) -> Assigned | None:
@@ -374,6 +389,7 @@ def _settled(context: Context, judgement: Judgement) -> Settled | None:
     if outcome is None or outcome.exit_code != 0 or judgement.decision.moved is not None:
         return None
     present = running(judgement.memory, context.journal(), context.installer.booted())
+    trusted = judgement.believed.facts.trusted
     return Settled(
         reason=outcome.reason,
         detail=outcome.detail,
@@ -381,7 +397,8 @@ def _settled(context: Context, judgement: Judgement) -> Settled | None:
         booted=context.installer.booted(),
         running=present.sha256 if present else None,
         enrolment=context.place(judgement.memory).enrolment,
-        until=_until(judgement.believed.facts.trusted, context.settings.product, judgement.at),
+        until=_until(trusted, context.settings.product, judgement.at),
+        kept_until=_kept_until(trusted),
     )
 
 
@@ -391,15 +408,14 @@ def _until(trusted: Trusted, product: str, now: datetime) -> datetime:
     The earliest end of anything that was believed (metadata, the roster, a person's grant), or the
     beginning of an assignment that is dated ahead of this gateway's clock.
     """
-    ends = [item.expires for item in trusted.expiries]
-    ends.append(trusted.roster.issued + MAX_ROSTER_AGE)
-    ends += [
+    persons = [
         grant.expires
         for person in trusted.roster.persons
         for grant in person.grants
         if grant.expires > now
     ]
-    return min([*ends, *_ahead(trusted.directive.products.get(product), now)])
+    believed = ends(trusted.expiries, trusted.roster)
+    return min([*believed, *persons, *_ahead(trusted.directive.products.get(product), now)])
 
 
 def _ahead(entry: ProductDirective | None, now: datetime) -> Iterator[datetime]:

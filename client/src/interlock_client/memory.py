@@ -18,6 +18,9 @@ Rules (``docs/wire-format.md``, "Signed statements"; ``statements.md``, clock an
    fall.
 6. A memory that is damaged or was lost is not replaced by an empty one: without it, older releases
    could be accepted again. A person decides.
+7. It stays bounded, and no floor is lost by that. Of a role for which ``MAX_KEYS`` keys were seen no
+   further one is kept, and its floor falls no more. Of permits the newest ``MAX_SPENT`` are kept: an
+   older one names an order below the order floor. Every stop is kept once.
 """
 
 from __future__ import annotations
@@ -34,10 +37,12 @@ import msgspec
 from interlock_client.contents import Held
 from interlock_client.sealed import MAX_RECORD, Checked, Kept, seal, unseal
 from interlock_core import durable
-from interlock_core.clock import EPOCH, LastDecision, raised_floor
+from interlock_core.clock import EPOCH, ClockReading, LastDecision, raised_floor
 from interlock_core.errors import NotFoundError, RefusedError, WireError
 
 MAX_ROLLED_BACK: Final = 256
+MAX_KEYS: Final = 1024
+MAX_SPENT: Final = 1024
 NOBODY: Final[Mapping[str, Entitled]] = MappingProxyType({})
 
 
@@ -111,6 +116,20 @@ class Answered(Kept, frozen=True, kw_only=True):
     checks: tuple[Checked, ...] = ()
 
 
+class Jumped(Kept, frozen=True, kw_only=True):
+    """The last jump of the system clock.
+
+    Attributes:
+        at: when it was found.
+        boot_id: the boot in which it jumped.
+        seconds: by how many, less than zero if it went back.
+    """
+
+    at: datetime
+    boot_id: str
+    seconds: int
+
+
 @dataclass(frozen=True)
 class Entitled:
     """Who may sign an offline role now (5).
@@ -128,6 +147,9 @@ class Memory(Kept, frozen=True, kw_only=True):
     Attributes:
         clock_floor: no decision is made at an earlier time.
         last: the last decision.
+        reading: what the system clock said then.
+        jumped: the last jump of the system clock; it counts within its boot.
+        ahead: the newest issue time under offline signatures that was too far ahead to be kept.
         versions: metadata version floors: ``image/root``, ``image/<role>``, ``director/root``.
         keys: by the same names, digests of all public keys that were named for a role when
             something of it was accepted here; none of roots.
@@ -144,6 +166,9 @@ class Memory(Kept, frozen=True, kw_only=True):
 
     clock_floor: datetime = EPOCH
     last: LastDecision | None = None
+    reading: ClockReading | None = None
+    jumped: Jumped | None = None
+    ahead: datetime | None = None
     versions: dict[str, int] = msgspec.field(default_factory=dict)
     keys: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     roster_seq: int = 0
@@ -162,14 +187,15 @@ class Memory(Kept, frozen=True, kw_only=True):
 
     def stops(self, product: str) -> tuple[RecordedStop, ...]:
         """Every stop recorded for a product: a gateway that is moved forgets none."""
-        floors = (floor for name, floor in self.orders.items() if name.startswith(f"{product}/"))
+        floors = (floor for name, floor in self.orders.items() if _is_of(name, product))
         return tuple({stop.id: stop for floor in floors for stop in floor.stops}.values())
 
     def protects(self, role: str, entitled: Mapping[str, Entitled]) -> bool:
         """Whether the floor of a role stands under the keys in force (5)."""
         now, known = entitled.get(role), self.keys.get(role)
-        # Whose keys are not known is never taken for replaced.
-        return now is None or known is None or not now.keys.isdisjoint(known)
+        # Whose keys are not known, or not all of them, is never taken for replaced.
+        unknown = now is None or known is None or len(known) >= MAX_KEYS
+        return unknown or not now.keys.isdisjoint(known)
 
     def below(
         self, versions: Mapping[str, int], entitled: Mapping[str, Entitled] = NOBODY
@@ -197,7 +223,7 @@ class Memory(Kept, frozen=True, kw_only=True):
             for role, version in versions.items()
         }
         keys = {
-            role: tuple(sorted(now.keys.union(self.keys.get(role, ()))))
+            role: _bounded(self.keys.get(role, ()), now.keys)
             for role, now in entitled.items()
             if role in versions
         }
@@ -230,16 +256,35 @@ class Memory(Kept, frozen=True, kw_only=True):
             self.holding(slot, content),
             release_floor=max(self.release_floor, raises_floor_to),
             highest_confirmed_counter=max(self.highest_confirmed_counter, content.counter),
-            spent_permits=(*self.spent_permits, *spent),
+            spent_permits=(*self.spent_permits, *spent)[-MAX_SPENT:],
         )
 
+    def having_accepted(self, product: str, cohort: str, floor: OrderFloor) -> Memory:
+        """With the order floor of a cohort, which holds every stop of the product (7)."""
+        others = {
+            name: msgspec.structs.replace(known, stops=()) if _is_of(name, product) else known
+            for name, known in self.orders.items()
+        }
+        return msgspec.structs.replace(self, orders=others | {f"{product}/{cohort}": floor})
 
-def load(path: Path, *, began: bool = False) -> Memory:
+
+def _is_of(name: str, product: str) -> bool:
+    return name.startswith(f"{product}/")
+
+
+def _bounded(known: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
+    """All of them, as long as there is room; those that were known are never given up (7)."""
+    new = sorted(set(more).difference(known))
+    return tuple(sorted([*known, *new][:MAX_KEYS]))
+
+
+def load(path: Path, *, began: bool = False, marker: Path | None = None) -> Memory:
     """Read the memory; an empty one if there never was any.
 
     Args:
         path: where it is.
         began: whether there must be one, because other things were kept after it.
+        marker: the file elsewhere that says so, for whoever wants to start afresh.
 
     Raises:
         RefusedError: ``damaged_state`` (rule 6).
@@ -249,17 +294,19 @@ def load(path: Path, *, began: bool = False) -> Memory:
         return unseal(durable.read(path, limit=MAX_RECORD, what="memory"), Memory)
     except NotFoundError as e:
         if began:
-            raise _lost(path, "is missing") from e
+            raise _lost(path, "is missing", marker) from e
         return Memory()
     except WireError as e:
-        raise _lost(path, f"is damaged ({e})") from e
+        raise _lost(path, f"is damaged ({e})", marker) from e
 
 
-def _lost(path: Path, how: str) -> RefusedError:
+def _lost(path: Path, how: str, marker: Path | None) -> RefusedError:
+    also = f", and {marker}," if marker is not None else ","
     return RefusedError(
         f"The gateway's memory {path} {how}, and without it older releases could be accepted "
-        f"again. Restore it from a backup; or, if this gateway may start afresh, take its whole "
-        f"directory {path.parent}, move it away and run this again.",
+        f"again. Mount its partition if it is not, or restore it from a backup; or, if this gateway "
+        f"may start afresh, take its whole directory {path.parent}{also} move it away and run this "
+        "again.",
         reason="damaged_state",
     )
 
@@ -268,6 +315,14 @@ def save(path: Path, memory: Memory) -> None:
     """Make the memory durable.
 
     Raises:
+        RefusedError: ``memory_full``: what was written could not be read again.
         TransientError: the disk did not do it; the old memory stands.
     """
-    durable.replace(path, seal(memory), mode=0o600)
+    data = seal(memory)
+    if len(data) > MAX_RECORD:
+        raise RefusedError(
+            f"The gateway's memory would be larger than the {MAX_RECORD} bytes that are read: it is "
+            "left as it was, and nothing is installed. Report this.",
+            reason="memory_full",
+        )
+    durable.replace(path, data, mode=0o600)

@@ -21,6 +21,7 @@ from interlock_client.servers import HttpStatusError, Server, Servers, together
 from interlock_client.state import StateDir
 from interlock_core import disk, durable
 from interlock_core.bundle import MAX_BUNDLE, Bundle, read_bundle
+from interlock_core.clock import EPOCH
 from interlock_core.errors import NotFoundError, RefusedError, TransientError, WireError
 from interlock_core.wire import sha256_hex
 
@@ -34,6 +35,7 @@ class Settled(Kept, frozen=True, kw_only=True):
         running: digest of what ran, if it was known.
         enrolment: under which assignments were looked for.
         until: from then on it must be decided again, because something expires.
+        kept_until: the latest time that may be kept of a decision like it (``clock``, rule 5).
     """
 
     reason: str
@@ -43,6 +45,7 @@ class Settled(Kept, frozen=True, kw_only=True):
     running: str | None
     enrolment: str | None = None
     until: datetime
+    kept_until: datetime = EPOCH
 
     def holds(
         self,

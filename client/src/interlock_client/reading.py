@@ -7,7 +7,9 @@ Rules:
 2. Roster and metadata are not older than the floors that stand (``memory``, rule 5).
 3. Of the image repository only the roster's role and this product's are loaded, and facts of an
    image come from its ``custom`` alone.
-4. Of permits only what the metadata says of them is read here; their bytes are asked for when a
+4. Issue times that were signed offline raise the clock's floor, unless they lie too far ahead of
+   everything else that was read (``clock``, rule 5).
+5. Of permits only what the metadata says of them is read here; their bytes are asked for when a
    decision misses one (``permits``).
 5. Deltas of the images that are wanted are listed (``offers``), and decide nothing.
 """
@@ -17,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -29,6 +32,8 @@ from interlock_client.offers import DeltaOffer, offered
 from interlock_client.state import StateDir
 from interlock_client.trust import Refreshed, Repository
 from interlock_core import durable
+from interlock_core.clock import first_end
+from interlock_core.decide import MAX_ROSTER_AGE
 from interlock_core.directive import MAX_DIRECTIVE, Directive, read_directive
 from interlock_core.errors import NotFoundError, RefusedError, WireError
 from interlock_core.facts import Expiry, TargetInfo, Trusted
@@ -36,7 +41,7 @@ from interlock_core.keybytes import public_key_bytes
 from interlock_core.names import DIRECTIVE_PATH, ROSTER_PATH, ROSTER_ROLE
 from interlock_core.order import Order
 from interlock_core.release import Image, read_image
-from interlock_core.roster import MAX_ROSTER, read_roster
+from interlock_core.roster import MAX_ROSTER, Roster, read_roster
 from interlock_core.statement import open_as
 from interlock_core.tuf_metadata import COHORT, delegated_roles, issued_of
 from interlock_core.wire import sha256_hex
@@ -105,10 +110,16 @@ def _read(settings: Settings, mine: str, state: StateDir, both: Refreshed, memor
         memory = msgspec.structs.replace(memory, roster_seq=roster.seq)
     if old is not None:
         raise RefusedError(f"Rolled back: {old}.", reason="rollback")
-    issued = [issued_of(signed) for signed in (*_offline(image), director.root())]
+    expiries = [*_expiries("image", image), *_expiries("director", director)]
+    end = first_end(ends(expiries, roster))
+    signed = (*_offline(image), director.root())
+    issued = [*filter(None, map(issued_of, signed)), roster.issued]
+    memory = msgspec.structs.replace(
+        memory, ahead=max((time for time in issued if time >= end), default=None)
+    )
     return Facts(
         trusted=Trusted(
-            expiries=[*_expiries("image", image), *_expiries("director", director)],
+            expiries=expiries,
             roster=roster,
             directive=directive,
             director_cohorts=cohorts,
@@ -117,7 +128,7 @@ def _read(settings: Settings, mine: str, state: StateDir, both: Refreshed, memor
             image_targets=infos,
             images=images,
         ),
-        memory=memory.accepting(versions, [*issued, roster.issued], entitled),
+        memory=memory.accepting(versions, [time for time in issued if time < end], entitled),
         inputs={
             "directive": directive_sha256,
             "roster": sha256_hex(roster_bytes),
@@ -128,6 +139,11 @@ def _read(settings: Settings, mine: str, state: StateDir, both: Refreshed, memor
         deltas=deltas,
         new_roster=roster_bytes if is_new else None,
     )
+
+
+def ends(expiries: Iterable[Expiry], roster: Roster) -> list[datetime]:
+    """When each thing that was believed is no longer good (``clock``, rule 5)."""
+    return [*(item.expires for item in expiries), roster.issued + MAX_ROSTER_AGE]
 
 
 def _bound(kind: str, found: str | None, mine: str, what: str) -> None:

@@ -7,6 +7,9 @@ Rules:
    else may be lost: it is fetched again.
 3. The memory is made before anything else is kept, by the first who takes the lock. So wherever
    something else stands without it, it was lost, and nobody starts afresh by mistake.
+4. A directory that is empty where there was one (its partition is not mounted, perhaps) is no new
+   gateway either: a marker outside it says that there was a memory. It is made after the memory,
+   and again by whoever finds it missing.
 """
 
 from __future__ import annotations
@@ -17,10 +20,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from interlock_client import memory
 from interlock_core import disk, durable
-from interlock_core.errors import TransientError
+from interlock_core.errors import ConflictError, TransientError
+
+_MARK: Final = b"""This gateway keeps its memory in the state directory of its configuration. If that
+directory is empty, it was lost or is not mounted. Remove this file only with all of it, so that the
+gateway starts afresh: then older releases may be accepted again.
+"""
 
 
 @dataclass(frozen=True)
@@ -29,9 +38,11 @@ class StateDir:
 
     Attributes:
         root: the directory, made when it is first locked.
+        marker: the file elsewhere that says that a memory was made (rule 4); None for no such file.
     """
 
     root: Path
+    marker: Path | None = None
 
     @property
     def memory(self) -> Path:
@@ -110,8 +121,9 @@ class StateDir:
 
     @property
     def began(self) -> bool:
-        """Whether something stands here that is kept only beside a memory (rule 3)."""
+        """Whether something stands that is made only after a memory (rules 3 and 4)."""
         later = (
+            *((self.marker,) if self.marker is not None else ()),
             self.journal,
             self.decisions,
             self.trusted,
@@ -133,7 +145,17 @@ class StateDir:
         with exclusive(self.root / "lock", "Another interlock-client is at work here"):
             if not self.began and not os.path.lexists(self.memory):
                 memory.save(self.memory, memory.Memory())
+            self._mark()
             yield
+
+    def _mark(self) -> None:
+        marker = self.marker
+        if marker is None or os.path.lexists(marker) or not os.path.lexists(self.memory):
+            return
+        # A disk that does not take it keeps nobody from going on: it is the second guard.
+        with suppress(TransientError, ConflictError):
+            durable.mkdir(marker.parent)
+            durable.replace(marker, _MARK)
 
 
 @contextmanager

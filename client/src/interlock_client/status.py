@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from interlock_client import identity, interlock, why
+from interlock_client import identity, interlock, timekeeping, why
 from interlock_client.boot import Slot
 from interlock_client.context import Context, running
 from interlock_client.download import keeper
@@ -71,6 +71,7 @@ def status(context: Context) -> dict[str, Any]:
         "settled_until": seen.settled.until if seen and seen.settled else None,
         "interlock": interlock.mode(settings),
         "clock_floor": memory.clock_floor,
+        "clock": timekeeping.shown(memory, context.times),
         "floors": {
             "release": memory.release_floor,
             "highest_confirmed_counter": memory.highest_confirmed_counter,

@@ -12,8 +12,17 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from interlock_core.clock import Clock, LastDecision, decision_time, system_clock
+from interlock_core.clock import (
+    Clock,
+    ClockReading,
+    LastDecision,
+    decision_time,
+    jumped,
+    system_clock,
+)
 
+_FIRST_YEAR, _LAST_YEAR = 1970, 9998
+"""Of times that can be kept (``wire.Record``)."""
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -67,3 +76,19 @@ class Times:
         if not boot:
             return None
         return LastDecision(at=at, boot_id=boot, monotonic_seconds=int(self.monotonic()))
+
+    def read(self, at: datetime) -> ClockReading | None:
+        """What the system clock says at a decision that is made at ``at``; None if it is absurd."""
+        boot, system = self.boot_id(), self.clock()
+        if not boot or not _FIRST_YEAR <= system.year <= _LAST_YEAR:
+            return None
+        return ClockReading(
+            system=system,
+            boot_id=boot,
+            monotonic_seconds=int(self.monotonic()),
+            behind=system < at,
+        )
+
+    def jumped(self, known: ClockReading | None) -> timedelta:
+        """By how much the system clock jumped since ``known`` (``clock``, rule 6)."""
+        return jumped(known, self.clock(), self.boot_id(), int(self.monotonic()))

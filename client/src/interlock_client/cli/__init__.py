@@ -19,6 +19,7 @@ from interlock_client.config import DEFAULT_PATH
 COMMANDS: Final = {
     "boot-select": "boot_select",
     "check": "check",
+    "clock": "clock",
     "confirm": "confirm",
     "enrol": "enrol",
     "explain": "explain",

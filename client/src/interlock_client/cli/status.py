@@ -77,6 +77,9 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
             f"roster {floors['roster']}, {floors['stops']} stops known"
         ),
     ]
+    alarms = found["clock"]["alarms"]
+    if alarms:
+        lines.append(f"clock      {', '.join(alarms)}: see 'interlock-client clock show'")
     return lines
 
 
