@@ -17,9 +17,11 @@ from interlock_client import journal, memory, status
 from interlock_client.explain import last
 from interlock_client.journal import FROM, Decisions, Journal, State
 from interlock_client.memory import Entitled, Memory
-from interlock_client.sealed import seal, unseal
+from interlock_client.sealed import MAX_RECORD, seal, unseal
 from interlock_core import durable
+from interlock_core.directive import MAX_STOPS
 from interlock_core.errors import Exit, NotFoundError, RefusedError, WireError
+from interlock_core.tuf_metadata import MAX_ROLE_KEYS
 from interlock_core.wire import sha256_hex
 from tests.client.bed import Bed
 from tests.client.world import NOW, World
@@ -57,7 +59,11 @@ class TestDamage:
             assert name in outcome.detail
             assert "move it away" in outcome.detail.lower()
         assert (bed.home / "state" / name).read_bytes() == damage, "it is left for a person"
-        # A journal goes by itself; a memory never alone: all that was kept beside it goes too.
+        # A journal goes by itself; a memory never alone: all that was kept beside it goes too, and
+        # the marker that says that there was one.
+        if name == "memory.json":
+            assert "state-began" in bed.check().detail
+            (bed.home / "boot/state-began").unlink()
         gone = bed.home / "state" if name == "memory.json" else bed.home / "state" / name
         gone.rename(bed.home / "away")
         bed.script("interlock.d/10-idle", "exit 0")
@@ -83,6 +89,38 @@ class TestDamage:
         with bed.context() as made, pytest.raises(RefusedError, match="missing"):
             status.status(made)
         assert bed.running == NEW * 2
+
+    @pytest.mark.parametrize("how", ["emptied", "missing"])
+    def test_a_state_that_is_not_mounted_is_not_taken_for_a_new_gateway(
+        self, world: World, bed: Bed, how: str
+    ) -> None:
+        for number in (1, 2):
+            world.roll_out(world.release(f"{number}.0.0", NEW * number, raises_floor_to=number))
+            assert bed.install().outcome == "confirmed"
+        (bed.home / "state").rename(bed.home / "away")
+        if how == "emptied":
+            (bed.home / "state").mkdir()
+        world.roll_out(world.releases[0], kind="recall")
+        for command in (bed.check, bed.update, bed.explain, bed.rollback, bed.confirm):
+            outcome = command()
+            if command != bed.confirm:
+                assert (outcome.reason, outcome.exit_code) == ("damaged_state", Exit.REFUSED)
+                assert "Mount its partition" in outcome.detail
+        assert not (bed.home / "state/memory.json").exists()
+        assert bed.running == NEW * 2
+        shutil.rmtree(bed.home / "state")
+        (bed.home / "away").rename(bed.home / "state")
+        assert bed.check().reason == "below_floor"
+
+    def test_a_marker_that_was_lost_is_made_again_and_needed_by_nobody(self, bed: Bed) -> None:
+        bed.check()
+        marker = bed.home / "boot/state-began"
+        marker.unlink()
+        assert bed.check().reason == "nothing_wanted"
+        assert marker.exists()
+        marker.unlink()
+        marker.mkdir()
+        assert bed.check().reason == "nothing_wanted"
 
     def test_a_gateway_that_never_decided_has_a_memory(self, world: World, bed: Bed) -> None:
         """A refusal before the first decision is recorded: that is no lost memory."""
@@ -210,6 +248,55 @@ class TestFloors:
             memory = memory.accepting({"image/targets": 2**53 - 1}, [], entitled)
         new = Entitled(frozenset(f"new {n}" for n in range(count)))
         assert memory.below({"image/targets": 1}, {"image/targets": new}) is None
+
+    def test_ten_years_of_rotations_fit_and_lose_no_floor(self, tmp_path: Path) -> None:
+        """Monthly, every key of every role by another, as many as a role may hold; and permits, and
+        a cohort's stops, as many as there may be.
+        """
+        path = tmp_path / "memory.json"
+        kept, roles = Memory(), [f"image/{name}" for name in ("targets", "interlock", "gateway")]
+        for month in range(120):
+            keys = {sha256_hex(f"{month} {n}".encode()) for n in range(MAX_ROLE_KEYS)}
+            entitled = dict.fromkeys(roles, Entitled(frozenset(keys)))
+            versions = dict.fromkeys(roles, 1000 - month)
+            assert all(len(names) <= memory.MAX_KEYS for names in kept.keys.values())
+            full = bool(kept.keys) and len(kept.keys[roles[0]]) == memory.MAX_KEYS
+            if full:
+                assert kept.below(versions, entitled) is not None, "it stands, and falls no more"
+            else:
+                assert kept.below(versions, entitled) is None
+            kept = kept.accepting(versions, [], entitled)
+            content = memory.Content(length=1, sha256="0" * 64, counter=month)
+            for number in range(40):
+                permit = sha256_hex(f"permit {month} {number}".encode())
+                kept = kept.confirming("a", content, raises_floor_to=month, permit=permit)
+        stops = tuple(
+            memory.RecordedStop(
+                id=sha256_hex(f"{n}".encode()),
+                order="0" * 64,
+                cohort="c" * 63,
+                site="s" * 63,
+                author="p" * 63,
+            )
+            for n in range(MAX_STOPS)
+        )
+        for number in range(100):
+            floor = memory.OrderFloor(seq=number, id="0" * 64, stops=stops)
+            kept = kept.having_accepted("gateway", f"ward-{number}", floor)
+        assert kept.stops("gateway") == stops
+        assert kept.order_floor("gateway", "ward-7").seq == 7
+        assert kept.spent_permits[-1] == sha256_hex(b"permit 119 39")
+        memory.save(path, kept)
+        assert memory.load(path) == kept
+        assert path.stat().st_size < MAX_RECORD / 2
+
+    def test_what_could_not_be_read_again_is_not_written(self, tmp_path: Path) -> None:
+        path = tmp_path / "memory.json"
+        memory.save(path, Memory(release_floor=7))
+        with pytest.raises(RefusedError) as caught:
+            memory.save(path, Memory(versions={f"{n:01000}": n for n in range(1100)}))
+        assert caught.value.reason == "memory_full"
+        assert memory.load(path).release_floor == 7
 
     def test_what_rolled_back_is_remembered_once(self) -> None:
         kept = Memory()

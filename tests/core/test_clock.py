@@ -13,9 +13,16 @@ from hypothesis import strategies as st
 from interlock_core import clock
 from interlock_core.clock import (
     EPOCH,
+    JUMP,
+    MARGIN,
+    SETTLING,
+    ClockReading,
     LastDecision,
     decision_time,
+    first_end,
     fixed_clock,
+    jumped,
+    kept_until,
     raised_floor,
     system_clock,
 )
@@ -82,6 +89,45 @@ def test_the_floor_rises_to_the_newest_issue_time_and_never_falls(
     assert raised >= floor
     assert all(time is None or raised >= time for time in issued)
     assert raised in {floor, *issued}
+
+
+@given(ends=st.lists(TIMES))
+def test_what_is_kept_outlasts_a_decision_by_the_margin(ends: list[datetime]) -> None:
+    first = first_end(ends)
+    assert first == (min(ends) if ends else EPOCH)
+    assert kept_until(first) == EPOCH or kept_until(first) + MARGIN == first
+
+
+def test_an_expiry_in_the_year_one_ends_everything_and_overflows_nothing() -> None:
+    assert kept_until(first_end([datetime(1, 1, 1, tzinfo=UTC), NOON])) == EPOCH
+
+
+def read(system: datetime, *, at: int = 10_000, behind: bool = False) -> ClockReading:
+    return ClockReading(system=system, boot_id="boot", monotonic_seconds=at, behind=behind)
+
+
+@given(elapsed=st.integers(0, 10**8), off=st.integers(-(10**8), 10**8))
+def test_a_jump_is_what_the_system_clock_is_off_from_the_monotonic(elapsed: int, off: int) -> None:
+    system = NOON + timedelta(seconds=elapsed + off)
+    found = jumped(read(NOON), system, "boot", 10_000 + elapsed)
+    assert found == (timedelta(seconds=off) if abs(off) > JUMP.total_seconds() else timedelta(0))
+
+
+@pytest.mark.parametrize("years", [-5, 5])
+def test_between_two_boots_nobody_can_tell(years: int) -> None:
+    system = NOON + timedelta(days=365 * years)
+    assert jumped(read(NOON), system, "another boot", 10) == timedelta(0)
+    assert jumped(None, system, "boot", 10) == timedelta(0)
+    assert jumped(read(NOON), system, "", 10_000) == timedelta(0)
+
+
+def test_a_clock_that_is_set_for_the_first_time_did_not_jump() -> None:
+    day, soon = timedelta(days=1), int(SETTLING.total_seconds()) - 1
+    assert not jumped(read(EPOCH, behind=True), NOON, "boot", 10_000)
+    assert not jumped(read(NOON, at=5), NOON + day, "boot", soon)
+    # Back is back, whenever.
+    assert jumped(read(NOON, at=5, behind=True), NOON - day, "boot", soon) < timedelta(0)
+    assert jumped(read(NOON, at=5), NOON + day, "boot", soon + 1) > timedelta(0)
 
 
 def test_the_module_asks_no_machine_but_for_the_date() -> None:

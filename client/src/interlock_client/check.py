@@ -13,7 +13,7 @@ from __future__ import annotations
 from interlock_client.context import Context, running
 from interlock_client.journal import State
 from interlock_client.outcome import NOTHING_TO_DO, Outcome
-from interlock_client.poll import Polled
+from interlock_client.poll import Polled, note_trouble
 from interlock_client.telling import told
 from interlock_client.timekeeping import looked, timed
 from interlock_core.errors import Exit
@@ -66,6 +66,8 @@ def settled(context: Context, polled: Polled) -> Outcome | None:
         clocked = timed(memory, context.times, now, seen.settled.kept_until)
     if clocked != memory:
         context.remember(clocked)
+    # A clock that was far ahead is right again: nothing is refused any more.
+    note_trouble(context.state, None, now)
     return Outcome(NOTHING_TO_DO, seen.settled.reason, seen.settled.detail)
 
 

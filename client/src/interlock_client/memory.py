@@ -18,9 +18,9 @@ Rules (``docs/wire-format.md``, "Signed statements"; ``statements.md``, clock an
    fall.
 6. A memory that is damaged or was lost is not replaced by an empty one: without it, older releases
    could be accepted again. A person decides.
-7. It stays bounded, and no floor is lost by that. Of a role for which ``MAX_KEYS`` keys were seen no
-   further one is kept, and its floor falls no more. Of permits the newest ``MAX_SPENT`` are kept: an
-   older one names an order below the order floor. Every stop is kept once.
+7. It stays bounded, and no floor is lost by that. Of a role for which ``MAX_KEYS`` keys were seen
+   no further one is kept, and its floor falls no more. Of permits the newest ``MAX_SPENT`` are
+   kept: an older one names an order below the order floor. Every stop is kept once.
 """
 
 from __future__ import annotations
@@ -194,8 +194,9 @@ class Memory(Kept, frozen=True, kw_only=True):
         """Whether the floor of a role stands under the keys in force (5)."""
         now, known = entitled.get(role), self.keys.get(role)
         # Whose keys are not known, or not all of them, is never taken for replaced.
-        unknown = now is None or known is None or len(known) >= MAX_KEYS
-        return unknown or not now.keys.isdisjoint(known)
+        if now is None or known is None or len(known) >= MAX_KEYS:
+            return True
+        return not now.keys.isdisjoint(known)
 
     def below(
         self, versions: Mapping[str, int], entitled: Mapping[str, Entitled] = NOBODY
@@ -304,9 +305,9 @@ def _lost(path: Path, how: str, marker: Path | None) -> RefusedError:
     also = f", and {marker}," if marker is not None else ","
     return RefusedError(
         f"The gateway's memory {path} {how}, and without it older releases could be accepted "
-        f"again. Mount its partition if it is not, or restore it from a backup; or, if this gateway "
-        f"may start afresh, take its whole directory {path.parent}{also} move it away and run this "
-        "again.",
+        f"again. Mount its partition if it is not, or restore it from a backup; or, if this "
+        f"gateway may start afresh, take its whole directory {path.parent}{also} move it away and "
+        "run this again.",
         reason="damaged_state",
     )
 
@@ -321,8 +322,8 @@ def save(path: Path, memory: Memory) -> None:
     data = seal(memory)
     if len(data) > MAX_RECORD:
         raise RefusedError(
-            f"The gateway's memory would be larger than the {MAX_RECORD} bytes that are read: it is "
-            "left as it was, and nothing is installed. Report this.",
+            f"The gateway's memory would be larger than the {MAX_RECORD} bytes that are read: it "
+            "is left as it was, and nothing is installed. Report this.",
             reason="memory_full",
         )
     durable.replace(path, data, mode=0o600)

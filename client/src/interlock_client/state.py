@@ -26,8 +26,8 @@ from interlock_client import memory
 from interlock_core import disk, durable
 from interlock_core.errors import ConflictError, TransientError
 
-_MARK: Final = b"""This gateway keeps its memory in the state directory of its configuration. If that
-directory is empty, it was lost or is not mounted. Remove this file only with all of it, so that the
+_MARK: Final = b"""This gateway keeps its memory in the state directory of its configuration. If it
+is empty, it was lost or is not mounted. Remove this file only together with all of it, so that the
 gateway starts afresh: then older releases may be accepted again.
 """
 
