@@ -172,7 +172,7 @@ PUBLISHING: Final[tuple[Removal, ...]] = (
         "permits: one is spent with the confirmation",
         f"{CLIENT}memory.py",
         "Memory.confirming",
-        "spent_permits=(*self.spent_permits, *spent),",
+        "spent_permits=(*self.spent_permits, *spent)[-MAX_SPENT:],",
         "",
         PERMITS,
     ),

@@ -27,6 +27,7 @@ from interlock_client import (
 from interlock_client.boot import BootEnvironment, Slot
 from interlock_client.config import Checks, Settings
 from interlock_client.context import Context
+from interlock_client.counter import Counter
 from interlock_client.installers import Slots
 from interlock_client.journal import Journal
 from interlock_client.memory import Memory
@@ -97,6 +98,7 @@ class Bed:
         )
         self.settings = self.changed(settings, **changes)
         self.limits = Limits()
+        self.counter: Counter | None = None
 
     @staticmethod
     def changed(settings: Settings, **changes: Any) -> Settings:
@@ -180,7 +182,9 @@ class Bed:
             monotonic=lambda: self.seconds,
             utc_offset=lambda _: self.local,
         )
-        made = context.assemble(self.settings, times=times, limits=self.limits)
+        made = context.assemble(
+            self.settings, times=times, limits=self.limits, counter=self.counter
+        )
         try:
             yield made
         finally:

@@ -266,6 +266,14 @@ def traversing(key: str, value: str) -> Slip:
     )
 
 
+REASONS: Final = (
+    Slip("no reason", USAGE, ("--reason",), (*BASE, "--yes")),
+    Slip("an empty reason", USAGE, ("reason",), (*BASE, "--yes", "--reason", " ")),
+    Slip("a reason of 5,000 letters", USAGE, ("500",), (*BASE, "--yes", "--reason", "x" * 5000)),
+    Slip("nobody to ask", USAGE, ("--yes",), (*BASE, "--reason", "ticket 4711")),
+)
+"""What a person who takes something back may get wrong."""
+
 NAMES: Final = tuple(
     traversing(key, value)
     for key in ("fleet", "device", "product", "hardware", "cohort", "site")
@@ -435,6 +443,15 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
             slips=(*SLIPS, *NETWORK),
         ),
     ),
+    "clock show": (Entry(BASE, inputs=(CONFIG, MEMORY), slips=SLIPS),),
+    "clock reset": (
+        Entry(
+            (*BASE, "--reason", "ticket 4711", "--yes"),
+            makes=STATE,
+            inputs=(CONFIG, MEMORY),
+            slips=REASONS,
+        ),
+    ),
     "explain": (
         Entry(BASE, good=10, makes=STATE, inputs=(CONFIG, MEMORY, JOURNAL), slips=SLIPS),
         Entry((*BASE, "--last"), inputs=(CONFIG, DECISION)),
@@ -448,6 +465,23 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
                 Slip("no digest", USAGE, ("SHA256",), BASE),
                 Slip("another digest", USAGE, ("64 digits",), (*BASE, "A" * 64)),
                 Slip("a word too many", USAGE, ("more",), (*BASE, "0" * 64, "more")),
+    "tpm show": (Entry(BASE, good=2, inputs=(), slips=SLIPS),),
+    "tpm provision": (
+        Entry(
+            (*BASE, "--owner-auth-file", "{home}/claim"),
+            good=2,
+            inputs=(),
+            slips=(
+                *SLIPS,
+                Slip("adopted without a reason", USAGE, ("--reason",), (*BASE, "--adopt")),
+                Slip("a reason for nothing", USAGE, ("--adopt",), (*BASE, "--reason", "why")),
+                Slip(
+                    "an authorisation that others may read",
+                    USAGE,
+                    ("chmod 600",),
+                    (*BASE, "--owner-auth-file", "{home}/claim"),
+                    mode("claim", 0o644),
+                ),
             ),
         ),
     ),

@@ -106,6 +106,18 @@ class Download(Table, frozen=True, kw_only=True):
     run_seconds: Annotated[int, Meta(ge=60, le=7 * 86_400)] = 3600
 
 
+class Tpm(Table, frozen=True, kw_only=True):
+    """A counter in a TPM that the gateway's memory belongs to (``tpm provision`` makes it).
+
+    Attributes:
+        tcti: how to reach the TPM, as tpm2-tss writes it.
+        index: of the counter, in the range that TCG leaves to owners.
+    """
+
+    tcti: Annotated[str, Meta(min_length=1, max_length=255)] = "device:/dev/tpmrm0"
+    index: Annotated[int, Meta(ge=0x01800000, le=0x01BFFFFF)] = 0x0180494C
+
+
 class LocalWindow(Table, frozen=True, kw_only=True):
     """Local time in which the gateway may change; ``opens`` after ``closes`` spans midnight."""
 
@@ -124,6 +136,7 @@ class Settings(Table, frozen=True, kw_only=True):
         fleet: the fleet id that the ceremony fixed.
         device: factory device id, as on the label.
         market: the country in which the gateway stands.
+        tpm: a counter in the TPM, so that an older copy of the state is noticed.
         site: the hospital, where stops for one site shall be told apart; needed to enrol.
         cohort_patterns: cohorts that a signed assignment may move this gateway to.
         servers: base URLs in order of preference; plain HTTP on loopback only.
@@ -163,6 +176,7 @@ class Settings(Table, frozen=True, kw_only=True):
     health: Literal["none"] | Checks
     interlock: Literal["none"] | Checks | None = None
     state_marker: Path | None = None
+    tpm: Tpm | None = None
     site: Name | None = None
     cohort_patterns: Annotated[tuple[CohortPattern, ...], Meta(max_length=64)] = ()
     window: LocalWindow | None = None

@@ -181,7 +181,7 @@ def _commit(
     verdict: Verdict | None = None,
 ) -> Outcome:
     context.installer.commit(attempt.slot)
-    memory = context.memory()
+    memory = context.memory(tolerant=True)
     content = Content(
         length=attempt.length,
         sha256=attempt.sha256,
@@ -213,7 +213,9 @@ def _record_rollback(
     detail: str,
     verdict: Verdict | None = None,
 ) -> Journal:
-    context.remember(context.memory().having_rolled_back(attempt.order, attempt.sha256))
+    context.remember(
+        context.memory(tolerant=True).having_rolled_back(attempt.order, attempt.sha256)
+    )
     return _end(context, journal, attempt, State.ROLLED_BACK, reason, detail, verdict)
 
 
@@ -226,7 +228,7 @@ def _end(
     detail: str,
     verdict: Verdict | None,
 ) -> Journal:
-    memory = context.memory()
+    memory = context.memory(tolerant=True)
     ended = Ended(
         outcome=state.value,
         reason=reason,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +27,8 @@ from interlock_core.errors import ConfigurationError, RefusedError, TransientErr
 from interlock_core.wire import sha256_hex
 
 if TYPE_CHECKING:
+    from interlock_client.counter import Counter
+    from interlock_client.guard import Guard
     from interlock_client.poll import Polled
     from interlock_client.servers import Limits, Servers
 
@@ -67,6 +69,7 @@ class Context:
         times: its clocks.
         progress: told about downloads.
         limits: how long the network may take; None for the usual, and what is configured.
+        counter: stands in for the TPM's counter in tests.
         uninterrupted: surrounds what no signal may break off, from arming to the reboot command.
     """
 
@@ -76,6 +79,7 @@ class Context:
     times: Times = field(default_factory=Times)
     progress: Progress = _quiet
     limits: Limits | None = None
+    counter: Counter | None = None
     uninterrupted: Callable[[], AbstractContextManager[object]] = nullcontext
 
     @cached_property
@@ -132,16 +136,43 @@ class Context:
         if "servers" in self.__dict__:
             self.servers.close()
 
-    def memory(self) -> Memory:
-        """What must not be forgotten; see ``memory.load``."""
+    @cached_property
+    def guard(self) -> Guard | None:
+        """What keeps the memory and the TPM's counter together; None if none is configured."""
+        counter = self.counter
+        if counter is None and self.settings.tpm is not None:
+            from interlock_client.tpm import NvCounter  # noqa: PLC0415  # few gateways have one
+
+            counter = NvCounter(self.settings.tpm, self.state.tpm_auth)
+        if counter is None:
+            return None
+        from interlock_client.guard import Guard  # noqa: PLC0415  # as above
+
+        return Guard(counter, partial(memory.save, self.state.memory))
+
+    def memory(self, *, tolerant: bool = False) -> Memory:
+        """What must not be forgotten; see ``memory.load``.
+
+        Args:
+            tolerant: whether to go on where the TPM's counter cannot be reached (``guard``).
+
+        Raises:
+            RefusedError: ``damaged_state``, also if the counter says that it is an older copy.
+            TransientError: ``tpm``, or the disk.
+        """
         # Asked first: whoever begins meanwhile makes the memory before anything else.
         began = self.state.began
-        return memory.load(self.state.memory, began=began, marker=self.state.marker)
+        loaded = memory.load(self.state.memory, began=began, marker=self.state.marker)
+        return loaded if self.guard is None else self.guard.checked(loaded, tolerant=tolerant)
 
     def remember(self, changed: Memory) -> Memory:
         """Make the memory durable, and return it."""
-        memory.save(self.state.memory, changed)
-        return changed
+        if self.guard is None:
+            memory.save(self.state.memory, changed)
+            return changed
+        if not self.guard.began:
+            self.memory()
+        return self.guard.keep(changed)
 
     def place(self, memory_: Memory) -> Place:
         """Where this gateway belongs, by its configuration or by the assignment obeyed last.
@@ -282,6 +313,7 @@ def assemble(
     progress: Progress = _quiet,
     limits: Limits | None = None,
     installer: Installer | None = None,
+    counter: Counter | None = None,
 ) -> Context:
     """The gateway of given settings; tests pass their own clocks and limits."""
     return Context(
@@ -291,6 +323,7 @@ def assemble(
         times=times or Times(),
         progress=progress,
         limits=limits,
+        counter=counter,
     )
 
 

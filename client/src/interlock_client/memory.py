@@ -162,6 +162,8 @@ class Memory(Kept, frozen=True, kw_only=True):
         spent_permits: digests of permit targets that were used.
         assigned: the last assignment obeyed, and its number.
         interlock: the clinical interlock's last answer.
+        counter: the value of the TPM's counter that this belongs to, if there is one (``counter``).
+        owes_count: whether something was changed while the counter could not be reached.
     """
 
     clock_floor: datetime = EPOCH
@@ -180,6 +182,8 @@ class Memory(Kept, frozen=True, kw_only=True):
     spent_permits: tuple[str, ...] = ()
     assigned: Assigned | None = None
     interlock: Answered | None = None
+    counter: int | None = None
+    owes_count: bool = False
 
     def order_floor(self, product: str, cohort: str) -> OrderFloor:
         """The floor of one product and cohort."""

@@ -89,7 +89,7 @@ def make_due(context: Context, *, only_ends: bool = False) -> int:
         return 0
     box = box_of(home)
     last, waiting = box.tip()
-    memory = context.memory()
+    memory = context.memory(tolerant=True)
     now = context.times.decision_time(memory.clock_floor, memory.last)
     interval = timedelta(seconds=context.settings.report_interval_seconds)
     items = tell.due(_known(context), last, now, interval, waiting)
@@ -207,7 +207,7 @@ def _note_state(home: Home, state: str) -> None:
 
 
 def _known(context: Context) -> Known:
-    memory, journal = context.memory(), context.journal()
+    memory, journal = context.memory(tolerant=True), context.journal()
     try:
         slot = context.installer.booted()
     except ConfigurationError:

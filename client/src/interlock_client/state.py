@@ -3,8 +3,8 @@
 Rules:
 
 1. Whatever may change anything here holds the lock; a second agent is told to come back later.
-2. ``memory.json``, ``journal.json``, ``decisions/`` and ``identity-<n>/`` are evidence. Everything
-   else may be lost: it is fetched again.
+2. ``memory.json``, ``journal.json``, ``decisions/``, ``identity-<n>/`` and ``tpm.auth`` are
+   evidence. Everything else may be lost: it is fetched again.
 3. The memory is made before anything else is kept, by the first who takes the lock. So wherever
    something else stands without it, it was lost, and nobody starts afresh by mistake.
 4. A directory that is empty where there was one (its partition is not mounted, perhaps) is no new
@@ -48,6 +48,11 @@ class StateDir:
     def memory(self) -> Path:
         """What must never be forgotten: floors, counters, what rolled back."""
         return self.root / "memory.json"
+
+    @property
+    def tpm_auth(self) -> Path:
+        """What the TPM's counter is read and raised with, if there is one."""
+        return self.root / "tpm.auth"
 
     @property
     def journal(self) -> Path:

@@ -25,7 +25,7 @@ def status(context: Context) -> dict[str, Any]:
         TransientError: something cannot be read.
     """
     settings = context.settings
-    memory, journal = context.memory(), context.journal()
+    memory, journal = context.memory(tolerant=True), context.journal()
     now = context.times.decision_time(memory.clock_floor, memory.last)
     booted, slots = _slots(context)
     present = running(memory, journal, booted) if booted else None

@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "run": "run",
     "sample": "sample",
     "status": "status",
+    "tpm": "tpm",
     "update": "update",
 }
 

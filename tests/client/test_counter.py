@@ -1,0 +1,176 @@
+"""The memory and a counter that only rises: an older copy is refused, and a cut is not one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from interlock_client import memory as kept
+from interlock_client.memory import Memory
+from interlock_client.outcome import Outcome
+from interlock_core import disk
+from interlock_core.errors import Exit, TransientError
+from tests.client.bed import Bed
+from tests.client.test_power import NEW, OLD, cut, every_step, finally_new, finish
+from tests.client.web import Web
+from tests.client.world import World
+
+
+class Fake:
+    """A counter beside the machine: a power cut and a restored disk leave it as it is."""
+
+    def __init__(self) -> None:
+        self.value = 41
+        self.away = False
+        self.raised = 0
+
+    def read(self) -> int:
+        self._reached()
+        return self.value
+
+    def increment(self) -> int:
+        self._reached()
+        disk.step("increment", Path("tpm"))
+        self.value += 1
+        self.raised += 1
+        disk.step("said", Path("tpm"))
+        return self.value
+
+    def _reached(self) -> None:
+        if self.away:
+            raise TransientError("The TPM does not answer.", reason="tpm")
+
+
+@pytest.fixture
+def counter() -> Fake:
+    return Fake()
+
+
+@pytest.fixture
+def tied(tmp_path: Path, world: World, web: Web, counter: Fake) -> Bed:
+    """A gateway that runs ``OLD``, tied to the counter; ``NEW`` is ordered."""
+    bed = Bed(tmp_path / "tied", world, web, interlock="none", health="none")
+    bed.power_on()
+    path = bed.home / "state/memory.json"
+    path.parent.mkdir()
+    kept.save(path, Memory(counter=counter.value))
+    bed.counter = counter
+    world.roll_out(world.release("1.0.0", OLD))
+    assert bed.install().outcome == "confirmed"
+    world.roll_out(world.release("2.0.0", NEW, raises_floor_to=2))
+    return bed
+
+
+def belongs(bed: Bed, counter: Fake) -> bool:
+    return bed.memory.counter == counter.value
+
+
+def test_it_follows_whatever_must_not_be_replayed(tied: Bed, counter: Fake) -> None:
+    before = counter.raised
+    assert tied.install().outcome == "confirmed"
+    assert belongs(tied, counter)
+    # The order with what was published beside it, and the confirmation.
+    assert counter.raised == before + 2
+    for _ in range(3):
+        assert tied.check().reason == "already_installed"
+    tied.world.clock.pass_(days=4)
+    tied.world.refresh()
+    tied.check()
+    assert counter.raised == before + 2, "no poll and no renewal of heads wears it out"
+
+
+def test_an_older_copy_is_refused_by_every_command_that_installs(tied: Bed, counter: Fake) -> None:
+    older = (tied.home / "state/memory.json").read_bytes()
+    assert tied.install().outcome == "confirmed"
+    newest = (tied.home / "state/memory.json").read_bytes()
+    (tied.home / "state/memory.json").write_bytes(older)
+    for command in (tied.check, tied.update, tied.explain, tied.rollback):
+        outcome = command()
+        assert (outcome.reason, outcome.exit_code) == ("damaged_state", Exit.REFUSED)
+        assert "older copy" in outcome.detail
+    assert tied.running == NEW
+    (tied.home / "state/memory.json").write_bytes(newest)
+    assert tied.check().reason == "already_installed"
+
+
+def test_a_lost_state_is_no_new_gateway(tied: Bed, counter: Fake) -> None:
+    """Also where the marker beside the boot state was lost with it."""
+    (tied.home / "state").rename(tied.home / "away")
+    (tied.home / "boot/state-began").unlink()
+    outcome = tied.update()
+    assert (outcome.reason, outcome.exit_code) == ("damaged_state", Exit.REFUSED)
+    assert "does not belong" in outcome.detail
+
+
+def test_another_tpm_is_noticed(tied: Bed, counter: Fake) -> None:
+    counter.value -= 2
+    assert tied.check().reason == "damaged_state"
+
+
+def test_without_the_tpm_what_runs_goes_on_and_nothing_is_installed(
+    tied: Bed, counter: Fake
+) -> None:
+    assert tied.update().outcome == "rebooting"
+    tied.power_on()
+    counter.away = True
+    outcome = tied.confirm()
+    assert outcome.outcome == "confirmed", outcome.detail
+    assert tied.running == NEW
+    for command in (tied.check, tied.update, tied.explain):
+        outcome = command()
+        assert (outcome.reason, outcome.exit_code) == ("tpm", Exit.TRANSIENT)
+    assert tied.status()["running"]["version"] == "2.0.0"
+    counter.away = False
+    assert tied.check().reason == "already_installed", "the step that was owed is made good"
+    assert belongs(tied, counter)
+    assert not tied.memory.owes_count
+    assert tied.memory.release_floor == 2
+
+
+def test_what_was_kept_without_the_tpm_is_guarded_afterwards(tied: Bed, counter: Fake) -> None:
+    before = (tied.home / "state/memory.json").read_bytes()
+    assert tied.update().outcome == "rebooting"
+    tied.power_on()
+    counter.away = True
+    tied.confirm()
+    counter.away = False
+    tied.check()
+    (tied.home / "state/memory.json").write_bytes(before)
+    assert tied.check().reason == "damaged_state"
+
+
+@pytest.mark.parametrize("act", ["update", "confirm"])
+def test_no_cut_is_taken_for_an_older_copy(tied: Bed, counter: Fake, act: str) -> None:
+    """Before and after every change of the disk, and between the memory and the counter."""
+    if act == "confirm":
+        tied.update()
+        tied.power_on()
+    began = counter.value
+
+    def explore(bed: Bed, step: int) -> bool:
+        counter.value = began
+        command: Callable[[], Outcome] = getattr(bed, act)
+        was_cut = cut(command, step)
+        bed.power_on()
+        finish(bed)
+        finally_new(bed)
+        assert belongs(bed, counter)
+        return was_cut
+
+    assert every_step(tied, explore) > 15
+
+
+def test_whoever_read_the_memory_before_does_not_write_an_older_value(
+    tied: Bed, counter: Fake
+) -> None:
+    with tied.context() as made:
+        stale = made.memory()
+        made.remember(msgspec.structs.replace(stale, release_floor=1))
+        made.remember(
+            msgspec.structs.replace(stale, release_floor=1, clock_floor=stale.clock_floor)
+        )
+    assert belongs(tied, counter)
+    assert tied.check().exit_code is Exit.DONE
