@@ -20,7 +20,9 @@ LOCKED := $(addsuffix /pyproject.toml,$(MEMBERS))
 help: ## say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /\1 /p' Makefile | awk '{ n = $$1; $$1 = ""; printf "make %-10s%s\n", n, $$0 }'
 
+# The packages come first: something in the lock is built from its source.
 .venv/.stamp: requirements.lock infra/setup/venv.sh $(LOCKED)
+	@infra/setup/system_packages.sh
 	@infra/setup/venv.sh
 
 setup: .venv/.stamp ## make .venv, and install the missing system packages
