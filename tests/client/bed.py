@@ -25,7 +25,7 @@ from interlock_client import (
     status,
 )
 from interlock_client.boot import BootEnvironment, Slot
-from interlock_client.config import Checks, Settings
+from interlock_client.config import Checks, Health, Settings
 from interlock_client.context import Context
 from interlock_client.counter import Counter
 from interlock_client.installers import Slots
@@ -92,7 +92,7 @@ class Bed:
                 booted=directory / "booted",
             ),
             reboot_command=(str(directory / "reboot.sh"),),
-            health=Checks(checks=directory / "health.d", timeout_seconds=10),
+            health=Health(checks=directory / "health.d", timeout_seconds=10),
             interlock=Checks(checks=directory / "interlock.d", timeout_seconds=10),
             hold_file=directory / "hold",
         )

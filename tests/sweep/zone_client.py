@@ -465,6 +465,9 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
                 Slip("no digest", USAGE, ("SHA256",), BASE),
                 Slip("another digest", USAGE, ("64 digits",), (*BASE, "A" * 64)),
                 Slip("a word too many", USAGE, ("more",), (*BASE, "0" * 64, "more")),
+            ),
+        ),
+    ),
     "tpm show": (Entry(BASE, good=2, inputs=(), slips=SLIPS),),
     "tpm provision": (
         Entry(
@@ -530,6 +533,23 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
                     ("state",),
                     prepare=mode("rebooted/state", 0o555),
                     bound=True,
+                ),
+            ),
+        ),
+    ),
+    "retry": (
+        Entry(
+            (*BASE, "--reason", "ticket 4711"),
+            makes=STATE,
+            inputs=(CONFIG, MEMORY, DECISION),
+            slips=(
+                *(slip for slip in REASONS if slip.name != "nobody to ask"),
+                Slip(
+                    "an order of two letters",
+                    USAGE,
+                    ("8",),
+                    (*BASE, "--reason", "ticket 4711", "--order", "ab"),
+                    leaves=STATE,
                 ),
             ),
         ),

@@ -106,6 +106,19 @@ class Download(Table, frozen=True, kw_only=True):
     run_seconds: Annotated[int, Meta(ge=60, le=7 * 86_400)] = 3600
 
 
+class Health(Checks, frozen=True, kw_only=True):
+    """What judges new firmware after its first boot.
+
+    Attributes:
+        patience_seconds: how long checks may say that they cannot tell, before the old firmware is
+            booted again.
+        advisory: a directory of executables whose answers are only reported and shown.
+    """
+
+    patience_seconds: Annotated[int, Meta(ge=0, le=7 * 86_400)] = 3600
+    advisory: Path | None = None
+
+
 class Tpm(Table, frozen=True, kw_only=True):
     """A counter in a TPM that the gateway's memory belongs to (``tpm provision`` makes it).
 
@@ -173,7 +186,7 @@ class Settings(Table, frozen=True, kw_only=True):
     state: Path
     installer: AnyInstaller
     reboot_command: Annotated[tuple[str, ...], Meta(min_length=1, max_length=64)]
-    health: Literal["none"] | Checks
+    health: Literal["none"] | Health
     interlock: Literal["none"] | Checks | None = None
     state_marker: Path | None = None
     tpm: Tpm | None = None

@@ -3,31 +3,43 @@
 Rules:
 
 1. The verdict is local: the booted slot holds what was wanted, and every health check passes. That
-   a server cannot be reached never rolls anything back.
+   a server cannot be reached never rolls anything back. Advisory checks are only told.
 2. Committing the slot is the one act that keeps it, disarming it the one that gives it up. What
    follows from either (counters and floors, or the record that it rolled back) is finished by the
    next run if the power goes in between.
 3. Counters and floors rise here and nowhere else, and here alone a permit is spent: with the same
    write, so that none is used twice or lost, whenever the power goes.
 4. A slot that fell back by itself, its tries used up, is recorded as rolled back too.
+5. Where no check says no and one cannot tell (``health_unknown``), nothing is decided: the slot
+   stays armed, no try is used up, and it is asked again. What runs is signed and has booted, but
+   the old firmware is known to be good, and a gateway whose own network driver is broken cannot
+   tell either: after ``patience_seconds`` in one boot it goes back, as for a failed check.
+6. A reboot that comes later than the first answer is no part of the installation any more: then the
+   clinical interlock is asked first, and never forced. Until it is clear, the checks are asked on,
+   and any that pass meanwhile confirm the firmware.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
+
+import msgspec
 
 from interlock_client.contents import differing
 from interlock_client.context import Context
 from interlock_client.install import Standing
-from interlock_client.journal import Attempt, Ended, Journal, State
+from interlock_client.journal import Attempt, Ended, Journal, State, Undecided
 from interlock_client.memory import Content
-from interlock_client.outcome import NOTHING_TO_DO, Outcome
-from interlock_client.probes import Verdict
+from interlock_client.outcome import NOTHING_TO_DO, TRANSIENT, Outcome
+from interlock_client.probes import Probe, Verdict
 from interlock_client.sealed import Checked
+from interlock_client.state import exclusive
 from interlock_client.telling import now, told
 from interlock_core.errors import Exit, RefusedError, TransientError
 
 CONFIRMED: Final = "confirmed"
+HEALTH_UNKNOWN: Final = "health_unknown"
 ROLLED_BACK: Final = "rolled_back"
 PENDING: Final = frozenset({State.REBOOTING, State.CONFIRMING})
 
@@ -151,8 +163,10 @@ def _judge(context: Context, journal: Journal, attempt: Attempt, standing: Stand
         return roll_back(
             context, journal, attempt, "interrupted_rollback", "It was being rolled back."
         )
-    found = context.installer.read_back(attempt.slot, attempt.contents)
-    if differing(attempt.contents, found) is not None:
+    # Once in each boot: while nobody can tell, it is asked every minute.
+    waits = journal.undecided is not None and journal.undecided.boot_id == context.times.boot_id()
+    found = {} if waits else context.installer.read_back(attempt.slot, attempt.contents)
+    if not waits and differing(attempt.contents, found) is not None:
         return roll_back(
             context,
             journal,
@@ -161,16 +175,62 @@ def _judge(context: Context, journal: Journal, attempt: Attempt, standing: Stand
             f"Slot {attempt.slot} does not hold what was written there.",
         )
     verdict = context.ask_health()
-    if not verdict.passed:
-        return roll_back(
-            context,
-            journal,
-            attempt,
-            "health_check_failed",
-            f"New firmware: {verdict.detail}.",
-            verdict,
-        )
-    return _commit(context, journal, attempt, verdict.detail, verdict)
+    if verdict.passed:
+        return _commit(context, journal, attempt, verdict.detail, verdict)
+    if verdict.unknown:
+        return _undecided(context, journal, attempt, verdict)
+    failed = "health_check_failed", f"New firmware: {verdict.detail}."
+    if waits:
+        return _when_safe(context, journal, attempt, *failed, verdict)
+    return roll_back(context, journal, attempt, *failed, verdict)
+
+
+def _undecided(context: Context, journal: Journal, attempt: Attempt, verdict: Verdict) -> Outcome:
+    """Nobody can tell yet (rule 5)."""
+    health, times = context.settings.health, context.times
+    assert health != "none", "then nobody is asked"
+    memory = context.memory(tolerant=True)
+    present = Undecided(
+        since=times.decision_time(memory.clock_floor, memory.last),
+        boot_id=times.boot_id(),
+        monotonic_seconds=int(times.monotonic()),
+        detail=verdict.detail,
+    )
+    first = journal.undecided
+    if first is not None and first.boot_id == present.boot_id:
+        present = msgspec.structs.replace(first, detail=verdict.detail)
+    journal = context.note(journal.at(State.CONFIRMING, undecided=present))
+    left = health.patience_seconds - (int(times.monotonic()) - present.monotonic_seconds)
+    detail = f"Nobody can tell whether {attempt.path} is well: {verdict.detail}."
+    if left <= 0:
+        return _when_safe(context, journal, attempt, HEALTH_UNKNOWN, detail, verdict)
+    detail = f"{detail} It is asked again; after {left} s the old firmware is booted."
+    more = {**_more(attempt), "since": present.since, "seconds_left": left}
+    return Outcome(TRANSIENT, HEALTH_UNKNOWN, detail, Exit.TRANSIENT, more)
+
+
+def _when_safe(
+    context: Context,
+    journal: Journal,
+    attempt: Attempt,
+    reason: str,
+    detail: str,
+    verdict: Verdict,
+) -> Outcome:
+    """Go back if the clinical interlock says that now is safe (rule 6)."""
+    try:
+        with exclusive(context.settings.lease, "Clinical software holds the lease", mode=0o644):
+            answer = context.ask_interlock()
+            if answer.passed:
+                return roll_back(context, journal, attempt, reason, detail, verdict)
+            why = f"{answer.detail}."
+    except TransientError as e:
+        if e.reason != "busy":
+            raise
+        why = str(e)
+    more = {**_more(attempt), "seconds_left": 0, "failed": reason}
+    detail = f"{detail} The old firmware is booted as soon as now is safe: {why}"
+    return Outcome(TRANSIENT, HEALTH_UNKNOWN, detail, Exit.TRANSIENT, more)
 
 
 def _commit(
@@ -237,14 +297,15 @@ def _end(
         sha256=attempt.sha256,
         at=context.times.decision_time(memory.clock_floor, memory.last),
         permit=attempt.permit,
-        health=tuple(
-            Checked(name=probe.name, passed=probe.passed)
-            for probe in (verdict.probes if verdict is not None else ())
-        ),
+        health=_checked(verdict.probes if verdict is not None else ()),
+        advisory=_checked(context.ask_advice() if state is State.CONFIRMED else ()),
     )
-    return context.note(
-        journal.at(state, attempt=None, written=None, deferral=None, ended=ended, fault=None)
-    )
+    gone = dict.fromkeys(("attempt", "written", "deferral", "fault", "undecided"))
+    return context.note(journal.at(state, ended=ended, **gone))
+
+
+def _checked(probes: Iterable[Probe]) -> tuple[Checked, ...]:
+    return tuple(Checked(name=probe.name, passed=probe.passed) for probe in probes)
 
 
 def _more(attempt: Attempt) -> dict[str, object]:

@@ -14,12 +14,14 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from interlock_client import config, install, interlock, journal, memory, probes
 from interlock_client.config import Settings
 from interlock_client.install import Installer
 from interlock_client.journal import Decisions, Journal
 from interlock_client.memory import Assigned, Content, Memory
-from interlock_client.probes import Verdict
+from interlock_client.probes import Probe, Verdict
 from interlock_client.state import StateDir
 from interlock_client.times import Times
 from interlock_core import durable
@@ -246,7 +248,14 @@ class Context:
         """Whether the firmware that booted does its work."""
         if self.settings.health == "none":
             return Verdict(True, "no health checks: the configuration says none are needed")
-        return probes.ask(self.settings.health, "health")
+        return probes.ask(self.settings.health, "health", cannot_tell=True)
+
+    def ask_advice(self) -> tuple[Probe, ...]:
+        """What the advisory checks say; nothing is decided by it."""
+        health = self.settings.health
+        if health == "none" or health.advisory is None:
+            return ()
+        return probes.advise(msgspec.structs.replace(health, checks=health.advisory))
 
     def reboot(self) -> None:
         """Run the reboot command.

@@ -121,6 +121,10 @@ def _round(context: Context, number: int, *, patient: bool) -> Round:
         return Round(number, at, confirmed, confirmed, None, going_down=True)
     if confirmed.reason == REBOOT_PENDING and patient:
         return Round(number, at, confirmed, confirmed, None, going_down=False)
+    if confirmed.reason == confirm.HEALTH_UNKNOWN:
+        # It is told meanwhile, and nothing is installed before it is known.
+        told = _tried(context, reporting.report) if context.enrolled else None
+        return Round(number, at, confirmed, confirmed, told, going_down=False)
     if confirmed.outcome in {NOTHING_TO_DO, TRANSIENT}:
         # The update says it again if it matters.
         confirmed = None

@@ -135,12 +135,27 @@ class Deferral(Kept, frozen=True, kw_only=True):
     detail: str
 
 
+class Undecided(Kept, frozen=True, kw_only=True):
+    """New firmware that no check can judge yet, and since when in which boot.
+
+    Attributes:
+        since: the time of the first answer in this boot.
+        monotonic_seconds: the monotonic clock then.
+    """
+
+    since: datetime
+    boot_id: str
+    monotonic_seconds: int
+    detail: str
+
+
 class Ended(Kept, frozen=True, kw_only=True):
     """How the last installation ended.
 
     Attributes:
         permit: digest of the permit that it needed; spent by ``confirmed``, and by nothing else.
         health: the health checks that judged it.
+        advisory: the advisory checks, by which nothing was judged.
     """
 
     outcome: str
@@ -151,6 +166,7 @@ class Ended(Kept, frozen=True, kw_only=True):
     at: datetime
     permit: str | None = None
     health: tuple[Checked, ...] = ()
+    advisory: tuple[Checked, ...] = ()
 
 
 class Journal(Kept, frozen=True, kw_only=True):
@@ -161,6 +177,7 @@ class Journal(Kept, frozen=True, kw_only=True):
             ``downloading``: no state of its own, which the previous version could not read.
         fault: what ended the last try to go on with the attempt, by its reason.
         came: how what is written came here; None if nobody knows.
+        undecided: since when nobody can tell whether the firmware that booted is well.
     """
 
     state: State = State.IDLE
@@ -171,6 +188,7 @@ class Journal(Kept, frozen=True, kw_only=True):
     unpacking: str | None = None
     fault: str | None = None
     came: Came | None = None
+    undecided: Undecided | None = None
 
     def at(self, state: State, **changes: Any) -> Journal:
         """The journal in ``state`` (rule 2), with further fields changed."""

@@ -7,7 +7,7 @@ Rules (``docs/wire-format.md``, "Signed statements"; ``statements.md``, clock an
    They are kept apart from TUF's own files, which forget them when online keys change.
 2. Only issue times under offline threshold signatures raise the clock's floor (``clock``, rule 3).
 3. Counters and the release floor rise when an installation is confirmed, and never before.
-4. What rolled back here is not tried again under the same order.
+4. What rolled back here is not tried again under the same order, unless a person says so here.
 5. The version floor of an offline role (and the roster's number, for the role ``interlock``) falls
    when, and only when, its delegator replaced its keys: of all keys under which something was
    accepted here, none is still named. Then no signature of before counts, also not beside that of
@@ -244,6 +244,12 @@ class Memory(Kept, frozen=True, kw_only=True):
         pair = RolledBack(order=order, sha256=sha256)
         others = tuple(known for known in self.rolled_back if known != pair)
         return msgspec.structs.replace(self, rolled_back=(*others, pair)[-MAX_ROLLED_BACK:])
+
+    def forgiving(self, pairs: Iterable[RolledBack]) -> Memory:
+        """Without these pairs: a person wants them tried again (4)."""
+        given = frozenset((pair.order, pair.sha256) for pair in pairs)
+        kept = tuple(p for p in self.rolled_back if (p.order, p.sha256) not in given)
+        return msgspec.structs.replace(self, rolled_back=kept)
 
     def holding(self, slot: str, content: Content | None) -> Memory:
         """With what a slot now holds; None once it is being overwritten."""

@@ -3,11 +3,14 @@
 Rules:
 
 1. Yes means: there is at least one, and every one exits with 0 within the time allowed for all.
-2. Whatever else happens is a no with a reason: no directory, an empty one, one that cannot be read,
+2. Exit code 75 (``EX_TEMPFAIL``) means: I cannot tell now, and it is not this firmware's fault. For
+   whom that is of use (``cannot_tell``), it is neither a yes nor a no, unless another one says no.
+   For all others it is a no.
+3. Whatever else happens is a no with a reason: no directory, an empty one, one that cannot be read,
    an entry that is not executable, a crash, a signal, a hang; a directory or an entry into which
    anybody on the machine may write, because then anybody answers. Names that begin with a dot are
    not looked at.
-3. They run in the order of their names, one at a time, with a minimal environment and no input.
+4. They run in the order of their names, one at a time, with a minimal environment and no input.
    What they print is bounded; the last line is shown to people. What they start ends with them.
 """
 
@@ -26,6 +29,7 @@ from typing import IO, Final
 
 from interlock_client.config import Checks
 
+CANNOT_TELL: Final = os.EX_TEMPFAIL
 KEPT_OUTPUT: Final = 4096
 SHOWN: Final = 200
 _GLANCE_SECONDS: Final = 0.05
@@ -35,11 +39,16 @@ _ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8
 
 @dataclass(frozen=True)
 class Probe:
-    """One executable's answer."""
+    """One executable's answer.
+
+    Attributes:
+        unknown: it says that it cannot tell (rule 2); then it did not pass.
+    """
 
     name: str
     passed: bool
     detail: str
+    unknown: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,19 +59,22 @@ class Verdict:
         passed: a clear yes (rule 1).
         detail: the first no, or how many passed.
         probes: those that ran, in order.
+        unknown: no no, and no yes either (rule 2).
     """
 
     passed: bool
     detail: str
     probes: tuple[Probe, ...] = ()
+    unknown: bool = False
 
 
-def ask(checks: Checks, what: str) -> Verdict:
+def ask(checks: Checks, what: str, *, cannot_tell: bool = False) -> Verdict:
     """Ask every executable of a directory until one says no.
 
     Args:
         checks: the directory, and how long all may take.
         what: names the directory in reasons: ``"interlock"`` or ``"health"``.
+        cannot_tell: whether that is an answer (rule 2).
     """
     directory = checks.checks
     try:
@@ -81,9 +93,27 @@ def ask(checks: Checks, what: str) -> Verdict:
     for name in names:
         probe = _run(directory / name, deadline)
         probes.append(probe)
-        if not probe.passed:
+        if not probe.passed and not (cannot_tell and probe.unknown):
             return Verdict(False, f"the {what} check {probe.name} {probe.detail}", tuple(probes))
+    unknown = next((probe for probe in probes if probe.unknown), None)
+    if unknown is not None:
+        detail = f"the {what} check {unknown.name} {unknown.detail}"
+        return Verdict(False, detail, tuple(probes), unknown=True)
     return Verdict(True, f"{len(probes)} {what} checks passed", tuple(probes))
+
+
+def advise(checks: Checks) -> tuple[Probe, ...]:
+    """Ask every executable of a directory, whatever the others say; nothing is decided by it.
+
+    Args:
+        checks: the directory, and how long all may take.
+    """
+    try:
+        entries = sorted(checks.checks.iterdir())
+    except OSError as e:
+        return (Probe(checks.checks.name, False, f"cannot be read: {e.strerror}"),)
+    deadline = time.monotonic() + checks.timeout_seconds
+    return tuple(_run(path, deadline) for path in entries if not path.name.startswith("."))
 
 
 def _run(path: Path, deadline: float) -> Probe:
@@ -128,7 +158,9 @@ def _run(path: Path, deadline: float) -> Probe:
     last = _last_line(output)
     if code != 0:
         how = f"exited with {code}" if code > 0 else f"was ended by signal {-code}"
-        return Probe(name, False, f"{how}: {last}" if last else how)
+        if code == CANNOT_TELL:
+            how = "cannot tell now"
+        return Probe(name, False, f"{how}: {last}" if last else how, code == CANNOT_TELL)
     return Probe(name, True, last or "passed")
 
 

@@ -26,6 +26,7 @@ from interlock_client.outbox import Entry, Outbox, Sent
 from interlock_client.outcome import NOTHING_TO_DO, Outcome
 from interlock_client.poll import load_trouble
 from interlock_client.tell import Due, Known
+from interlock_client.timekeeping import alarms
 from interlock_core.errors import (
     ConfigurationError,
     Exit,
@@ -208,6 +209,7 @@ def _note_state(home: Home, state: str) -> None:
 
 def _known(context: Context) -> Known:
     memory, journal = context.memory(tolerant=True), context.journal()
+    times = context.times
     try:
         slot = context.installer.booted()
     except ConfigurationError:
@@ -227,6 +229,7 @@ def _known(context: Context) -> Known:
         trouble=load_trouble(context.state),
         mode=interlock.mode(context.settings),
         answered=memory.interlock,
+        alarms=alarms(memory, times, times.decision_time(memory.clock_floor, memory.last)),
     )
 
 

@@ -8,6 +8,9 @@ Rules:
    lease), it is looked at again after ``deferral_retry_seconds``.
 3. After trouble that may pass the waits double from 30 s up to the interval, with jitter. Servers
    that ask to be left alone longer are, within the bounds of ``retry_after``.
+   lease), or new firmware for checks that cannot tell yet, it is looked at again after
+   ``deferral_retry_seconds``.
+3. After trouble that may pass the waits double from 30 s up to the interval, with jitter.
 4. People are told when the outcome changes. What repeats is said once, and counted.
 """
 
@@ -26,6 +29,9 @@ from interlock_core.wire import format_time
 FIRST_BACK_OFF_SECONDS: Final = 30
 LOCAL: Final = frozenset({"interlock_not_clear", "local_hold", "outside_window"})
 """Reasons that this place may end at any moment (rule 2)."""
+
+UNKNOWN: Final = "health_unknown"
+"""What new firmware waits for that was not judged yet (rule 2)."""
 
 Uniform = Callable[[float, float], float]
 """A number between two others, each as likely."""
@@ -50,6 +56,8 @@ class Waits:
         settings = self.settings
         interval: float = settings.poll_interval_seconds
         jitter: float = settings.poll_jitter_seconds
+        if outcome.reason == UNKNOWN:
+            return min(interval, settings.deferral_retry_seconds)
         if outcome.exit_code is Exit.TRANSIENT:
             self.troubles += 1
             # Doubled no more often than it takes to pass the longest interval.

@@ -54,6 +54,7 @@ class Known:
         decision: the newest record of a decision, as plain values.
         mode: how safety is judged here (``interlock.mode``).
         answered: the clinical interlock's last answer.
+        alarms: what is odd here and refuses nothing, by name (``timekeeping``).
     """
 
     client: str
@@ -65,6 +66,7 @@ class Known:
     trouble: Trouble | None
     mode: str
     answered: Answered | None
+    alarms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,11 +133,21 @@ def content(known: Known) -> dict[str, Any]:
         "interlock": _interlock(known),
         "health": _checks(ended.health if ended is not None else ()),
         "client": known.client,
+        **_besides(known),
     }
 
 
+def _besides(known: Known) -> dict[str, Any]:
+    """What is told only where there is something of it."""
+    ended = known.journal.ended
+    advisory = _checks(ended.advisory if ended is not None else ())
+    return ({"advisory": advisory} if advisory else {}) | (
+        {"alarms": list(known.alarms)} if known.alarms else {}
+    )
+
+
 def _news(told: Mapping[str, Any]) -> dict[str, Any]:
-    news = dict(told)
+    news = {key: value for key, value in told.items() if key != "advisory"}
     decided, safety = told.get("decided"), told.get("interlock")
     if isinstance(decided, dict):
         news["decided"] = (decided.get("order"), decided.get("reason"))
@@ -183,7 +195,7 @@ def _progress(journal: Journal, decided: Mapping[str, Any]) -> tuple[str, str | 
         case State.WAITING:
             return _waiting(journal, decided)
         case _:
-            return "rebooting", None
+            return "rebooting", "health_unknown" if journal.undecided is not None else None
 
 
 def _waiting(journal: Journal, decided: Mapping[str, Any]) -> tuple[str, str | None]:

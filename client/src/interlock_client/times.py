@@ -19,6 +19,7 @@ from interlock_core.clock import (
     decision_time,
     jumped,
     system_clock,
+    whole_utc,
 )
 
 _FIRST_YEAR, _LAST_YEAR = 1970, 9998
@@ -79,7 +80,7 @@ class Times:
 
     def read(self, at: datetime) -> ClockReading | None:
         """What the system clock says at a decision that is made at ``at``; None if it is absurd."""
-        boot, system = self.boot_id(), self.clock()
+        boot, system = self.boot_id(), whole_utc(self.clock())
         if not boot or not _FIRST_YEAR <= system.year <= _LAST_YEAR:
             return None
         return ClockReading(

@@ -83,6 +83,12 @@ def _main(s: Standing) -> str:
         return f"cannot update: {s.slots.rstrip('.')}"
     attempt, state = s.journal.attempt, s.journal.state
     if attempt is not None and state in {State.REBOOTING, State.CONFIRMING}:
+        undecided = s.journal.undecided
+        if s.booted == attempt.slot and undecided is not None:
+            since = f"since {format_time(undecided.since)}"
+            return f"{attempt.path} has booted; {since} nobody can tell whether it is well: " + (
+                undecided.detail
+            )
         if s.booted == attempt.slot:
             return f"{attempt.path} has booted and waits to be confirmed"
         return f"rebooting into {attempt.path}"

@@ -184,6 +184,9 @@ class Report(Said, frozen=True, kw_only=True):
         attempt: the installation in progress, or else the last that ended.
         decided: its last decision; None before the first.
         trouble: None when its last refresh verified.
+        advisory: checks of the last installation by which nothing was decided; absent if there are
+            none.
+        alarms: what is odd at the gateway and refuses nothing, by name; absent if there is nothing.
     """
 
     PREDICATE = "urn:interlock:report:v1"
@@ -199,6 +202,8 @@ class Report(Said, frozen=True, kw_only=True):
     interlock: InterlockState
     health: Annotated[tuple[CheckResult, ...], Meta(max_length=64)]
     versions: Versions
+    advisory: Annotated[tuple[CheckResult, ...], Meta(max_length=64)] | UnsetType = UNSET
+    alarms: Annotated[tuple[ReasonName, ...], Meta(max_length=16)] | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         super().__post_init__()

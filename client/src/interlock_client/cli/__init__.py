@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "installing": "installing",
     "power-cuts": "power_cuts",
     "report": "report",
+    "retry": "retry",
     "rollback": "rollback",
     "run": "run",
     "sample": "sample",

@@ -1,0 +1,73 @@
+"""A person lets a version be tried again that rolled back here (I/O).
+
+Rules:
+
+1. Only what rolled back here is forgiven, by its order and digest: everything else that an order
+   must meet is asked as before, at the next update.
+2. Who, when and why is kept beside the decisions before it is forgiven.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from interlock_client import local_acts
+from interlock_client.context import Context
+from interlock_client.memory import Memory, RolledBack
+from interlock_client.outcome import NOTHING_TO_DO, Outcome
+from interlock_core.errors import ConfigurationError, Exit
+
+RETRY: Final = "retry"
+MIN_PREFIX: Final = 8
+
+
+def retry(context: Context, reason: str, order: str | None = None) -> Outcome:
+    """Let it be tried again.
+
+    Args:
+        context: the gateway.
+        reason: as ``local_acts.check_reason`` returns it.
+        order: the beginning of an order's id, at least 8 letters; None for what was refused last.
+
+    Raises:
+        ConfigurationError: too short, or more than one order begins so.
+        RefusedError: ``damaged_state``.
+        TransientError: ``busy``, ``tpm``, or the disk.
+        WireError: the newest decision is damaged.
+    """
+    if order is not None and len(order) < MIN_PREFIX:
+        raise ConfigurationError(f"Name at least {MIN_PREFIX} letters of the order.")
+    with context.state.lock():
+        memory = context.memory()
+        pairs = _refused(context, memory) if order is None else _begins(memory, order)
+        if not pairs:
+            return Outcome(
+                NOTHING_TO_DO,
+                "nothing_to_retry",
+                "Nothing that rolled back here is wanted: 'interlock-client status --json' lists "
+                "what did.",
+            )
+        if len({pair.order for pair in pairs}) > 1:
+            raise ConfigurationError("More than one order begins so: name more of it.")
+        now = context.times.decision_time(memory.clock_floor, memory.last)
+        changed = {"forgiven": [{"order": p.order, "sha256": p.sha256} for p in pairs]}
+        local_acts.record(context, now, RETRY, reason, changed)
+        context.remember(memory.forgiving(pairs))
+    return Outcome(
+        RETRY,
+        "by_hand",
+        f"What order {pairs[0].order[:12]} wants may be tried again, at the next update.",
+        Exit.DONE,
+        {"order": pairs[0].order, "target_sha256": [pair.sha256 for pair in pairs]},
+    )
+
+
+def _refused(context: Context, memory: Memory) -> list[RolledBack]:
+    newest = context.decisions().newest() or {}
+    wanted = newest.get("wanted") or {}
+    said = (newest.get("order"), wanted.get("sha256"))
+    return [pair for pair in memory.rolled_back if (pair.order, pair.sha256) == said]
+
+
+def _begins(memory: Memory, order: str) -> list[RolledBack]:
+    return [pair for pair in memory.rolled_back if pair.order.startswith(order)]
