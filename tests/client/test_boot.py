@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -68,12 +73,58 @@ def test_no_change_writes_nothing(environment: BootEnvironment) -> None:
 
 
 @pytest.mark.parametrize("torn", [b"", b"{", b'{"body":{},"sha256":"00"}', b"\xff" * 10])
-def test_a_torn_write_leaves_the_state_before_it(environment: BootEnvironment, torn: bytes) -> None:
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_copy_that_is_torn_or_goes_bad_loses_nothing(
+    environment: BootEnvironment, torn: bytes, number: int
+) -> None:
+    """Also what it says last: the other says the same, and mends it at the next boot."""
     environment.boot()
-    before = environment.change(lambda state: boot.arm(state, "b", 3))
+    environment.change(lambda state: boot.arm(state, "b", 3))
     after = environment.change(boot.disarm)
-    (environment.directory / f"boot-{after.sequence % 2}.json").write_bytes(torn)
-    assert environment.load() == before
+    copies = [environment.directory / f"boot-{n}.json" for n in (0, 1)]
+    assert copies[0].read_bytes() == copies[1].read_bytes()
+    copies[number].write_bytes(torn)
+    assert environment.load() == after
+    assert environment.boot() == ("a", None)
+    assert copies[0].read_bytes() == copies[1].read_bytes()
+
+
+@pytest.mark.parametrize("slot", ["a", "b"])
+def test_with_both_copies_damaged_the_committed_slot_boots(
+    environment: BootEnvironment, slot: Slot
+) -> None:
+    """Not what happened to boot, nor the first: another slot may hold half an image."""
+    environment.boot()
+    if slot == "b":
+        environment.change(lambda state: boot.arm(state, "b", 3))
+        environment.boot()
+        environment.change(lambda state: boot.commit(state, "b"))
+    other = boot.other(slot)
+    environment.change(lambda state: boot.invalidate(state, other))
+    environment.change(lambda state: boot.arm(state, other, 3))
+    environment.boot()
+    environment.booted.unlink()
+    for number in (0, 1):
+        (environment.directory / f"boot-{number}.json").write_bytes(b"rotten")
+    assert environment.boot() == (slot, None)
+    assert environment.load().active == slot
+
+
+def test_what_cannot_be_mended_boots_all_the_same_and_is_said(
+    environment: BootEnvironment,
+) -> None:
+    environment.boot()
+    (environment.directory / "boot-0.json").write_bytes(b"rotten")
+
+    def read_only(act: str, path: Path) -> None:
+        if path.parent == environment.directory or act == "make":
+            raise OSError(30, "Read-only file system")
+
+    environment.booted.unlink()
+    with durable.watching(read_only):
+        slot, fault = environment.boot()
+    assert slot == "a"
+    assert isinstance(fault, TransientError)
 
 
 def test_two_damaged_copies_boot_what_booted_last(environment: BootEnvironment) -> None:
@@ -226,6 +277,126 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
+
+
+class Disk(RuleBasedStateMachine):
+    """As ``Machine``, on a disk: cut off anywhere, damaged, full, read-only; no clock is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.home = Path(tempfile.mkdtemp())
+        self.environment = BootEnvironment(self.home / "boot", self.home / "run" / "booted")
+        self.content: dict[Slot, str] = {"a": "good", "b": "nothing"}
+        self.environment.boot()
+        self.running: Slot = "a"
+        self.cut_at: int | None = None
+        self.fault: int | None = None
+
+    def teardown(self) -> None:
+        shutil.rmtree(self.home)
+
+    def at_rest(self) -> bool:
+        return self.running == self.environment.load().active
+
+    def disk(self, act: str, path: Path) -> None:
+        if self.fault is not None and path.is_relative_to(self.home / "boot"):
+            raise OSError(self.fault, os.strerror(self.fault))
+        if self.cut_at is not None:
+            if self.cut_at == 0:
+                # Dead stays dead until the next power cycle.
+                raise Cut
+            self.cut_at -= 1
+
+    def change(self, change: Callable[[BootState], BootState]) -> bool:
+        """Whether it was done."""
+        try:
+            with durable.watching(self.disk):
+                self.environment.change(change)
+        except Cut:
+            self.power_cycle()
+            return False
+        except TransientError:
+            return False
+        return True
+
+    @rule(step=st.none() | st.integers(0, 12))
+    def power_goes_soon(self, step: int | None) -> None:
+        self.cut_at = step
+
+    @rule(fault=st.sampled_from([None, None, errno.ENOSPC, errno.EROFS, errno.EIO]))
+    def the_disk_is(self, fault: int | None) -> None:
+        self.fault = fault
+
+    @rule(number=st.sampled_from([(0,), (1,), (0, 1)]), data=st.binary(max_size=8))
+    def copies_go_bad(self, number: tuple[int, ...], data: bytes) -> None:
+        for one in number:
+            (self.environment.directory / f"boot-{one}.json").write_bytes(data)
+
+    @rule()
+    def the_witness_is_lost(self) -> None:
+        """While the copies are whole, nobody needs it."""
+        copies = [self.environment.directory / f"boot-{n}.json" for n in (0, 1)]
+        if self.fault is not None or self.cut_at is not None:
+            return
+        if copies[0].read_bytes() == copies[1].read_bytes() == seal(self.environment.load()):
+            (self.environment.directory / "committed").unlink(missing_ok=True)
+            self.change(lambda state: state)
+
+    @precondition(at_rest)
+    @rule()
+    def write(self) -> None:
+        spare = boot.other(self.running)
+        if self.change(lambda state: boot.invalidate(state, spare)):
+            self.content[spare] = "garbage"
+
+    @precondition(lambda self: self.at_rest() and "garbage" in self.content.values())
+    @rule(tries=st.integers(1, 3))
+    def finish_and_arm(self, tries: int) -> None:
+        spare = boot.other(self.running)
+        self.content[spare] = "verified"
+        self.change(lambda state: boot.arm(state, spare, tries))
+
+    @rule()
+    def disarm(self) -> None:
+        self.change(boot.disarm)
+
+    @precondition(lambda self: self.environment.load().armed == self.running)
+    @rule()
+    def confirm(self) -> None:
+        self.content[self.running] = "good"
+        self.change(lambda state: boot.commit(state, self.running))
+
+    @precondition(
+        lambda self: self.at_rest() and boot.other(self.running) in self.environment.load().good
+    )
+    @rule()
+    def go_back(self) -> None:
+        self.change(lambda state: boot.abandon(state, self.running))
+
+    @rule()
+    def power_cycle(self) -> None:
+        self.cut_at = None
+        before = self.environment.load()
+        with durable.watching(self.disk):
+            self.running, fault = self.environment.boot()
+        armed = before.armed if before.tries > 0 else None
+        assert self.content[self.running] in {"good", "verified"}
+        if self.running != before.active:
+            assert self.running == armed, "nothing boots that was neither committed nor armed"
+            assert fault is None
+            after = self.environment.load()
+            assert after.tries == before.tries - 1, "a try is used up before the boot"
+            assert self.environment.booted.read_text().strip() == self.running
+
+    @invariant()
+    def what_is_committed_is_good(self) -> None:
+        state = self.environment.load()
+        assert self.content[state.active] == "good"
+        assert all(self.content[slot] == "good" for slot in state.good)
+
+
+TestDisk = Disk.TestCase
+TestDisk.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
 def test_records_are_immutable() -> None:

@@ -188,7 +188,8 @@ class TestAdvisory:
         (bed.home / "advisory.d").rename(bed.home / "away")
         world.roll_out(world.release("1.0.0", IMAGE))
         assert bed.install().outcome == "confirmed"
-        assert bed.status()["ended"]["advisory"] == [{"name": "advisory.d", "passed": False}]
+        (told,) = bed.status()["ended"]["advisory"]
+        assert told == {"name": "advisory.d", "passed": False}
 
     def test_all_are_asked(self, tmp_path: Path) -> None:
         for name, code in (("a", 1), ("b", 75), ("c", 0)):

@@ -384,6 +384,13 @@ LOADER: Final = (
         ),
     ),
     BOOT,
+    Input(
+        "waits/boot/committed",
+        Kind.TEXT,
+        MENDED,
+        64,
+        leaves=("waits/boot/*", "waits/booted"),
+    ),
     replace(BOOTED, rule=MENDED, leaves=("waits/booted", "waits/boot/*")),
 )
 

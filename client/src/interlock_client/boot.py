@@ -1,4 +1,4 @@
-"""Which slot boots: a pure state, and two checksummed copies of it (I/O at the end).
+"""Which slot boots: a pure state, and redundant checksummed copies of it (I/O at the end).
 
 Rules:
 
@@ -6,11 +6,17 @@ Rules:
    times; when the tries are used up, the committed one boots again.
 2. A try is consumed, durably, before the slot is booted. Where that cannot be written, the
    committed slot boots: an armed one could be tried for ever.
-3. The state is written alternately to two files. The newest copy whose checksum is right counts,
-   so that a torn write leaves the state before it.
-4. With no copy at all the machine is new and the first slot is the one that it came with. With two
-   damaged copies the slot that booted last, or the first, is taken for committed: a machine that
-   boots something is better than one that boots nothing.
+3. Every change is written to two files, one after the other, and the newest whose checksum is right
+   counts. So a torn write leaves the state before it or the one after it, and a copy that goes bad
+   later loses nothing: the other says the same. What is damaged or behind is written first, and is
+   mended by the next change and at the next boot.
+4. A third file names the committed slot and nothing else. It is right before the other slot may be
+   written, and counts where no copy is whole: then that slot boots, and nothing armed. Without it
+   too, the slot that booted last, or the first: a machine that boots something is better than one
+   that boots nothing.
+5. Where there is nothing at all the machine is new, and the first slot is the one that it came
+   with.
+6. No clock is asked.
 
 How a boot loader uses it. The script that runs before the slots are mounted does::
 
@@ -136,41 +142,57 @@ class BootEnvironment:
     booted: Path
 
     def load(self) -> BootState:
-        """The newest copy that is whole.
+        """The newest copy that is whole, or else what rules 4 and 5 say.
 
         Raises:
             TransientError: no copy is whole, and one cannot be read.
         """
-        whole: list[BootState] = []
-        fault: TransientError | None = None
-        for number in (0, 1):
-            try:
-                data = durable.read(self._path(number), limit=MAX_RECORD, what="boot state")
-                whole.append(unseal(data, BootState))
-            except (NotFoundError, WireError):
-                continue
-            except TransientError as e:
-                # The other copy may do; if it does not, this one must not look like a new machine.
-                fault = e
-        if whole:
-            return max(whole, key=lambda state: state.sequence)
-        if fault is not None:
-            raise fault
-        return new(self.last_booted() or "a")
+        return self._read()[0]
 
     def change(self, change: Callable[[BootState], BootState]) -> BootState:
         """Apply a transition durably; return the state after it. No change writes nothing.
 
         Raises:
-            TransientError: the disk did not do it; the state before it counts.
+            TransientError: the disk did not do it; the state before it counts, or the one after it.
         """
-        state = self.load()
+        state, copies = self._read()
         then = change(state)
-        if not _same(state, then) or not self._path(state.sequence).exists():
-            durable.mkdir(self.directory)
-            # The newest copy is never the one that is written over.
-            durable.replace(self._path(then.sequence), seal(then))
+        if _same(state, then):
+            then = state
+        data = seal(then)
+        if [data] * 2 == copies and self._witnessed() == then.active:
+            return then
+        durable.mkdir(self.directory)
+        # The newest copy is never the one that is written over first.
+        newest = seal(state)
+        for number in sorted((0, 1), key=lambda number: copies[number] == newest):
+            if copies[number] != data:
+                durable.replace(self._path(number), data)
+        if self._witnessed() != then.active:
+            durable.replace(self._witness, f"{then.active}\n".encode())
         return then
+
+    def _read(self) -> tuple[BootState, list[bytes | None]]:
+        """The state in force, and both copies as they stand; None stands for a damaged one."""
+        whole: list[BootState] = []
+        copies: list[bytes | None] = []
+        fault: TransientError | None = None
+        for number in (0, 1):
+            data: bytes | None = None
+            try:
+                data = durable.read(self._path(number), limit=MAX_RECORD, what="boot state")
+                whole.append(unseal(data, BootState))
+            except (NotFoundError, WireError):
+                data = None
+            except TransientError as e:
+                # The other copy may do; if it does not, this one must not look like a new machine.
+                fault = e
+            copies.append(data)
+        if whole:
+            return max(whole, key=lambda state: state.sequence), copies
+        if fault is not None:
+            raise fault
+        return new(self._witnessed() or self.last_booted() or "a"), copies
 
     def last_booted(self) -> Slot | None:
         """What the file ``booted`` says, or None if it is missing or says something else.
@@ -178,12 +200,7 @@ class BootEnvironment:
         Raises:
             TransientError: it cannot be read.
         """
-        try:
-            text = durable.read(self.booted, limit=64, what="record of the booted slot")
-        except (NotFoundError, WireError):
-            return None
-        said = text.decode(errors="replace").strip()
-        return next((slot for slot in SLOTS if slot == said), None)
+        return _named(self.booted, "record of the booted slot")
 
     def require_booted(self) -> Slot:
         """Which slot runs now.
@@ -208,17 +225,42 @@ class BootEnvironment:
             The slot, and the fault of the disk that kept it from being recorded, if there was
             one: then nothing armed was chosen (rule 2).
         """
-        chosen: Slot = "a"
+        committed: Slot = "a"
+        armed: Slot | None = None
+        fault: TransientError | None = None
         try:
+            # Where no copy can be read, this may be all that is known.
+            committed = self._witnessed() or committed
             state = self.load()
-            chosen = state.active
+            committed = state.active
             slot, _ = select(state)
             self.change(lambda present: select(present)[1])
-            durable.mkdir(self.booted.parent)
-            durable.replace(self.booted, f"{slot}\n".encode())
+            armed = slot if slot != committed else None
         except TransientError as e:
-            return chosen, e
-        return slot, None
+            fault = e
+        try:
+            durable.mkdir(self.booted.parent)
+            durable.replace(self.booted, f"{armed or committed}\n".encode())
+        except TransientError as e:
+            return committed, fault or e
+        return armed or committed, fault
 
-    def _path(self, sequence: int) -> Path:
-        return self.directory / f"boot-{sequence % 2}.json"
+    def _path(self, number: int) -> Path:
+        return self.directory / f"boot-{number}.json"
+
+    @property
+    def _witness(self) -> Path:
+        return self.directory / "committed"
+
+    def _witnessed(self) -> Slot | None:
+        """What the third file says (rule 4); None if it is missing or says something else."""
+        return _named(self._witness, "record of the committed slot")
+
+
+def _named(path: Path, what: str) -> Slot | None:
+    try:
+        text = durable.read(path, limit=64, what=what)
+    except (NotFoundError, WireError):
+        return None
+    said = text.decode(errors="replace").strip()
+    return next((slot for slot in SLOTS if slot == said), None)
