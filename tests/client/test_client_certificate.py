@@ -15,6 +15,7 @@ import pytest
 from interlock_client import client_certificate, config
 from interlock_client.config import ClientCertificate
 from interlock_client.servers import Limits, Servers, connect
+from interlock_core import durable
 from interlock_core.errors import (
     ConfigurationError,
     Exit,
@@ -192,6 +193,20 @@ class TestWhoIsLetIn:
                 assert "certificate is not trusted" in refused(servers, etag)
             assert web.requests == []
 
+    @pytest.mark.parametrize("name", ["localhost", "elsewhere.example"])
+    def test_a_server_that_is_called_by_its_name(
+        self, world: World, authority: Authority, shows: Shows, etag: str | None, name: str
+    ) -> None:
+        world.store.put_new("x", b"for those inside")
+        server = authority.issue("named", host=name)
+        with Web(world.store, certificate=server.both, clients=authority.file) as web:
+            web.url = web.url.replace("127.0.0.1", "localhost")
+            with calling(web, authority, shows(authority.issue("GW-000001"))) as servers:
+                if name == "localhost":
+                    assert get(servers, etag) == b"for those inside"
+                else:
+                    assert "certificate is not trusted" in refused(servers, etag)
+
     def test_by_a_proxy(
         self, site: Web, authority: Authority, shows: Shows, etag: str | None
     ) -> None:
@@ -330,6 +345,12 @@ class TestWhatIsWrongIsNamed:
             )
 
 
+def spy() -> Path:
+    """A PKCS#11 library that writes down every call, and hands it on."""
+    (found,) = Path("/usr/lib").glob("*-linux-gnu*/pkcs11-spy.so")
+    return found
+
+
 class TestAWrongPin:
     """A token locks after a few: one that was refused is shown to it once and no more."""
 
@@ -350,8 +371,7 @@ class TestAWrongPin:
         shelf: Shelf,
         logins: Callable[[], int],
     ) -> None:
-        (spy,) = Path("/usr/lib").glob("*-linux-gnu*/pkcs11-spy.so")
-        shown = in_token(shelf, authority.issue("GW-000001"), pin="000000", module=spy)
+        shown = in_token(shelf, authority.issue("GW-000001"), pin="000000", module=spy())
         for etag in (*WAYS, *WAYS):
             with calling(site, authority, shown) as servers:
                 for _ in range(2):
@@ -369,6 +389,24 @@ class TestAWrongPin:
             assert get(servers, None) == b"for those inside"
         assert logins() == 3
         assert site.callers == ["GW-000001"]
+
+    def test_is_tried_once_by_a_process_whose_disk_takes_no_record(
+        self,
+        site: Web,
+        authority: Authority,
+        shelf: Shelf,
+        logins: Callable[[], int],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def full(*_: object) -> None:
+            raise TransientError("the disk is full", reason="disk")
+
+        monkeypatch.setattr(durable, "replace", full)
+        shown = in_token(shelf, authority.issue("GW-000001"), pin="000000", module=spy())
+        for etag in WAYS:
+            with calling(site, authority, shown) as servers, pytest.raises(SecretError):
+                get(servers, etag)
+        assert logins() == 1
 
     def test_a_damaged_record_asks_nobody(
         self, site: Web, authority: Authority, shelf: Shelf

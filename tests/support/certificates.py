@@ -67,7 +67,7 @@ class Authority:
         Args:
             name: its common name, and those of the files.
             days: until it ends; negative for one that has expired.
-            host: the address that it is for.
+            host: the address or name that it is for.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         now = datetime.now(UTC)
@@ -79,9 +79,7 @@ class Authority:
             .serial_number(next(SERIALS))
             .not_valid_before(now - timedelta(days=300))
             .not_valid_after(now + timedelta(days=days))
-            .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ip_address(host))]), critical=False
-            )
+            .add_extension(x509.SubjectAlternativeName([_host(host)]), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         pair = Pair(self._directory / f"{name}.pem", self._directory / f"{name}.key")
@@ -93,3 +91,7 @@ class Authority:
 
 def _named(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _host(host: str) -> x509.GeneralName:
+    return x509.IPAddress(ip_address(host)) if host[0].isdigit() else x509.DNSName(host)

@@ -48,6 +48,8 @@ PROGRAM: Final = "stunnel"
 MAX_SAID: Final = 64 * 1024
 END_SECONDS: Final = 2.0
 _SALT: Final = 16
+_refused_here: Final[set[tuple[Path, str]]] = set()
+"""PINs that this process knows to be wrong, for when the disk does not take a record (rule 4)."""
 _PIN: Final = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?\Z")
 _LINE: Final = re.compile(r"[^\x00-\x1f\x7f]+\Z")
 _VAGUE: Final = ("No such file", "Configuration failed", "Failed to initialize")
@@ -248,6 +250,8 @@ class Tunnel:
     # PINs that the token refused (rule 4)
 
     def _known_wrong(self, pin: str) -> bool:
+        if (self._wrong_pin, pin) in _refused_here:
+            return True
         try:
             record = self._wrong_pin.read_bytes()
         except FileNotFoundError:
@@ -259,8 +263,12 @@ class Tunnel:
         return len(record) <= _SALT or secrets.compare_digest(record[_SALT:], _stretch(pin, salt))
 
     def _remember_wrong(self) -> None:
-        salt = secrets.token_bytes(_SALT)
-        durable.replace(self._wrong_pin, salt + _stretch(self._pin(), salt), 0o600)
+        pin, salt = self._pin(), secrets.token_bytes(_SALT)
+        try:
+            durable.mkdir(self._wrong_pin.parent)
+            durable.replace(self._wrong_pin, salt + _stretch(pin, salt), 0o600)
+        except TransientError:
+            _refused_here.add((self._wrong_pin, pin))
 
     def _refused_pin(self) -> SecretError:
         return SecretError(
