@@ -7,11 +7,12 @@ Rules (``architecture.md``, section 5; the states and their order are in ``journ
 2. What is written is unarmed: until the last moment a power cut boots the old firmware.
 3. The last moment is one step: take the lease that clinical software sees, fetch the freshest
    directive, read the slot back, ask the interlock again, decide, arm; then decide once more, and
-   disarm if that refuses; then reboot.
+   disarm if that refuses; then reboot. It ends within its time, and the lease with it (``lease``).
 4. A refusal leaves what is written where it is: the next run does not download it again. A download
    that was cut off goes on where it stood, if the same image is granted again (``download``).
 5. Where an installer unpacks a copy of the target, what came of it is read back before it counts as
    written, and the copy stays until then.
+6. What failed here though the bytes were right is tried again less and less often (``failing``).
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ from interlock_client import check, install
 from interlock_client.confirm import PENDING, fell_back, settle_fallback, unexpected_slot
 from interlock_client.contents import differing, digests, identity, signed
 from interlock_client.context import Context
+from interlock_client.failing import COUNTED, counting, require_time
 from interlock_client.install import Standing
 from interlock_client.journal import Attempt, Came, Deferral, Journal, State, Written
 from interlock_client.judge import Judgement, again, judge
+from interlock_client.lease import Lease, taken
 from interlock_client.memory import Content
 from interlock_client.outcome import DEFERRED, NOTHING_TO_DO, Outcome
-from interlock_client.state import exclusive
 from interlock_client.telling import now, told
 from interlock_core.errors import Exit, InterlockError, RefusedError, TransientError
 from interlock_core.facts import Grant, Phase, Reason
@@ -100,8 +102,9 @@ def _update(context: Context) -> Outcome:
     judgement = judge(context, polled, Phase.DOWNLOAD)
     refusal = judgement.refusal()
     if refusal is not None:
-        if refusal.outcome == NOTHING_TO_DO and journal.attempt is not None:
-            context.note(journal.at(State.IDLE, attempt=None, deferral=None))
+        if refusal.outcome == NOTHING_TO_DO:
+            if journal.attempt is not None:
+                context.note(journal.at(State.IDLE, attempt=None, deferral=None))
             context.installer.discard()
         return refusal
     journal, came = _written(context, journal, judgement)
@@ -130,10 +133,14 @@ def _install(context: Context, journal: Journal, judgement: Judgement) -> Outcom
         return _wait(context, journal, refusal, early.at)
     if journal.state is State.WRITTEN:
         journal = context.note(journal.at(State.WAITING))
+    assert journal.attempt is not None
+    require_time(journal.failures, journal.attempt, early.at)
+    _remember_present(context)
     journal = context.note(journal.at(State.LAST_MOMENT, fault=None))
+    seconds, monotonic = context.settings.last_moment_timeout_seconds, context.times.monotonic
     try:
-        with exclusive(context.settings.lease, "Clinical software holds the lease", mode=0o644):
-            return _last_moment(context, journal)
+        with taken(context.settings.lease, seconds, monotonic) as lease:
+            return _last_moment(context, journal, lease)
     except TransientError as e:
         if e.reason != "busy":
             raise
@@ -153,6 +160,7 @@ def _written(
         return context.note(journal.at(State.WRITTEN, attempt=attempt, deferral=None)), None
     wanted = install.Wanted(attempt.path, attempt.length, attempt.sha256, attempt.contents)
     installer.check(wanted)
+    require_time(journal.failures, attempt, judgement.at)
     journal = context.note(
         journal.at(State.DOWNLOADING, attempt=attempt, written=None, deferral=None, came=None)
     )
@@ -176,7 +184,7 @@ def _written(
         if installer.unpacks:
             journal = _unpacked(context, journal, wanted)
     except (RefusedError, TransientError) as e:
-        _fault(context, journal, e)
+        _fault(context, _failed(journal, attempt, e, judgement.at), e)
         raise
     holds = Written(
         slot=attempt.slot, length=attempt.length, sha256=attempt.sha256, slots=attempt.slots
@@ -216,20 +224,27 @@ def _fault(context: Context, journal: Journal, error: InterlockError) -> None:
         context.note(msgspec.structs.replace(journal, fault=error.reason))
 
 
-def _last_moment(context: Context, journal: Journal) -> Outcome:
+def _failed(journal: Journal, attempt: Attempt, error: InterlockError, now: datetime) -> Journal:
+    """The journal with a failure counted, if ``error`` is one of those that are."""
+    failures = counting(journal.failures, attempt, error, now)
+    return msgspec.structs.replace(journal, failures=failures)
+
+
+def _last_moment(context: Context, journal: Journal, lease: Lease) -> Outcome:
     assert journal.attempt is not None
     slot, contents = context.installer.inactive(), journal.attempt.contents
     try:
-        _remember_present(context)
         judgement = judge(
             context,
             context.poll(),
             Phase.INSTALL,
-            slots=lambda: context.installer.read_back(slot, contents),
+            slots=lambda: context.installer.read_back(slot, contents, lease),
             ask=True,
         )
-    except InterlockError:
-        context.note(journal.at(State.WAITING))
+        lease.check()
+    except InterlockError as e:
+        journal = _failed(journal, journal.attempt, e, _time(context))
+        context.note(journal.at(State.WAITING, fault=e.reason if e.reason in COUNTED else None))
         raise
     refusal = judgement.refusal()
     if refusal is not None:
@@ -252,12 +267,17 @@ def _last_moment(context: Context, journal: Journal) -> Outcome:
             )
             refusal = final.refusal()
             if refusal is None:
+                if journal.failures is not None:
+                    journal = context.note(msgspec.structs.replace(journal, failures=None))
+                lease.keep()
                 now(context)
                 context.reboot()
         except BaseException as e:
             # Also when a person interrupts: nothing stays armed that did not go all the way.
             context.installer.disarm()
             fault = e.reason if isinstance(e, InterlockError) else None
+            if isinstance(e, InterlockError):
+                journal = _failed(journal, attempt, e, judgement.at)
             context.note(journal.at(State.WAITING, fault=fault))
             raise
         if refusal is not None:
@@ -268,7 +288,7 @@ def _last_moment(context: Context, journal: Journal) -> Outcome:
         "granted",
         f"{attempt.path} is armed in slot {attempt.slot}; the gateway reboots.",
         Exit.DONE,
-        {**final.more(), "slot": attempt.slot},
+        {**final.more(), "slot": attempt.slot, "last_moment_seconds": lease.held_seconds()},
     )
 
 
@@ -312,7 +332,9 @@ def _not_what_is_wanted(
         raise TransientError(
             "Another image was ordered in the meantime: run this again.", reason="newer_order"
         )
-    # What was flushed there is not there any more: the next run writes it again.
+    # What was flushed there is not there any more: it is written again, in time.
+    mismatch = RefusedError(refusal.detail, reason=refusal.reason)
+    journal = _failed(journal, journal.attempt, mismatch, judgement.at)
     context.note(journal.at(State.IDLE, attempt=None, written=None, deferral=None))
     return refusal
 
@@ -326,3 +348,8 @@ def _remember_present(context: Context) -> None:
         length, sha256 = identity(contents)
         present = Content(length=length, sha256=sha256, slots=contents)
         context.remember(memory.holding(booted, present))
+
+
+def _time(context: Context) -> datetime:
+    memory = context.memory()
+    return context.times.decision_time(memory.clock_floor, memory.last)

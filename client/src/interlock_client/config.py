@@ -163,6 +163,8 @@ class Settings(Table, frozen=True, kw_only=True):
         window: when the gateway may change; left out, always.
         hold_file: while it exists, nothing is installed; its first line says why.
         lease_file: locked (``flock``) from the last moment on; clinical software may hold it too.
+        last_moment_timeout_seconds: how long it may be held until the reboot is commanded: the
+            freshest directive is fetched, the slots are read back, the interlock is asked.
         proxy: URL of an HTTP proxy.
         ca_file: PEM certificates to trust instead of the system's.
         client_certificate: to show to servers that ask for one.
@@ -195,6 +197,7 @@ class Settings(Table, frozen=True, kw_only=True):
     window: LocalWindow | None = None
     hold_file: Path | None = None
     lease_file: Path | None = None
+    last_moment_timeout_seconds: Annotated[int, Meta(ge=10, le=14_400)] = 900
     proxy: str | None = None
     ca_file: Path | None = None
     client_certificate: ClientCertificate | None = None

@@ -149,6 +149,23 @@ class Undecided(Kept, frozen=True, kw_only=True):
     detail: str
 
 
+class Failures(Kept, frozen=True, kw_only=True):
+    """How often in a row an order's image could not be installed here (``failing``).
+
+    Attributes:
+        reason: of the last failure.
+        refused: whether that was a refusal, and not trouble that may pass.
+        at: when that was.
+    """
+
+    order: str
+    sha256: str
+    reason: str
+    refused: bool
+    times: int
+    at: datetime
+
+
 class Ended(Kept, frozen=True, kw_only=True):
     """How the last installation ended.
 
@@ -186,6 +203,7 @@ class Journal(Kept, frozen=True, kw_only=True):
     deferral: Deferral | None = None
     ended: Ended | None = None
     unpacking: str | None = None
+    failures: Failures | None = None
     fault: str | None = None
     came: Came | None = None
     undecided: Undecided | None = None

@@ -18,9 +18,9 @@ from interlock_client.contents import differing
 from interlock_client.context import Context
 from interlock_client.install import Standing
 from interlock_client.journal import Ended, State
+from interlock_client.lease import Lease, taken
 from interlock_client.memory import Content, Memory
 from interlock_client.outcome import DEFERRED, Outcome
-from interlock_client.state import exclusive
 from interlock_client.telling import now, told
 from interlock_core.errors import Exit, RefusedError, TransientError
 
@@ -41,15 +41,16 @@ def rollback(context: Context) -> Outcome:
 
 def _alone(context: Context) -> Outcome:
     try:
-        with exclusive(context.settings.lease, "Clinical software holds the lease", mode=0o644):
-            return _rollback(context)
+        seconds, monotonic = context.settings.last_moment_timeout_seconds, context.times.monotonic
+        with taken(context.settings.lease, seconds, monotonic) as lease:
+            return _rollback(context, lease)
     except TransientError as e:
         if e.reason != "busy":
             raise
         return Outcome(DEFERRED, "interlock_not_clear", str(e), Exit.DEFERRED)
 
 
-def _rollback(context: Context) -> Outcome:
+def _rollback(context: Context, lease: Lease) -> Outcome:
     verdict = context.ask_interlock()
     if not verdict.passed:
         return Outcome(DEFERRED, "interlock_not_clear", f"{verdict.detail}.", Exit.DEFERRED)
@@ -73,7 +74,8 @@ def _rollback(context: Context) -> Outcome:
             reason="reboot_pending",
         )
     memory = context.memory()
-    _check_other(context, standing, memory)
+    _check_other(context, standing, memory, lease)
+    lease.keep()
     present = memory.slots.get(standing.booted)
     if present is not None and present.order is not None:
         context.remember(memory.having_rolled_back(present.order, present.sha256))
@@ -102,7 +104,7 @@ def _by_hand(context: Context, memory: Memory, present: Content | None) -> Ended
     )
 
 
-def _check_other(context: Context, standing: Standing, memory: Memory) -> None:
+def _check_other(context: Context, standing: Standing, memory: Memory, lease: Lease) -> None:
     other = boot.other(standing.booted)
     content = memory.slots.get(other)
     if other not in standing.good or content is None:
@@ -116,7 +118,7 @@ def _check_other(context: Context, standing: Standing, memory: Memory) -> None:
             f"{memory.release_floor}: it may not run again.",
             reason="below_floor",
         )
-    found = context.installer.read_back(other, content.contents)
+    found = context.installer.read_back(other, content.contents, lease)
     if differing(content.contents, found) is not None:
         raise RefusedError(
             f"Slot {other} does not hold what was confirmed there: nothing was changed.",

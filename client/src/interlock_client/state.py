@@ -164,13 +164,16 @@ class StateDir:
 
 
 @contextmanager
-def exclusive(path: Path, busy: str, *, mode: int = 0o600) -> Iterator[None]:
+def exclusive(path: Path, busy: str, *, mode: int = 0o600) -> Iterator[int]:
     """Hold an exclusive ``flock`` on ``path``, which is made if it is missing and stays.
 
     Args:
         path: the file.
         busy: what to say when somebody else holds it.
         mode: permission bits, whatever the umask says; who may read it may hold it too.
+
+    Returns:
+        The descriptor that holds it; closed at the end.
 
     Raises:
         TransientError: ``busy``: somebody else holds it; or it cannot be opened.
@@ -188,7 +191,7 @@ def exclusive(path: Path, busy: str, *, mode: int = 0o600) -> Iterator[None]:
             raise TransientError(
                 f"{busy} ({path} is locked): try again later.", reason="busy"
             ) from e
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

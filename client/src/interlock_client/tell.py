@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from interlock_client.failing import COUNTED
 from interlock_client.journal import Ended, Journal, State
 from interlock_client.memory import Answered, Content
 from interlock_client.outbox import MAX_ENDS, MAX_WAITING, Sent
@@ -186,8 +187,9 @@ def _progress(journal: Journal, decided: Mapping[str, Any]) -> tuple[str, str | 
     """How far an attempt is, and why no further."""
     match journal.state:
         case State.DOWNLOADING:
-            failed = journal.fault == "hash_mismatch"
-            return ("failed" if failed else "downloading"), journal.fault
+            if journal.fault == "hash_mismatch" or journal.fault in COUNTED:
+                return "failed", journal.fault
+            return ("installing" if journal.unpacking else "downloading"), journal.fault
         case State.WRITTEN:
             return "downloaded", None
         case State.LAST_MOMENT:

@@ -10,6 +10,7 @@ import click
 
 from interlock_client import context, explain
 from interlock_client.cli.edge import common, config_path, finish, plain, print_json
+from interlock_core.wire import format_time
 
 
 @click.command(
@@ -49,7 +50,7 @@ def command(*, config: Path | None, as_json: bool, last: bool) -> None:
             click.echo(f"cohort: {outcome.more['cohort']}")
         waiting = outcome.more["deferral"]
         if waiting:
-            click.echo(f"waiting since {waiting['since']}: {waiting['reason']}")
+            click.echo(f"waiting since {format_time(waiting['since'])}: {waiting['reason']}")
     finish(outcome, as_json=as_json)
 
 

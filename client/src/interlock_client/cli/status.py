@@ -10,6 +10,7 @@ import click
 
 from interlock_client import context, status
 from interlock_client.cli.edge import common, config_path, plain, print_json
+from interlock_core.wire import format_time
 
 
 @click.command(
@@ -48,7 +49,7 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
     lines += _download(found["download"])
     if waiting:
         lines.append(
-            f"waiting    since {waiting['since']:%Y-%m-%d %H:%M:%S} UTC "
+            f"waiting    since {format_time(waiting['since'])} "
             f"({_age(waiting['age_seconds'])}): {waiting['reason']}: {waiting['detail']}"
         )
     if ended:
@@ -63,7 +64,7 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
             f"{trouble['since']}"
         )
     if found["last_poll"]:
-        lines.append(f"polled     {found['last_poll']:%Y-%m-%d %H:%M:%S} UTC")
+        lines.append(f"polled     {format_time(found['last_poll'])}")
     lines += _reports(found["enrolment"], found["outbox"])
     interlock = {
         "none": "none: the configuration says that nothing clinical depends on this gateway",
