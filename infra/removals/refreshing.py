@@ -10,6 +10,9 @@ KEPT = "tests/client/test_kept.py"
 POLL = "tests/client/test_poll.py"
 POWER = "tests/client/test_power.py"
 DOWNLOAD = "tests/client/test_download.py"
+UNPACKING = "tests/client/test_unpacking.py"
+CONTRACT = "tests/client/test_installers.py"
+BOOT_COMMAND = "tests/client/test_boot_command.py"
 
 
 def _client(module: str, what: str, within: str, old: str, new: str, *tests: str) -> Removal:
@@ -570,7 +573,7 @@ REFRESHING: tuple[Removal, ...] = (
         "agent",
         "image: the slot is read back at the last moment",
         "_last_moment",
-        "slots=lambda: context.installer.read_back(slot, contents),",
+        "slots=lambda: context.installer.read_back(slot, contents, lease),",
         "slots=digests(contents),",
         f"{PLACE}::TestSlots::test_an_image_swapped_after_it_was_verified",
     ),
@@ -598,5 +601,94 @@ REFRESHING: tuple[Removal, ...] = (
         "        context.installer.disarm()\n",
         "        pass\n",
         f"{PLACE}::TestSlots",
+    ),
+    # What an installer does is seen, and not believed.
+    _client(
+        "agent",
+        "image: what an installer unpacked is read back before it counts",
+        "_unpacked",
+        "if wrong is not None:",
+        "if False:",
+        f"{UNPACKING}::TestWhatGoesWrong::test_an_installer_that_lies",
+    ),
+    _client(
+        "install/unpacking",
+        "installer: the copy is verified through the descriptor that is handed on",
+        "_verify",
+        "(length, found.hexdigest()) != (wanted.length, wanted.sha256)",
+        "False",
+        f"{CONTRACT}::TestWriting::test_a_copy_that_was_changed_is_not_unpacked",
+    ),
+    _client(
+        "install/unpacking",
+        "installer: the copy lies where nobody else may enter",
+        "Unpacking.destination",
+        "stat.S_IMODE(found.st_mode) & 0o077",
+        "False",
+        f"{CONTRACT}::TestWriting::test_a_directory_that_others_may_enter_is_no_private_place",
+    ),
+    _client(
+        "install/sides",
+        "installer: a slot under two names is never written",
+        "TwoSides.inactive",
+        "if same(one, other):",
+        "if False:",
+        f"{CONTRACT}::TestOneSlotUnderTwoNames",
+    ),
+    _client(
+        "install/sides",
+        "installer: one device by two nodes is one slot",
+        "same",
+        "return found.st_rdev == beside.st_rdev",
+        "return False",
+        f"{CONTRACT}::TestOneSlotUnderTwoNames::test_a_device_by_another_node",
+    ),
+    _client(
+        "install/command_boot",
+        "installer: a change of the boot state that does not show did not happen",
+        "CommandBoot._change",
+        "if not done(self.standing()):",
+        "if False:",
+        f"{BOOT_COMMAND}::test_a_change_that_does_not_show_did_not_happen",
+    ),
+    _client(
+        "installing",
+        "installer: the agent agrees only while it unpacks",
+        "require",
+        "    if pid is None:\n",
+        "    if False:\n",
+        f"{UNPACKING}::TestTheGuard::test_while_it_unpacks_and_only_then",
+    ),
+    _client(
+        "installing",
+        "installer: the agent agrees only to what its journal names",
+        "require",
+        "journal.state is not State.DOWNLOADING or journal.unpacking != sha256",
+        "False",
+        f"{UNPACKING}::TestTheGuard::test_while_it_unpacks_and_only_then",
+    ),
+    _client(
+        "lease",
+        "image: the lease is given back when its time is over",
+        "Lease._give_back",
+        "fcntl.flock(self._descriptor, fcntl.LOCK_UN)",
+        "pass",
+        f"{UNPACKING}::TestTheLastMoment::test_the_lease_is_given_back_whatever_hangs",
+    ),
+    _client(
+        "lease",
+        "image: nothing is armed when the last moment is over",
+        "Lease.check",
+        "self._over or self.left() <= 0",
+        "False",
+        f"{UNPACKING}::TestTheLastMoment::test_a_line_that_is_too_slow",
+    ),
+    _client(
+        "failing",
+        "image: what failed here is not tried at every poll",
+        "waits_until",
+        "return until if now < until else None",
+        "return None",
+        f"{UNPACKING}::TestWhatGoesWrong::test_an_installer_that_lies",
     ),
 )

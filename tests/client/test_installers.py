@@ -15,13 +15,9 @@ from interlock_client.contents import SlotContent, differing
 from interlock_client.install import Installer, Wanted
 from interlock_client.install.sides import same
 from interlock_client.tables import SlotPaths
-from interlock_core import durable
 from interlock_core.errors import ConfigurationError, InterlockError, RefusedError, TransientError
+from tests.client.powercut import cut
 from tests.client.rigs import RIGS, DeviceRig, Rig, rigged
-
-
-class PowerCut(BaseException):
-    """The power goes."""
 
 
 @pytest.fixture(params=RIGS)
@@ -296,7 +292,7 @@ class TestPowerCuts:
         before, contents = rig.holds("a"), rig.contents("new")
         wanted, _ = rig.wanted(contents)
         step = 0
-        while self.cut(lambda: deliver(rig, contents), step):
+        while cut(lambda: deliver(rig, contents), step):
             assert rig.boot() == "a"
             assert rig.holds("a") == before
             assert rig.installer().standing().armed is None
@@ -310,7 +306,7 @@ class TestPowerCuts:
         """Each is one switch: before or after, and nothing else."""
         deliver(rig, rig.contents("new"))
         step = 0
-        while self.cut(rig.installer().arm, step):
+        while cut(rig.installer().arm, step):
             standing = rig.installer().standing()
             assert standing.active == "a"
             assert standing.armed in {None, "b"}
@@ -318,27 +314,10 @@ class TestPowerCuts:
             step += 1
         assert rig.boot() == "b"
         step = 0
-        while self.cut(lambda: rig.installer().commit("b"), step):
+        while cut(lambda: rig.installer().commit("b"), step):
             assert rig.installer().standing().active in {"a", "b"}
             step += 1
         assert rig.boot() == "b"
-
-    @staticmethod
-    def cut(act: Callable[[], object], step: int) -> bool:
-        seen = 0
-
-        def watch(_act: str, _path: Path) -> None:
-            nonlocal seen
-            seen += 1
-            if seen > step:
-                raise PowerCut
-
-        try:
-            with durable.watching(watch):
-                act()
-        except PowerCut:
-            return True
-        return False
 
 
 def test_no_two_slots_are_the_same_by_chance(tmp_path: Path) -> None:

@@ -280,6 +280,7 @@ class TestTheLastMoment:
         world.roll_out(world.release("1.0.0", b"release one " * 100))
         assert bed.update().more["last_moment_seconds"] == 0
 
+    @pytest.mark.timeout(60)
     def test_the_lease_is_given_back_whatever_hangs(self, tmp_path: Path) -> None:
         path = tmp_path / "updating"
         with taken(path, 0.05, lambda: 0.0) as lease, path.open() as clinical:
