@@ -16,8 +16,8 @@ from interlock_client.install import Installer, Wanted
 from interlock_client.install.sides import same
 from interlock_client.tables import SlotPaths
 from interlock_core.errors import ConfigurationError, InterlockError, RefusedError, TransientError
-from tests.client.powercut import cut
 from tests.client.rigs import RIGS, DeviceRig, Rig, rigged
+from tests.client.test_power import cut
 
 
 @pytest.fixture(params=RIGS)

@@ -8,13 +8,37 @@ from pathlib import Path
 import pytest
 
 from interlock_client.journal import State
+from interlock_client.outcome import Outcome
+from interlock_core import durable
 from tests.client.bed import FACTORY, Bed
-from tests.client.powercut import cut
 from tests.client.web import Web
 from tests.client.world import World
 
 OLD = b"release one " * 100
 NEW = b"release two " * 100
+
+
+class PowerCut(BaseException):
+    """The power goes."""
+
+
+def cut(act: Callable[[], Outcome | str | None], step: int) -> bool:
+    """Run ``act``, and let the power go before its change number ``step``; False if it ended."""
+    seen = 0
+
+    def watch(_act: str, _path: Path) -> None:
+        nonlocal seen
+        seen += 1
+        if seen > step:
+            # Dead stays dead: nothing that runs on the way out changes anything either.
+            raise PowerCut
+
+    try:
+        with durable.watching(watch):
+            act()
+    except PowerCut:
+        return True
+    return False
 
 
 def good(bed: Bed, *contents: bytes) -> None:

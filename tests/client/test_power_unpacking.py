@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from interlock_client.journal import State
-from tests.client.powercut import cut
+from tests.client.test_power import cut
 from tests.client.unpacking import UnpackingBed
 from tests.client.web import Web
 from tests.client.world import World
@@ -70,11 +71,16 @@ def test_during_an_update(waiting: UnpackingBed, web: Web) -> None:
     assert cuts > 15
 
 
+def breaking(line: str) -> Callable[[str], str]:
+    """The executable does this before it unpacks a slot."""
+    old = '        tar -xOf "/proc/self/fd/$3" "$slot.img" > "$store/$2/$slot"\n'
+    return lambda text: text.replace(old, f"{line}\n{old}")
+
+
 def test_while_the_executable_writes(waiting: UnpackingBed) -> None:
     """It dies with the machine, half done: garbage that nothing boots."""
-    old = '        tar -xOf "/proc/self/fd/$3" "$slot.img" > "$store/$2/$slot"\n'
     for line in ('echo half > "$store/$2/rootfs"; kill -9 $$', "[ $slot = rootfs ] || kill -9 $$"):
-        waiting.rig.write_program(lambda text, line=line: text.replace(old, f"{line}\n{old}"))
+        waiting.rig.write_program(breaking(line))
         assert waiting.update().reason == "installer_failed"
         state = waiting.environment.load()
         assert (state.armed, state.good) == (None, ("b",))
