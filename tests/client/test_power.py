@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from interlock_client.journal import State
-from interlock_client.outcome import Outcome
 from interlock_core import durable
 from tests.client.bed import FACTORY, Bed
 from tests.client.web import Web
@@ -22,7 +21,7 @@ class PowerCut(BaseException):
     """The power goes."""
 
 
-def cut(act: Callable[[], Outcome | str | None], step: int) -> bool:
+def cut(act: Callable[[], object], step: int) -> bool:
     """Run ``act``, and let the power go before its change number ``step``; False if it ended."""
     seen = 0
 
