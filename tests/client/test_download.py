@@ -87,6 +87,14 @@ class TestGoingOn:
         fails(desk, server)
         assert len(server.asked) == 1
 
+    def test_and_when_they_mostly_repeat(self, tmp_path: Path) -> None:
+        """A server that always begins anew, and breaks off a little later each time."""
+        desk = Desk(tmp_path, os.urandom(12 * fetch.LEAST_PROGRESS), segment=1 << 20)
+        cuts = [step * fetch.LEAST_PROGRESS for step in range(1, 12)]
+        server = Pretend("https://a", desk.image, ranges=False, cuts=cuts)
+        fails(desk, server)
+        assert server.sent < len(desk.image)
+
     def test_another_target_begins_anew(self, desk: Desk) -> None:
         server = Pretend("https://a", IMAGE, cuts=[333])
         fails(desk, server)
@@ -222,6 +230,15 @@ class TestLies:
         came = desk.run(liar, honest, away)
         assert ranges(honest)[2:] == ["bytes=300-1023"], "whose bytes are there is asked first"
         assert came.resumed_from == 300
+        assert desk.place.read_bytes() == IMAGE
+
+    def test_a_copy_that_was_mended_in_the_middle_is_had_whole(self, desk: Desk) -> None:
+        """Bytes of one server, of before and after: that proves nothing."""
+        server = Pretend("https://a", b"?" + IMAGE[1:], cuts=[500])
+        fails(desk, server)
+        server.data = IMAGE
+        desk.run(server)
+        assert ranges(server) == ["all", "bytes=500-1023", "all"]
         assert desk.place.read_bytes() == IMAGE
 
     def test_where_nobody_has_it_each_is_asked_once(self, desk: Desk) -> None:

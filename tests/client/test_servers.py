@@ -312,6 +312,11 @@ def test_downloads_keep_to_the_rate() -> None:
     assert len(paused) == 4
     Pace(None, lambda: now, pause).came(10**9)
     assert len(paused) == 4
+    now += 60
+    before = now
+    for _ in range(4):
+        pace.came(500)
+    assert now - before > 1.0, "an outage is not made up for by a burst"
 
 
 def test_a_rate_limit_does_not_run_into_the_deadline() -> None:

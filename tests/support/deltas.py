@@ -6,7 +6,7 @@ import hashlib
 
 from backports import zstd
 
-from interlock_core.delta import MIN_SEGMENT, Content, Frame, Header, encode_header
+from interlock_core.delta import MIN_PREFIX, MIN_SEGMENT, Content, Frame, Header, encode_header
 from interlock_core.release import Delta
 
 
@@ -15,7 +15,9 @@ def delta_of(old: bytes, new: bytes) -> tuple[bytes, Delta]:
     frames, described = [], []
     for start in range(0, len(new), MIN_SEGMENT):
         piece, known = new[start : start + MIN_SEGMENT], old[start : start + MIN_SEGMENT]
-        compressor = zstd.ZstdCompressor(zstd_dict=zstd.ZstdDict(known, is_raw=True).as_prefix)
+        useful = len(known) >= MIN_PREFIX
+        prefix = zstd.ZstdDict(known, is_raw=True).as_prefix if useful else None
+        compressor = zstd.ZstdCompressor(zstd_dict=prefix)
         compressor.set_pledged_input_size(len(piece))
         frame = compressor.compress(piece) + compressor.flush()
         frames.append(frame)
@@ -24,7 +26,7 @@ def delta_of(old: bytes, new: bytes) -> tuple[bytes, Delta]:
                 length=len(frame),
                 sha256=hashlib.sha256(frame).hexdigest(),
                 output_sha256=hashlib.sha256(piece).hexdigest(),
-                prefix=((start, len(known)),),
+                prefix=((start, len(known)),) if useful else (),
             )
         )
     of_old = Content(length=len(old), sha256=hashlib.sha256(old).hexdigest())

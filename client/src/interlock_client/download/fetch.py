@@ -3,7 +3,8 @@
 Rules (those of the package hold):
 
 1. The servers are asked in order, again and again, as long as a round brings bytes: networks cut
-   connections that live long. A round that brings next to nothing ends the run.
+   connections that live long. A round that brings next to nothing ends the run, and so does one
+   that mostly repeats what is there.
 2. Bytes are charged when they arrive. Nothing is asked for that the budget does not allow, as far
    as can be known before.
 3. However a run ends, short of a power cut, what is there is flushed and noted.
@@ -191,7 +192,7 @@ class _Run:
         """Receive until all of it is there (rule 1)."""
         patched(self.wanted.patches, self.servers, self.ledger, sink, self.terms.flow)
         while sink.offset < self.length:
-            before = sink.offset
+            before, spent = sink.offset, self.ledger.record.received
             troubles: list[TransientError] = []
             for server in self._candidates():
                 try:
@@ -206,7 +207,8 @@ class _Run:
                     return
                 if self.terms.flow.over:
                     raise later(sink.offset, self.length)
-            if sink.offset - before < LEAST_PROGRESS:
+            gained, spent = sink.offset - before, self.ledger.record.received - spent
+            if gained < max(LEAST_PROGRESS, spent // 2):
                 raise self._worst(troubles)
             self.terms.flow.pause(ROUND_SECONDS)
 
@@ -222,30 +224,33 @@ class _Run:
     def _receive(self, server: Source, sink: Sink) -> None:
         """Receive what one server sends of what is missing."""
         ledger = self.ledger
-        before = ledger.record.sources
+        before = ledger.record
         # Bytes of others may not be mixed with this server's: they go when its first ones come.
-        others = ledger.record.alone and before not in {(), (server.url,)}
+        others = before.alone and before.sources not in {(), (server.url,)}
         offset = 0 if others else sink.offset
         ledger.afford(self.length - offset)
-        validator = strong(ledger.record.validators.get(server.url)) if offset else None
+        validator = strong(before.validators.get(server.url)) if offset else None
         asked = Asked(offset, self.length, self.length, validator)
         with opened(server, self._url_path, asked, self.terms.flow) as part:
-            if part.offset < offset:
+            again, first = part.offset < offset, True
+            if again:
                 ledger.afford(self.length)
-                ledger.record = ledger.record.with_(sources=())
                 sink.rewind()
             try:
                 for chunk in part.chunks(self.length):
-                    if others:
-                        ledger.record, others = ledger.record.dropped(), False
-                        sink.restart()
+                    if first:
+                        if others:
+                            sink.restart()
+                        ledger.record = before.begun_again() if others or again else before
+                        ledger.record, first = ledger.record.used(server.url, part.etag), False
                     # Charged first: what fails from here on was received all the same (rule 2).
                     ledger.charge(len(chunk))
-                    ledger.record = ledger.record.used(server.url, part.etag)
                     sink.put(chunk)
             finally:
                 if sink.settle():
-                    ledger.record = ledger.record.with_(sources=before)
+                    # What was there before stands, and so does whose it is.
+                    known = {"sources": before.sources, "answers": before.answers}
+                    ledger.record = ledger.record.with_(**known)
         if sink.offset < self.length:
             raise TransientError(
                 f"{server.url}{self._url_path} broke off at {sink.offset} of {self.length} "

@@ -94,3 +94,6 @@ class Pace:
         early = self._sent / self._rate - (now - self._began)
         if early > 0:
             self._pause(early)
+        elif early < -1.0:
+            # What did not come in time is not made up for: that would be faster than allowed.
+            self._began, self._sent = now, 0

@@ -10,8 +10,9 @@ Rules:
    included. A new order lifts it, and ``lifted``, for which a person asks. A power cut loses the
    count of what came since the last mark, no more than a segment.
 4. Wrong bytes are found at the end. Then all are dropped; from then on bytes of two servers are
-   not mixed, so that a server is proven wrong by its own bytes alone, once. It is not asked again
-   for a day, or until there is a new order.
+   not mixed, so that a server is proven wrong by its own bytes alone, once: by those of one answer,
+   or by those of several after all was dropped once, since its copy may have been mended between
+   them. It is not asked again for a day, or until there is a new order.
 5. When every server is proven wrong, they are asked once more at the next run (a cache may have
    been healing), and after that less and less often: 30 minutes, doubled up to a day. A clock that
    went back ends every such wait.
@@ -46,6 +47,7 @@ class Record(Kept, frozen=True, kw_only=True):
         kept_sha256: their digest.
         received: bytes that arrived under this order.
         sources: URLs of the servers whose bytes are kept.
+        answers: how many answers they came in.
         validators: the strong ETag that each server gave, by its URL.
         alone: whether no bytes of two servers may be mixed any more.
         wrong: servers whose own bytes were proven wrong.
@@ -64,6 +66,7 @@ class Record(Kept, frozen=True, kw_only=True):
     kept_sha256: str = NO_BYTES
     received: int = 0
     sources: tuple[str, ...] = ()
+    answers: int = 0
     validators: Mapping[str, str] = {}
     alone: bool = False
     wrong: tuple[str, ...] = ()
@@ -78,23 +81,26 @@ class Record(Kept, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, **changes)
 
     def used(self, url: str, etag: str | None) -> Record:
-        """The server at ``url`` adds bytes, under the validator ``etag`` if it gave one."""
+        """An answer of the server at ``url`` adds bytes, under ``etag`` if that is a validator."""
         sources = self.sources if url in self.sources else (*self.sources, url)
         validators = {known: tag for known, tag in self.validators.items() if known != url}
         if etag is not None:
             validators[url] = etag
-        if sources == self.sources and validators == self.validators:
-            return self
-        return self.with_(sources=sources, validators=validators)
+        return self.with_(sources=sources, validators=validators, answers=self.answers + 1)
+
+    def begun_again(self) -> Record:
+        """One server sends all of it again: whatever is there will be its."""
+        return self.with_(sources=(), answers=0)
 
     def dropped(self) -> Record:
         """Nothing is kept any more."""
-        return self.with_(kept=0, kept_sha256=NO_BYTES, sources=(), from_delta=None)
+        return self.begun_again().with_(kept=0, kept_sha256=NO_BYTES, from_delta=None)
 
     def mismatched(self, urls: Collection[str], now: datetime) -> Record:
         """What was whole is not what was signed (rule 4); ``urls`` are all servers."""
         wrong, at = self.wrong, self.wrong_at
-        if len(self.sources) == 1 and self.sources[0] not in wrong:
+        proven = len(self.sources) == 1 and (self.alone or self.answers == 1)
+        if proven and self.sources[0] not in wrong:
             wrong, at = (*wrong, self.sources[0]), now
         failures = self.failures + (1 if set(urls) <= set(wrong) else 0)
         return self.dropped().with_(alone=True, wrong=wrong, wrong_at=at, failures=failures)
