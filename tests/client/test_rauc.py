@@ -190,6 +190,17 @@ class TestInstalling:
             assert install(to, made["good"], {"rootfs": ROOT}) == {"rootfs": sha256_hex(ROOT)}
         assert (tmp_path / "disk").read_bytes()[: len(ROOT)] == ROOT
 
+    def test_a_state_directory_where_nothing_may_be_executed(
+        self, tmp_path: Path, people: dict[str, Signer], made: dict[str, bytes]
+    ) -> None:
+        to = installer(tmp_path, people)
+        to.state.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "noexec", "tmpfs", to.state], check=True)
+        try:
+            assert install(to, made["good"], {"rootfs": ROOT}) == {"rootfs": sha256_hex(ROOT)}
+        finally:
+            subprocess.run(["umount", to.state], check=True)
+
     def test_it_may_be_done_again(
         self, tmp_path: Path, people: dict[str, Signer], made: dict[str, bytes]
     ) -> None:
@@ -308,7 +319,8 @@ class TestNobodyElse:
         with path.open() as copy:
             ended = apart.run(
                 [
-                    *("dbus-run-session", f"--config-file={home}/bus.conf", "--"),
+                    *rauc.WITH_GUARD,
+                    *(f"{home}/guard", "dbus-run-session", f"--config-file={home}/bus.conf", "--"),
                     *("env", "DBUS_STARTER_BUS_TYPE=session", "rauc"),
                     *(f"--conf={home}/system.conf", "install", apart.BUNDLE),
                 ],

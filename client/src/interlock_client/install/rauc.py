@@ -49,6 +49,9 @@ except InterlockError as e:
     sys.exit(str(e))
 """
 
+# The state directory may be mounted noexec; the private file system is not.
+WITH_GUARD: Final = ("sh", "-c", 'cp -p "$1" . && shift && exec "$@"', "sh")
+
 # How RAUC begins to say that the bundle is not for this gateway, whenever it is asked (rule 4).
 _REFUSALS: Final = (
     "signature verification failed",
@@ -99,7 +102,7 @@ class RaucInstaller(Unpacking):
         client = ["env", "DBUS_STARTER_BUS_TYPE=session", RAUC, f"--conf={self._home / _CONF}"]
         bus = [*apart.ALONE, BUS, f"--config-file={self._home / _BUS}", "--"]
         ended = apart.run(
-            [*bus, *client, "install", apart.BUNDLE],
+            [*WITH_GUARD, str(self._home / _GUARD), *bus, *client, "install", apart.BUNDLE],
             stdin=artefact.descriptor,
             scratch=scratch,
             seconds=self.settings.install_timeout_seconds,
@@ -119,6 +122,7 @@ class RaucInstaller(Unpacking):
     def _files(self, slot: Slot, sha256: str) -> dict[str, tuple[str, int]]:
         """What RAUC and its bus are told, by file name, with permission bits (rule 3)."""
         settings, home = self.settings, self._home
+        scratch = home / _SCRATCH
         conf = rauc_files.system_conf(
             compatible=settings.compatible,
             keyring=rauc_files.Keyring(
@@ -128,8 +132,8 @@ class RaucInstaller(Unpacking):
                 use_bundle_signing_time=settings.use_bundle_signing_time,
             ),
             slots={"a": settings.a.by_name, "b": settings.b.by_name},
-            scratch=home / _SCRATCH,
-            guard=home / _GUARD,
+            scratch=scratch,
+            guard=scratch / _GUARD,
         )
         service = rauc_files.service_file(
             program=apart.find(RAUC), configuration=home / _CONF, booted=boot.other(slot)
