@@ -14,6 +14,8 @@ UNPACKING = "tests/client/test_unpacking.py"
 CONTRACT = "tests/client/test_installers.py"
 BOOT_COMMAND = "tests/client/test_boot_command.py"
 
+HEALTH = "tests/client/test_health.py"
+
 
 def _client(module: str, what: str, within: str, old: str, new: str, *tests: str) -> Removal:
     return Removal(what, f"{CLIENT}{module}.py", within, old, new, tests)
@@ -454,6 +456,55 @@ REFRESHING: tuple[Removal, ...] = (
         "(self.marker,) if self.marker is not None else ()",
         "()",
         "tests/client/test_kept.py::TestDamage",
+    ),
+    # What booted.
+    _client(
+        "confirm",
+        "refresh: where nobody can tell, nothing is given up yet",
+        "_judge",
+        "if verdict.unknown:",
+        "if False:",
+        HEALTH,
+    ),
+    _client(
+        "probes",
+        "refresh: a check that says no wins over one that cannot tell",
+        "ask",
+        "cannot_tell and probe.unknown",
+        "cannot_tell",
+        HEALTH,
+    ),
+    _client(
+        "confirm",
+        "refresh: patience ends",
+        "_undecided",
+        "left <= 0",
+        "False",
+        HEALTH,
+    ),
+    _client(
+        "confirm",
+        "refresh: a late reboot is not forced on a patient",
+        "_when_safe",
+        "if answer.passed:",
+        "if True:",
+        HEALTH,
+    ),
+    _client(
+        "boot",
+        "refresh: with both copies damaged the committed slot boots",
+        "BootEnvironment._read",
+        'self._witnessed() or self.last_booted() or "a"',
+        'self.last_booted() or "a"',
+        "tests/client/test_boot.py",
+    ),
+    _client(
+        "boot",
+        "refresh: both copies say the same",
+        "BootEnvironment.change",
+        "[data] * 2 == copies",
+        "data in copies",
+        "tests/client/test_boot.py",
     ),
     _client(
         "counter",

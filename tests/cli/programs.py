@@ -198,6 +198,7 @@ def machine(home: Path, now: Clock, salt: str) -> Iterator[None]:
 
     # msgspec looks a record's annotations up once; before ``At`` stands there.
     msgspec.json.Decoder(clock.LastDecision)
+    msgspec.json.Decoder(clock.ClockReading)
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
     kept |= {"HOME": str(home), "TZ": "UTC", "TERM": "dumb"}
     with (

@@ -13,6 +13,8 @@ import pytest
 from tpm2_pytss import ESAPI, ESYS_TR, TPM2_ALG, TPM2B_NV_PUBLIC, TPMA_NV, TPMS_NV_PUBLIC
 
 from interlock_client import provisioning
+from interlock_client.cli import group
+from interlock_client.cli.edge import run
 from interlock_client.config import Tpm
 from interlock_client.outcome import Outcome, of_error
 from interlock_client.tpm import NvCounter
@@ -190,6 +192,23 @@ def test_a_tpm_that_does_not_answer(tmp_path: Path, tcti: str) -> None:
         counter.read()
     assert (caught.value.reason, caught.value.exit_code) == ("tpm", Exit.TRANSIENT)
     assert tcti in str(caught.value)
+
+
+def test_by_the_command_line(guarded: Bed, capsys: pytest.CaptureFixture[str]) -> None:
+    config = str(guarded.write_config())
+    assert _says(["tpm", "provision", "--config", config, "--json"], capsys)[0] == 0
+    code, said = _says(["tpm", "show", "--config", config, "--json"], capsys)
+    shown = json.loads(said)
+    assert (code, shown["reason"], shown["belongs"]) == (0, "belongs", True)
+    code, said = _says(["tpm", "show", "--config", config], capsys)
+    assert f"counter  {shown['value']}\nmemory   {shown['value']}" in said
+    assert _says(["check", "--config", config], capsys)[0] in {0, 20}, "past the counter"
+
+
+def _says(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as ended:
+        run(group, words)
+    return int(ended.value.code or 0), capsys.readouterr().out
 
 
 def test_nothing_is_provisioned_where_no_tpm_is_configured(bed: Bed) -> None:

@@ -266,13 +266,15 @@ def traversing(key: str, value: str) -> Slip:
     )
 
 
-REASONS: Final = (
-    Slip("no reason", USAGE, ("--reason",), (*BASE, "--yes")),
-    Slip("an empty reason", USAGE, ("reason",), (*BASE, "--yes", "--reason", " ")),
-    Slip("a reason of 5,000 letters", USAGE, ("500",), (*BASE, "--yes", "--reason", "x" * 5000)),
-    Slip("nobody to ask", USAGE, ("--yes",), (*BASE, "--reason", "ticket 4711")),
-)
-"""What a person who takes something back may get wrong."""
+def reasons(*more: str) -> tuple[Slip, ...]:
+    """What a person who takes something back may get wrong about the reason."""
+    words = (*BASE, *more)
+    return (
+        Slip("no reason", USAGE, ("--reason",), words),
+        Slip("an empty reason", USAGE, ("reason",), (*words, "--reason", " ")),
+        Slip("a reason of 5,000 letters", USAGE, ("500",), (*words, "--reason", "x" * 5000)),
+    )
+
 
 NAMES: Final = tuple(
     traversing(key, value)
@@ -456,7 +458,10 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
             (*BASE, "--reason", "ticket 4711", "--yes"),
             makes=STATE,
             inputs=(CONFIG, MEMORY),
-            slips=REASONS,
+            slips=(
+                *reasons("--yes"),
+                Slip("nobody to ask", USAGE, ("--yes",), (*BASE, "--reason", "ticket 4711")),
+            ),
         ),
     ),
     "explain": (
@@ -550,7 +555,7 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
             makes=STATE,
             inputs=(CONFIG, MEMORY, DECISION),
             slips=(
-                *(slip for slip in REASONS if slip.name != "nobody to ask"),
+                *reasons(),
                 Slip(
                     "an order of two letters",
                     USAGE,
