@@ -125,10 +125,12 @@ def test_without_the_tpm_what_runs_goes_on_and_nothing_is_installed(
         outcome = command()
         assert (outcome.reason, outcome.exit_code) == ("tpm", Exit.TRANSIENT)
     assert tied.status()["running"]["version"] == "2.0.0"
+    assert "does not answer" in tied.status()["tpm"]["trouble"]
     counter.away = False
     assert tied.check().reason == "already_installed", "the step that was owed is made good"
     assert belongs(tied, counter)
     assert not tied.memory.owes_count
+    assert tied.status()["tpm"] == {"belongs_to": counter.value, "trouble": None}
     assert tied.memory.release_floor == 2
 
 

@@ -26,6 +26,9 @@ class Guard:
     Args:
         counter: what was made here.
         save: makes a memory durable.
+
+    Attributes:
+        trouble: why the counter could not be reached; None if it could.
     """
 
     def __init__(self, counter: Counter, save: Callable[[Memory], None]) -> None:
@@ -33,6 +36,7 @@ class Guard:
         self._save = save
         self._value: int | None = None
         self._kept: Memory | None = None
+        self.trouble: str | None = None
 
     @property
     def began(self) -> bool:
@@ -58,8 +62,8 @@ class Guard:
                 self._raise()
             if memory.owes_count:
                 memory = self._next(memory, self._value)
-        except TransientError:
-            self._value = None
+        except TransientError as e:
+            self._value, self.trouble = None, str(e)
             if not tolerant:
                 raise
         return memory

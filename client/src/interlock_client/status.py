@@ -72,6 +72,7 @@ def status(context: Context) -> dict[str, Any]:
         "interlock": interlock.mode(settings),
         "clock_floor": memory.clock_floor,
         "clock": timekeeping.shown(memory, context.times),
+        "tpm": context.guard and {"belongs_to": memory.counter, "trouble": context.guard.trouble},
         "floors": {
             "release": memory.release_floor,
             "highest_confirmed_counter": memory.highest_confirmed_counter,

@@ -79,6 +79,8 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
         ),
     ]
     alarms = found["clock"]["alarms"]
+    if found["tpm"] is not None and found["tpm"]["trouble"]:
+        lines.append(f"tpm        {found['tpm']['trouble']}")
     if alarms:
         lines.append(f"clock      {', '.join(alarms)}: see 'interlock-client clock show'")
     return lines
