@@ -16,7 +16,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from infra.bench import check, cohorts, download, log, publish, reports, scale, size
+from infra.bench import check, cohorts, delta, download, log, publish, reports, scale, size
 from infra.bench.fleet import found
 from infra.bench.measure import Row, as_table
 from infra.demo.stage import Stage
@@ -37,6 +37,7 @@ def main() -> int:
         rows += check.measure(fleet)
         rows += size.measure()
         rows += download.measure(place)
+        rows += delta.measure(place)
         rows += publish.measure(fleet)
         rows += log.measure(place)
         rows += reports.measure(place)

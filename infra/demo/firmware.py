@@ -64,7 +64,9 @@ class Firmware:
 
 
 @dataclass(frozen=True)
-class _Build:
+class Build:
+    """One version of a Debian package."""
+
     package: str
     version: str
 
@@ -126,7 +128,7 @@ def _given(home: Path, old: Path, new: Path) -> tuple[Firmware, Firmware]:
 
 def _one_given(home: Path, path: Path) -> Firmware:
     try:
-        sha256, length = _digest(path), path.stat().st_size
+        sha256, length = digest_of(path), path.stat().st_size
     except OSError as error:
         raise ConfigurationError(
             f"{path}: {error.strerror}. Name a readable image file."
@@ -156,21 +158,21 @@ def _cached(home: Path) -> tuple[Firmware, Firmware] | None:
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None  # none yet, or one that another version of this module wrote
     for one in (old, new):
-        if not (one.path.is_file() and one.sbom.is_file() and _digest(one.path) == one.sha256):
+        if not (one.path.is_file() and one.sbom.is_file() and digest_of(one.path) == one.sha256):
             return None
     return old, new
 
 
 def _from_debian(home: Path) -> tuple[Firmware, Firmware]:
-    architecture = _run("dpkg", "--print-architecture").strip()
-    apt = _private_apt(home.parent / "apt")
+    architecture = run_tool("dpkg", "--print-architecture").strip()
+    apt = private_apt(home.parent / "apt")
     trouble: TransientError | None = None
     try:
-        _run("apt-get", *apt, "update")
+        run_tool("apt-get", *apt, "update")
     except TransientError as error:
         trouble = error  # one bad source of several, or no network and an earlier run's lists
     try:
-        chosen = _choose(apt, architecture)
+        chosen = two_kernels(apt, architecture)
     except NotFoundError:
         if trouble is not None:
             raise trouble from None
@@ -182,7 +184,8 @@ def _from_debian(home: Path) -> tuple[Firmware, Firmware]:
     return old, new
 
 
-def _private_apt(state: Path) -> list[str]:
+def private_apt(state: Path) -> list[str]:
+    """Options by which apt works in a directory of its own (rule 2)."""
     for folder in ("lists/partial", "cache/archives/partial"):
         (state / folder).mkdir(parents=True, exist_ok=True)
     settings = {
@@ -199,18 +202,18 @@ def _private_apt(state: Path) -> list[str]:
     return ["-qq", *(word for key, value in settings.items() for word in ("-o", f"{key}={value}"))]
 
 
-def _choose(apt: Sequence[str], architecture: str) -> list[_Build]:
+def two_kernels(apt: Sequence[str], architecture: str) -> list[Build]:
     """Return the two builds of rule 3, the older one first."""
     named = re.compile(rf"linux-image-(\d+\.\d+)\.\d[0-9a-z.+~-]*-cloud-{re.escape(architecture)}")
-    names = _run("apt-cache", *apt, "pkgnames", "linux-image-").split()
+    names = run_tool("apt-cache", *apt, "pkgnames", "linux-image-").split()
     series_of = {name: match.group(1) for name in names if (match := named.fullmatch(name))}
-    builds: dict[str, set[_Build]] = {}
+    builds: dict[str, set[Build]] = {}
     if series_of:
-        for line in _run("apt-cache", *apt, "madison", *sorted(series_of)).splitlines():
+        for line in run_tool("apt-cache", *apt, "madison", *sorted(series_of)).splitlines():
             package, version, origin = (part.strip() for part in line.split("|"))
             if origin.endswith("Packages"):
-                builds.setdefault(series_of[package], set()).add(_Build(package, version))
-    pairs = {series: _in_order(found)[-2:] for series, found in builds.items() if len(found) > 1}
+                builds.setdefault(series_of[package], set()).add(Build(package, version))
+    pairs = {series: in_order(found)[-2:] for series, found in builds.items() if len(found) > 1}
     if not pairs:
         only = ", ".join(str(build) for found in builds.values() for build in found) or "none"
         raise NotFoundError(
@@ -220,8 +223,10 @@ def _choose(apt: Sequence[str], architecture: str) -> list[_Build]:
     return pairs[max(pairs, key=lambda series: [int(part) for part in series.split(".")])]
 
 
-def _in_order(builds: set[_Build]) -> list[_Build]:
-    def compare(one: _Build, other: _Build) -> int:
+def in_order(builds: set[Build]) -> list[Build]:
+    """Builds in Debian version order, the oldest first."""
+
+    def compare(one: Build, other: Build) -> int:
         for relation, answer in (("lt", -1), ("gt", 1)):
             words = ("dpkg", "--compare-versions", one.version, relation, other.version)
             if subprocess.run(words, check=False).returncode == 0:
@@ -231,22 +236,22 @@ def _in_order(builds: set[_Build]) -> list[_Build]:
     return sorted(builds, key=cmp_to_key(compare))
 
 
-def _unpack(home: Path, build: _Build, architecture: str, apt: Sequence[str]) -> Firmware:
+def _unpack(home: Path, build: Build, architecture: str, apt: Sequence[str]) -> Firmware:
     version = _normal(build.version)
     image = home / f"linux-cloud-{architecture}_{version}.img"
     sbom = image.with_suffix(".cdx.json")
     partial = image.with_suffix(".partial")
     with TemporaryDirectory(dir=home) as scratch:
         # apt checks what it downloads against the archive's signed lists.
-        _run("apt-get", *apt, "download", str(build), cwd=Path(scratch))
+        run_tool("apt-get", *apt, "download", str(build), cwd=Path(scratch))
         deb = next(Path(scratch).glob("*.deb"))
         with partial.open("wb") as out:
-            _run("dpkg-deb", "--fsys-tarfile", str(deb), out=out.fileno())
-        control = dict(message_from_string(_run("dpkg-deb", "--field", str(deb))).items())
-        deb_sha256 = _digest(deb)
+            run_tool("dpkg-deb", "--fsys-tarfile", str(deb), out=out.fileno())
+        control = dict(message_from_string(run_tool("dpkg-deb", "--field", str(deb))).items())
+        deb_sha256 = digest_of(deb)
     partial.replace(image)
     licences = _licences(image, build.package)
-    sha256 = _digest(image)
+    sha256 = digest_of(image)
     _write_json(sbom, bill.of_package(control, sha256, deb_sha256, licences))
     several = " and others" if len(licences) > 1 else ""
     return Firmware(
@@ -281,7 +286,8 @@ def _normal(version: str) -> str:
     return plain
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file."""
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
 
@@ -292,7 +298,13 @@ def _write_json(path: Path, value: object) -> None:
     partial.replace(path)
 
 
-def _run(*words: str, cwd: Path | None = None, out: int = subprocess.PIPE) -> str:
+def run_tool(*words: str, cwd: Path | None = None, out: int = subprocess.PIPE) -> str:
+    """What a command of the machine's says.
+
+    Raises:
+        NotFoundError: there is no such command.
+        TransientError: it failed.
+    """
     try:
         done = subprocess.run(
             words,

@@ -39,7 +39,7 @@ PATH = f"{FACTS.product}/{FACTS.version}/image.img.from-1.0.0.delta"
 @st.composite
 def headers(draw: st.DrawFn) -> Header:
     """Headers of every size, each as the rules want it."""
-    segment = 2 ** draw(st.integers(12, 21))
+    segment = 2 ** draw(st.integers(12, 20))
     old = draw(st.integers(1, 2**26))
     new = draw(st.integers(1, 12 * segment))
     frames = []

@@ -417,7 +417,7 @@ DOCUMENTS: Final[tuple[tuple[str, str, str, Change], ...]] = (
     ("delta header", "an old image that is longer", "other images", put("old", "length", to=7201)),
     ("delta header", "another new image", "other images", put("new", "sha256", to=64 * "0")),
     ("delta header", "a segment that is no power of two", "power of two", put("segment", to=4097)),
-    ("delta header", "a segment of 4 MiB", "<= 2097152", put("segment", to=2**22)),
+    ("delta header", "a segment of 2 MiB", "<= 1048576", put("segment", to=2**21)),
     ("delta header", "a segment without a frame", "must hold 2", drop("frames", 1)),
     ("delta header", "a frame without a segment", "must hold 2", _doubled("frames")),
     ("delta header", "an empty frame", ">= 1", put("frames", 0, "length", to=0)),

@@ -31,8 +31,8 @@ from interlock_core.wire import Record, decode_canonical, encode, sha256_hex
 
 MAGIC: Final = b"interlock delta v1\n"
 MIN_SEGMENT: Final = 4 * 1024
-MAX_SEGMENT: Final = 2 * 1024 * 1024
-MAX_PREFIX: Final = 4 * 1024 * 1024
+MAX_SEGMENT: Final = 1024 * 1024
+MAX_PREFIX: Final = 2 * 1024 * 1024
 """The most bytes of the old image that one frame is read with (rule 4)."""
 MIN_PREFIX: Final = 8
 """The fewest, if it is read with any: libzstd takes no shorter prefix."""

@@ -20,7 +20,7 @@ else:
     from backports import zstd
 
 LEVEL: Final = 3
-TABLE_LOG: Final = 21
+TABLE_LOG: Final = 20
 
 
 def frame_of(segment: bytes, prefix: bytes) -> bytes:
