@@ -639,9 +639,12 @@ READERS: Final[dict[str, Reader]] = {
 }
 
 ELSEWHERE: Final = {
+    "interlock_client.executable.last_line": "reads nothing: any bytes have a last line",
     "interlock_ceremony.audit.audit": "tests/keys_ceremony/test_audit.py",
     "interlock_core.tree.leaf_hash": "reads nothing",
     "interlock_core.tree.verify_inclusion": "tests/core/test_tree.py",
     "interlock_core.wire.sha256_hex": "reads nothing",
+    "interlock_repo.frames.frame_of": "tests/repo_tools/test_frames.py",
+    "interlock_repo.frames.output_of": "tests/repo_tools/test_frames.py",
 }
 """What takes bytes, and where else it is given any."""
