@@ -38,6 +38,11 @@ class Gateway:
         command = [str(CLIENT), *words, "--config", str(self.config)]
         return record(command, self.watched, directory=self.bed.home, codes=codes)
 
+    def put(self, recording: Recording) -> None:
+        """What the recorded command left without any power cut."""
+        model = Model(recording)
+        Stage(self.watched, model).show(model.whole)
+
     def explore(
         self,
         recording: Recording,

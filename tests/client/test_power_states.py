@@ -11,13 +11,11 @@ import pytest
 
 from interlock_client.config import Checks
 from interlock_client.journal import State
-from interlock_client.powercut.materialise import Stage
-from interlock_client.powercut.model import Model
 from interlock_core.store import FileStore
 from tests.client.bed import FACTORY, Bed
 from tests.client.power import Gateway
 from tests.client.test_power import NEW, OLD, cut, finally_new, finish
-from tests.client.web import Web
+from tests.client.web import Handler, Web
 from tests.client.world import Clock, World
 
 
@@ -72,6 +70,36 @@ def test_an_update(waiting: Bed, before: Web) -> None:
         finish(waiting)
         finally_new(waiting)
 
+    assert gateway.explore(recording, (OLD, NEW), ends).bad == []
+
+
+def breaks_off(handler: Handler) -> None:
+    """Half of the image, and then the connection is gone."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(NEW)))
+    handler.send_header("ETag", '"a validator"')
+    handler.end_headers()
+    handler.wfile.write(NEW[: len(NEW) // 2])
+    handler.close_connection = True
+
+
+def test_a_download_that_breaks_off_and_one_that_goes_on(waiting: Bed, web: Web) -> None:
+    def ends() -> None:
+        waiting.power_on()
+        finish(waiting)
+        finally_new(waiting)
+
+    gateway = Gateway(waiting)
+    web.lies["/image/targets/ward-gateway"] = breaks_off
+    recording = gateway.record("update", codes=(30,))
+    web.lies.clear()
+    half = waiting.slot("a")
+    assert half == NEW[: len(half)]
+    assert 0 < len(half) < len(NEW)
+    assert gateway.explore(recording, (OLD,), ends).bad == []
+    gateway.put(recording)
+    assert waiting.slot("a") == half
+    recording = gateway.record("update")
     assert gateway.explore(recording, (OLD, NEW), ends).bad == []
 
 
@@ -169,8 +197,7 @@ def test_a_boot(waiting: Bed) -> None:
             waiting.confirm()
 
         assert gateway.explore(recording, (OLD, NEW), ends).bad == []
-        model = Model(recording)
-        Stage(gateway.watched, model).show(model.whole)
+        gateway.put(recording)
 
 
 def test_a_check(waiting: Bed, world: World) -> None:

@@ -5,13 +5,15 @@ Rules:
 1. Between two flushes nothing becomes certain, so what a cut can leave at any instant between them
    is also something that it can leave at the end of that time: one *window* for each flush, with
    what is certain by then and what is pending. The state after each single operation is among them.
-2. In each window, systematically: every beginning of the pending operations (none and all among
-   them); each alone, each left out; all that was done to one file left out, or alone; all names
-   left out, or alone; every subset where at most ``EVERY`` are pending, and otherwise every pair
-   left out and every pair alone where at most ``PAIRS`` are.
-3. In each window, each pending write torn in each way of ``tears``, with all others there and with
-   only those before it there; and all writes to one file torn to nothing, its length kept.
-4. In each window with more than that, random subsets with random tears, from a seed.
+2. In each window, systematically. Of what was done since the flush before, the *new*: every
+   beginning of it, with all and with nothing of what is older; each operation alone, each left out;
+   every subset where at most ``EVERY`` are pending, and otherwise every pair. Of what is older and
+   was never flushed: each left out, where at most ``OLD`` are. And of all: everything that was done
+   to one file, or to the names of one directory, left out and alone, also with each new operation
+   left out beside it; all names left out, and alone.
+3. In each window, each new write torn in each way of ``tears``, with all others there and with only
+   those before it there; and all writes to one file torn to nothing, its length kept.
+4. In each window with more than that, random subsets of everything with random tears, from a seed.
 5. The order is fixed, the likeliest first over all windows, so that a limit cuts off the least
    likely, and a state keeps its number for as long as the recording and the seed are the same.
 """
@@ -40,6 +42,7 @@ from interlock_client.powercut.model import (
 
 EVERY: Final = 7
 PAIRS: Final = 24
+OLD: Final = 16
 SECTORS: Final = (512, 4096)
 
 _TEARS: Final[tuple[Tear, ...]] = (
@@ -61,11 +64,13 @@ class Window:
         end: the number of the flush, or of all operations.
         certain: bit n is set where operation n is on the disk whatever happens.
         pending: the numbers of those that may be there.
+        new: those of them that were done since the flush before.
     """
 
     end: int
     certain: int
     pending: tuple[int, ...]
+    new: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -89,10 +94,12 @@ def windows(recording: Recording) -> list[Window]:
     certain, synced = 0, 0
     flushed: dict[int, set[int]] = {}
     found: list[Window] = []
+    before = 0
     for number, operation in enumerate(operations):
         if not isinstance(operation, Sync):
             continue
-        found.append(_window(operations, number, certain, synced))
+        found.append(_window(operations, before, number, certain | synced))
+        before = number
         synced |= 1 << number
         for earlier in range(operation.before):
             if certain >> earlier & 1:
@@ -102,7 +109,7 @@ def windows(recording: Recording) -> list[Window]:
             done |= halves & operation.nodes
             if halves and halves <= done:
                 certain |= 1 << earlier
-    found.append(_window(operations, len(operations), certain, synced))
+    found.append(_window(operations, before, len(operations), certain | synced))
     return found
 
 
@@ -146,13 +153,13 @@ def restored(state: State, number: int) -> State:
     return State(state.kept | 1 << number, torn)
 
 
-def _window(operations: Sequence[Operation], end: int, certain: int, synced: int) -> Window:
+def _window(operations: Sequence[Operation], before: int, end: int, certain: int) -> Window:
     pending = tuple(
         number
         for number in range(end)
         if not certain >> number & 1 and not isinstance(operations[number], Sync)
     )
-    return Window(end, certain | synced, pending)
+    return Window(end, certain, pending, tuple(n for n in pending if n >= before))
 
 
 def _halves(operation: Operation, sync: Sync) -> set[int]:
@@ -178,63 +185,79 @@ def _bits(numbers: Sequence[int]) -> int:
 
 
 def _groups(operations: Sequence[Operation], window: Window) -> list[int]:
-    """What is written back together, or is not: one file's content, all names (rule 2)."""
-    groups: dict[int, int] = {}
+    """What is written back together, or is not: one file's content, one directory's names, all
+    names (rule 2).
+    """
+    groups: dict[tuple[str, int], int] = {}
     for number in window.pending:
         match operations[number]:
             case Write(node=node) | Resize(node=node):
-                key = node
-            case Mode():
-                continue
+                keys = [("content", node)]
+            case Add(directory=directory) | Remove(directory=directory):
+                keys = [("names", directory), ("names", 0)]
+            case Move(directory=directory, to_directory=there):
+                keys = [("names", directory), ("names", there), ("names", 0)]
             case _:
-                key = -1
-        groups[key] = groups.get(key, 0) | 1 << number
-    return list(groups.values())
+                keys = []
+        for key in set(keys):
+            groups[key] = groups.get(key, 0) | 1 << number
+    return list(dict.fromkeys(groups.values()))
 
 
 def _plain(operations: Sequence[Operation], window: Window, plan: Plan) -> Iterator[State]:  # noqa: ARG001  # each level takes the same
-    certain, pending = window.certain, window.pending
+    certain, pending, new = window.certain, window.pending, window.new
     every = certain | _bits(pending)
+    older = every & ~_bits(new)
     yield State(every)
     yield State(certain)
-    for size in range(1, len(pending)):
-        yield State(certain | _bits(pending[:size]))
-    for number in pending:
+    for size in range(len(new)):
+        yield State(older | _bits(new[:size]))
+        yield State(certain | _bits(new[:size]))
+    for number in new:
         yield State(every & ~(1 << number))
         yield State(certain | 1 << number)
-    groups = _groups(operations, window)
-    for group in groups:
+    if len(pending) - len(new) <= OLD:
+        for number in pending:
+            yield State(every & ~(1 << number))
+    for group in _groups(operations, window):
         yield State(every & ~group)
         yield State(certain | group)
 
 
 def _torn(operations: Sequence[Operation], window: Window, plan: Plan) -> Iterator[State]:  # noqa: ARG001  # as above
-    certain, pending = window.certain, window.pending
+    certain, pending, new = window.certain, window.pending, window.new
     every = certain | _bits(pending)
     emptied: dict[int, list[tuple[int, Tear]]] = {}
-    for place, number in enumerate(pending):
+    for number in pending:
         write = operations[number]
-        if not isinstance(write, Write):
-            continue
-        emptied.setdefault(write.node, []).append((number, Tear("none")))
-        for tear in tears(write):
-            yield State(every, ((number, tear),))
-            yield State(certain | _bits(pending[: place + 1]), ((number, tear),))
+        if isinstance(write, Write):
+            emptied.setdefault(write.node, []).append((number, Tear("none")))
+    for place, number in enumerate(new):
+        write = operations[number]
+        if isinstance(write, Write):
+            before = every & ~_bits(new[place + 1 :])
+            for tear in tears(write):
+                yield State(every, ((number, tear),))
+                yield State(before, ((number, tear),))
     for torn in emptied.values():
         yield State(every, tuple(torn))
 
 
 def _subsets(operations: Sequence[Operation], window: Window, plan: Plan) -> Iterator[State]:  # noqa: ARG001  # as above
-    certain, pending = window.certain, window.pending
+    certain, pending, new = window.certain, window.pending, window.new
     every = certain | _bits(pending)
     if len(pending) <= EVERY:
         for size in range(len(pending) + 1):
             for chosen in combinations(pending, size):
                 yield State(certain | _bits(chosen))
-    elif len(pending) <= PAIRS:
-        for pair in combinations(pending, 2):
+        return
+    if len(new) <= PAIRS:
+        for pair in combinations(new, 2):
             yield State(every & ~_bits(pair))
             yield State(certain | _bits(pair))
+    for group in _groups(operations, window):
+        for number in new:
+            yield State(every & ~group & ~(1 << number))
 
 
 def _random(operations: Sequence[Operation], window: Window, plan: Plan) -> Iterator[State]:
