@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tarfile
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -245,3 +247,53 @@ sync boot
         assert Path(device).read_bytes() == b"\xff" * 16384
     finally:
         subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def test_the_sample_installer(tmp_path: Path, said: Any) -> None:
+    """What ships as a beginning for integrators: written, armed, and kept after its first boot."""
+    home = tmp_path / "bench"
+    script = files("interlock_client").joinpath("samples/installer.sh").read_text()
+    places = {
+        "store=/srv/gateway ": f"store={home}/store ",
+        "state=/srv/gateway-boot ": f"state={home}/boot ",
+        "agent=/usr/bin/interlock-client ": f"agent={home}/agent.sh ",
+    }
+    for old, new in places.items():
+        assert old in script
+        script = script.replace(old, new)
+    cycle = """#!/bin/sh
+set -e
+./installer.sh invalidate b
+./installer.sh install b 9 9< images/new.tar < wanted
+./installer.sh arm b 3
+"""
+    again = """#!/bin/sh
+set -e
+if [ "$(cat boot/booted)" = b ]; then ./installer.sh commit b; else ./cycle.sh; fi
+"""
+    scenario = build(
+        home,
+        watch=["store", "boot"],
+        ignore=["booted"],
+        command=["./cycle.sh"],
+        again=["./again.sh"],
+        boots=["sh", "-c", "echo store/$(./installer.sh select)/rootfs"],
+        check=["sh", "-c", "s=$(cat boot/booted); cmp store/$s/rootfs store/$s/appfs"],
+        final=[],
+    )
+    scripts = {"installer": script, "cycle": cycle, "again": again, "agent": "#!/bin/sh\n"}
+    for name, text in scripts.items():
+        (home / f"{name}.sh").write_text(text)
+        (home / f"{name}.sh").chmod(0o755)
+    for side in "ab":
+        (home / "store" / side).mkdir(parents=True)
+        (home / "store" / side / "rootfs").write_bytes(OLD)
+        (home / "store" / side / "appfs").write_bytes(OLD)
+    with tarfile.open(home / "images" / "new.tar", "w") as archive:
+        for name in ("rootfs", "appfs"):
+            archive.add(home / "images" / "new.img", f"{name}.img")
+    (home / "wanted").write_text(f'{{"length":1,"sha256":"{"0" * 64}"}}')
+    (home / "boot" / "line").write_text("a - 0 ab -\n")
+    code, found = said(scenario, "--samples", 0)
+    assert (code, found["reason"]) == (0, "crash_safe"), found
+    assert found["distinct"] > 40

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -10,7 +11,11 @@ from pathlib import Path
 import pytest
 
 from interlock_client.config import Checks
+from interlock_client.installers import Command
 from interlock_client.journal import State
+from interlock_client.powercut.model import Model, Move, Sync
+from interlock_client.powercut.wording import Words
+from interlock_client.tables import SlotPaths
 from interlock_core.store import FileStore
 from tests.client.bed import FACTORY, Bed
 from tests.client.power import Gateway
@@ -101,6 +106,59 @@ def test_a_download_that_breaks_off_and_one_that_goes_on(waiting: Bed, web: Web)
     assert waiting.slot("a") == half
     recording = gateway.record("update")
     assert gateway.explore(recording, (OLD, NEW), ends).bad == []
+
+
+def test_an_installer_that_leaves_flushing_to_others(waiting: Bed) -> None:
+    """An executable that writes a new file and gives it the slot's name: the agent flushes both."""
+    slots = waiting.home / "slots"
+    waiting.script(
+        "program",
+        f"""case $1 in
+install) cat /proc/self/fd/$3 > {slots}/new; mv {slots}/new {slots}/$2 ;;
+room) echo '{{"slots":{{"rootfs":1000000}}}}' ;;
+esac""",
+    )
+    waiting.change(
+        installer=Command(
+            program=waiting.home / "program",
+            a=SlotPaths.one(slots / "a"),
+            b=SlotPaths.one(slots / "b"),
+            boot_environment=waiting.home / "boot",
+            booted=waiting.home / "booted",
+        )
+    )
+    gateway = Gateway(waiting)
+    recording = gateway.record("update")
+    assert waiting.slot("a") == NEW
+    assert gateway.look(recording, (OLD, NEW)).bad == []
+    gateway.put(recording)
+    waiting.power_on()
+    finish(waiting)
+    finally_new(waiting)
+
+
+@pytest.mark.parametrize("flushed", ["slots/a", "memory.json", "journal.json"])
+def test_a_flush_that_is_left_out_is_found(waiting: Bed, flushed: str) -> None:
+    """The newest of these in an update: without it, some states would be bad."""
+    gateway = Gateway(waiting)
+    recording = gateway.record("update")
+    words = Words(Model(recording), waiting.home)
+
+    def of(number: int) -> str:
+        """The file that a flush is for: what it is renamed to, or itself."""
+        after = recording.operations[number + 1 : number + 2]
+        renamed = after and isinstance(after[0], Move)
+        return words.said(number + 1 if renamed else number)
+
+    flushes = [
+        number
+        for number, operation in enumerate(recording.operations)
+        if isinstance(operation, Sync) and of(number).endswith(flushed)
+    ]
+    without = list(recording.operations)
+    without[flushes[-1]] = Sync(frozenset(), 0)
+    found = gateway.look(dataclasses.replace(recording, operations=without), (OLD, NEW))
+    assert found.bad_states > 0
 
 
 def test_a_confirmation(waiting: Bed, before: Web) -> None:

@@ -104,6 +104,8 @@ class Unpacking(TwoSides):
                         os.fsync(descriptor)
                     finally:
                         os.close(descriptor)
+                    # Whoever unpacked may have made the file, or given it its name.
+                    disk.sync_directory(path.parent)
 
 
 def _verify(descriptor: int, wanted: Wanted) -> None:
