@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from interlock_client import retry
 from interlock_client.installing import announced, require
 from interlock_client.journal import Journal, State, save
 from interlock_client.lease import taken
@@ -134,6 +135,17 @@ class TestWhatGoesWrong:
         assert [unpacking.update().reason for _ in range(3)] == ["installer_failed"] * 3
         unpacking.rig.write_program(lambda text: text)
         unpacking.order("1.0.1", "another")
+        assert unpacking.update().outcome == "rebooting"
+
+    def test_a_person_may_have_it_tried_at_once(self, unpacking: UnpackingBed) -> None:
+        breaks(unpacking, "exit 1")
+        unpacking.order("1.0.0", "one")
+        for _ in range(2):
+            unpacking.update()
+        unpacking.rig.write_program(lambda text: text)
+        assert "tried 2 times" in unpacking.update().detail
+        with unpacking.context() as made:
+            assert retry.retry(made, "the installer was mended").outcome == "retry"
         assert unpacking.update().outcome == "rebooting"
 
     def test_one_that_fails_keeps_its_copy(self, unpacking: UnpackingBed, web: Web) -> None:

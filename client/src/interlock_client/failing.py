@@ -63,7 +63,8 @@ def require_time(known: Failures | None, attempt: Attempt, now: datetime) -> Non
     family = RefusedError if known.refused else TransientError
     raise family(
         f"{attempt.path} was tried {known.times} times here and failed ({known.reason}): it is "
-        f"tried again from {format_time(until)} on. A new order is tried at once.",
+        f"tried again from {format_time(until)} on; at once by a new order, or after "
+        "'interlock-client retry'.",
         reason=known.reason,
     )
 

@@ -1,15 +1,18 @@
-"""A person lets a version be tried again that rolled back here (I/O).
+"""A person lets a version be tried again that rolled back or could not be installed here (I/O).
 
 Rules:
 
-1. Only what rolled back here is forgiven, by its order and digest: everything else that an order
-   must meet is asked as before, at the next update.
+1. Only what rolled back here is forgiven, by its order and digest, and that it failed to be
+   installed (``failing``): everything else that an order must meet is asked as before, at the next
+   update.
 2. Who, when and why is kept beside the decisions before it is forgiven.
 """
 
 from __future__ import annotations
 
 from typing import Final
+
+import msgspec
 
 from interlock_client import local_acts
 from interlock_client.context import Context
@@ -40,12 +43,13 @@ def retry(context: Context, reason: str, order: str | None = None) -> Outcome:
     with context.state.lock():
         memory = context.memory()
         pairs = _refused(context, memory) if order is None else _begins(memory, order)
+        pairs += [pair for pair in _failing(context, order) if pair not in pairs]
         if not pairs:
             return Outcome(
                 NOTHING_TO_DO,
                 "nothing_to_retry",
-                "Nothing that rolled back here is wanted: 'interlock-client status --json' lists "
-                "what did.",
+                "Nothing that rolled back or failed here is wanted: 'interlock-client status "
+                "--json' lists what did.",
             )
         if len({pair.order for pair in pairs}) > 1:
             raise ConfigurationError("More than one order begins so: name more of it.")
@@ -53,6 +57,9 @@ def retry(context: Context, reason: str, order: str | None = None) -> Outcome:
         changed = {"forgiven": [{"order": p.order, "sha256": p.sha256} for p in pairs]}
         local_acts.record(context, now, RETRY, reason, changed)
         context.remember(memory.forgiving(pairs))
+        journal = context.journal()
+        if any(pair in pairs for pair in _failing(context, None)):
+            context.note(msgspec.structs.replace(journal, failures=None))
     return Outcome(
         RETRY,
         "by_hand",
@@ -67,6 +74,14 @@ def _refused(context: Context, memory: Memory) -> list[RolledBack]:
     wanted = newest.get("wanted") or {}
     said = (newest.get("order"), wanted.get("sha256"))
     return [pair for pair in memory.rolled_back if (pair.order, pair.sha256) == said]
+
+
+def _failing(context: Context, order: str | None) -> list[RolledBack]:
+    """What could not be installed here, and waits to be tried again."""
+    failures = context.journal().failures
+    if failures is None or not failures.order.startswith(order or ""):
+        return []
+    return [RolledBack(order=failures.order, sha256=failures.sha256)]
 
 
 def _begins(memory: Memory, order: str) -> list[RolledBack]:
