@@ -22,7 +22,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +40,8 @@ from tests.client.web import Web
 from tests.client.world import Clock, World
 
 IMAGE_BYTES: Final = 200_000_000
+SMALL_BYTES: Final = 1_000_000
+"""Of an image that costs next to nothing: what is left is the cost of starting and deciding."""
 RUNS: Final = 5
 WARM_UP: Final = 1
 PEAK_LIMIT_MB: Final = 40.0
@@ -86,10 +89,11 @@ class Yard:
         place: a directory of its own.
         world: whose newest release is ordered.
         url: of nginx.
+        size: of the image, in bytes.
     """
 
-    def __init__(self, place: Path, world: World, bed: Bed, url: str) -> None:
-        self.place, self.world, self.bed, self.url = place, world, bed, url
+    def __init__(self, place: Path, world: World, bed: Bed, url: str, size: int) -> None:
+        self.place, self.world, self.bed, self.url, self.size = place, world, bed, url, size
         release = world.releases[-1]
         self.target, self.sha256 = release.path, release.target.sha256
         folder, _, name = self.target.rpartition("/")
@@ -142,7 +146,7 @@ class Yard:
         """Bytes fetched a second time after a kill in the middle."""
         self.bed.restore()
         process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL)
-        while not self.slot.exists() or self.slot.stat().st_size < IMAGE_BYTES // 2:
+        while not self.slot.exists() or self.slot.stat().st_size < self.size // 2:
             assert process.poll() is None, "it ended before it was killed"
             time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
@@ -154,17 +158,17 @@ class Yard:
         self.check(self.slot)
         lines = log.read_bytes()[before:].decode().splitlines()
         sent = [line.split() for line in lines if self.sha256 in line]
-        return had + sum(int(size) for _, status, size in sent if status == "206") - IMAGE_BYTES
+        return had + sum(int(size) for _, status, size in sent if status == "206") - self.size
 
     def check(self, slot: Path) -> None:
         """See that a slot holds the image."""
-        assert slot.stat().st_size == IMAGE_BYTES
+        assert slot.stat().st_size == self.size
         assert sha256_hex(slot.read_bytes()) == self.sha256
 
 
-def measure(place: Path) -> list[Row]:
-    """Measure downloads."""
-    place /= "download"
+@contextmanager
+def _yard(place: Path, size: int) -> Iterator[Yard]:
+    """A gateway that runs something, and is ordered an image of so many bytes."""
     place.mkdir()
     world = World(place, Clock(datetime.now(UTC).replace(microsecond=0)))
     world.roll_out(world.release("1.0.0", b"what runs"))
@@ -172,30 +176,40 @@ def measure(place: Path) -> list[Row]:
         bed = Bed(place / "gateway", world, web)
         bed.power_on()
         assert bed.install().outcome == "confirmed"
-    world.roll_out(world.release("2.0.0", os.urandom(IMAGE_BYTES)))
+    world.roll_out(world.release("2.0.0", os.urandom(size)))
     bed.script("interlock.d/10-idle", "exit 1")
     with nginx(place / "nginx", place / "store") as url:
-        yard = Yard(place, world, bed, url)
-        ours: list[Spent] = []
-        theirs: list[Spent] = []
-        curl: list[Spent] = []
-        last: list[Spent] = []
+        yield Yard(place, world, bed, url, size)
+    shutil.rmtree(place)
+
+
+def measure(place: Path) -> list[Row]:
+    """Measure downloads."""
+    ours: list[Spent] = []
+    theirs: list[Spent] = []
+    curl: list[Spent] = []
+    last: list[Spent] = []
+    with _yard(place / "download", IMAGE_BYTES) as yard:
         for turn in range(WARM_UP + RUNS):
             spent = yard.ours(), yard.last_moment(), yard.ngclient(), yard.curl()
             if turn >= WARM_UP:
                 for found, kept in zip(spent, (ours, last, theirs, curl), strict=True):
                     kept.append(found)
         again = yard.fetched_again()
-    shutil.rmtree(place)
+    with _yard(place / "small", SMALL_BYTES) as yard:
+        pairs = [(yard.ours(), yard.ngclient()) for _ in range(WARM_UP + RUNS)][WARM_UP:]
+        little, its_little = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     return [
         _compare("download.wall", "wall_ms", "ms", ours, theirs, NGCLIENT),
         _compare("download.cpu", "cpu_ms", "ms", ours, theirs, NGCLIENT),
+        _compare("download.cpu.1-MB", "cpu_ms", "ms", little, its_little, NGCLIENT),
         _compare("download.wall.beside-curl", "wall_ms", "ms", ours, curl, CURL),
         _compare("download.cpu.beside-curl", "cpu_ms", "ms", ours, curl, CURL),
         _compare("download.written", "written", "bytes", ours, theirs, NGCLIENT),
         _against("download.written.image", "written", "bytes", ours, IMAGE_BYTES),
         _compare("download.memory", "peak_kb", "kB", ours, theirs, NGCLIENT),
         _against("download.memory.peak", "peak_kb", "kB", ours, PEAK_LIMIT_MB * 1000),
+        _compare("download.memory.1-MB", "peak_kb", "kB", little, its_little, NGCLIENT),
         _compare("download.last-moment.cpu", "cpu_ms", "ms", last, curl, CURL),
         row("download.fetched-again", again, "bytes", "limit", SEGMENT_BYTES, 1),
     ]
