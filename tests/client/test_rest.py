@@ -10,17 +10,21 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from interlock_client import rest
+from interlock_client import check, context, memory, rest, resting
 from interlock_client.cli import group
 from interlock_client.cli.edge import run
+from interlock_client.context import Context
 from interlock_client.state import exclusive
 from tests.client.bed import Bed
 from tests.client.fleet import Fleet
+from tests.client.test_counter import Fake
 from tests.client.web import Handler, Web
 from tests.client.world import WARDS, Clock, World
 
@@ -222,6 +226,27 @@ def test_nothing_is_kept_behind_a_proxy(bed: Bed, web: Web, config: Path) -> Non
         with suppress(SystemExit):
             run(group, ["check", "--config", str(path)])
     assert not kept.exists()
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_nothing_is_kept_where_a_tpm_guards_the_memory(
+    bed: Bed, config: Path, counted: bool
+) -> None:
+    """It may fail without a change of any file, and a whole check says so."""
+    kept = bed.home / "state" / "rest" / "check"
+    kept.unlink()
+    counter, file = Fake(), bed.home / "state" / "memory.json"
+    if counted:
+        memory.save(file, msgspec.structs.replace(memory.load(file), counter=counter.value))
+
+    def build(path: Path) -> Context:
+        made = context.build(path)
+        return replace(made, counter=counter) if counted else made
+
+    for _ in range(3):
+        outcome = resting.watched(config, build, check.check, text=str, json=str)
+        assert outcome.outcome == "nothing_to_do"
+    assert kept.exists() != counted
 
 
 def test_it_ends_when_a_report_falls_due(

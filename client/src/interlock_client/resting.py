@@ -3,8 +3,8 @@
 Rules (``rest`` has those of the answer):
 
 1. It is kept of a whole check that came to "nothing to do" with one request and a 304, and of no
-   other. A gateway behind a proxy, with a client certificate, or whose boot state a boot loader
-   keeps, does without.
+   other. A gateway behind a proxy, with a client certificate or a counter in a TPM, or whose boot
+   state a boot loader keeps, does without: those can fail without a change of any file.
 2. The files under it were looked at before the settings were read, and again when all was done.
    They are the same: so the check changed nothing, and nobody else did meanwhile.
 3. It ends when what was believed does, or when the next report falls due.
@@ -104,6 +104,7 @@ def _kept(context: Context, outcome: Outcome) -> dict[str, Any] | None:
         return None
     seen, server = load_seen(context.state), settings.servers[0]
     simple = settings.proxy is None and settings.client_certificate is None
+    simple = simple and context.guard is None
     # What a boot loader says is in no file of ours.
     if not simple or settings.installer.boot is not None or seen is None or seen.settled is None:
         return None
