@@ -206,6 +206,13 @@ def test_what_cannot_be_seen_is_refused(top: Path, script: str, why: str) -> Non
     assert caught.value.reason == "not_recordable"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has mounts of its own")
+def test_mounts_of_its_own_are_refused(top: Path) -> None:
+    """What a path means there is not what it means here."""
+    with pytest.raises(ConfigurationError, match="mounts of its own"):
+        shell(top, "unshare --mount true")
+
+
 def test_what_somebody_else_changes_is_noticed(top: Path, tmp_path: Path) -> None:
     """A service that ran before does the work: no call of the command shows it."""
     pipe = tmp_path / "pipe"

@@ -208,6 +208,8 @@ class _Machine:
 
     def fork(self, call: Call) -> None:
         assert call.result is not None
+        if any("CLONE_NEWNS" in argument for argument in call.arguments):
+            raise refused("it has mounts of its own")
         if call.result not in self._processes:
             self._processes[call.result] = self._process.child(" ".join(call.arguments))
 
