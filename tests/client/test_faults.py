@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +43,9 @@ HASTY = Limits(
     image_window_seconds=0.4,
     image_bytes_per_second=10_000,
 )
+
+PATIENT = Limits()
+"""Where nothing has to run into a time limit: a machine under load must not either."""
 
 POLL = "/poll/"
 METADATA = "/image/metadata/"
@@ -72,7 +75,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         assert bed.install().outcome == "confirmed"
         world.roll_out(world.release("2.0.0", NEW))
         bed.change(servers=(proxy.url,))
-        bed.limits = HASTY
         bed.save()
         yield Scene(bed, proxy, web)
 
@@ -86,10 +88,14 @@ def scene(made: Scene) -> Scene:
     return made
 
 
-def broken(scene: Scene, where: str, fault: Fault, *, after: int = 0) -> str:
+def broken(
+    scene: Scene, where: str, fault: Fault, *, after: int = 0, limits: Limits = PATIENT
+) -> str:
     """Run an update into a fault; returns the reason that it gave."""
     scene.proxy.breaks(where, fault, after=after)
+    scene.bed.limits = limits
     outcome = scene.bed.update()
+    scene.bed.limits = PATIENT
     scene.proxy.heal()
     assert outcome.exit_code in {Exit.DONE, Exit.TRANSIENT, Exit.REFUSED}, outcome
     assert outcome.detail
@@ -151,7 +157,7 @@ def of_each(reasons: list[str]) -> list[tuple[Fault, str]]:
 @pytest.mark.parametrize("fault", FAILURES.values(), ids=FAILURES)
 @pytest.mark.parametrize("where", [POLL, METADATA, IMAGE])
 def test_the_network_fails(scene: Scene, where: str, fault: Fault) -> None:
-    assert broken(scene, where, fault) == "network"
+    assert broken(scene, where, fault, limits=HASTY) == "network"
     finishes(scene)
 
 
@@ -197,7 +203,8 @@ def test_what_was_received_is_not_fetched_again(
     scene: Scene, fault: Callable[[int], Fault], there: int
 ) -> None:
     """A reset may take back what the kernel had and nobody had read; silence does not."""
-    assert broken(scene, IMAGE, fault(there)) == "network"
+    limits = replace(HASTY, silence_seconds=1.0, image_window_seconds=1.0)
+    assert broken(scene, IMAGE, fault(there), limits=limits) == "network"
     [asked] = finishes(scene)
     kept = int(asked.removeprefix("bytes=").partition("-")[0]) if asked else 0
     assert kept <= there
@@ -250,7 +257,8 @@ def test_what_is_only_late_is_waited_for(scene: Scene, where: str) -> None:
 @pytest.mark.parametrize("fault", [faults.lost, faults.closed, faults.reset, faults.drip])
 def test_the_network_fails_at_the_last_moment(scene: Scene, fault: Fault) -> None:
     """The image is there and stays; what was asked last decides, so nothing is armed without it."""
-    assert broken(scene, POLL, fault, after=1) == "network"
+    limits = replace(HASTY, answer_seconds=1.0)
+    assert broken(scene, POLL, fault, after=1, limits=limits) == "network"
     assert scene.bed.journal.state is State.WAITING
     assert finishes(scene) == [], "not a byte of the image is fetched again"
 
@@ -301,7 +309,9 @@ def test_a_report_is_told_once(reporting: tuple[Scene, Fleet], fault: Fault) -> 
     """Whether the server took it and the answer was lost, or nobody got it."""
     scene, fleet = reporting
     scene.proxy.breaks(REPORTS, fault)
+    scene.bed.limits = HASTY
     outcome = scene.bed.report()
+    scene.bed.limits = PATIENT
     scene.proxy.heal()
     assert outcome.exit_code is Exit.TRANSIENT, outcome
     assert outcome.reason in {"network", "wrong_answer"}
@@ -325,7 +335,6 @@ def reporting(tmp_path: Path) -> Iterator[tuple[Scene, Fleet]]:
         bed.power_on()
         assert bed.enrol().outcome == "enrolled"
         bed.change(servers=(proxy.url,))
-        bed.limits = HASTY
         bed.check()
         yield Scene(bed, proxy, web), fleet
 
