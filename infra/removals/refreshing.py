@@ -688,6 +688,22 @@ REFRESHING: tuple[Removal, ...] = (
     ),
     _client(
         "install/sides",
+        "installer: a device that is in use is not written",
+        "TwoSides.check",
+        "Destination(path).require_unused()",
+        "pass",
+        f"{CONTRACT}::TestWhatFits::test_a_device_that_is_in_use",
+    ),
+    _client(
+        "install/sides",
+        "installer: a slot for which nothing was signed is not booted with the rest",
+        "TwoSides.check",
+        "fills(wanted, paths)",
+        "pass",
+        f"{CONTRACT}::TestWhatFits::test_a_slot_that_is_left_out",
+    ),
+    _client(
+        "install/sides",
         "installer: one device by two nodes is one slot",
         "same",
         "return found.st_rdev == beside.st_rdev",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -42,6 +42,16 @@ def write(installer: Installer, data: bytes) -> None:
         for start in range(0, len(data), 10_000):
             writer.write(data[start : start + 10_000])
         writer.finish()
+
+
+@contextmanager
+def in_use(device: Path) -> Iterator[None]:
+    """The kernel has claimed ``device``, as when it is mounted."""
+    claimed = os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC)
+    try:
+        yield
+    finally:
+        os.close(claimed)
 
 
 def is_right(rig: Rig, side: Slot, contents: tuple[SlotContent, ...]) -> bool:
@@ -117,6 +127,32 @@ class TestWhatFits:
         with pytest.raises(RefusedError) as caught:
             rig.installer().check(wanted)
         assert caught.value.reason == "installer_refused"
+
+    def test_a_slot_that_is_left_out(self, rig: Rig) -> None:
+        """Nothing runs beside what an older release, or half an installation, left there."""
+        contents = rig.contents("new")
+        for name in rig.names if len(rig.names) > 1 else ():
+            some = {other: data for other, data in contents.items() if other != name}
+            before = rig.holds("b")
+            with pytest.raises(RefusedError, match=f"nothing of the slot {name}") as caught:
+                deliver(rig, some)
+            assert caught.value.reason == "installer_refused"
+            assert rig.holds("b") == before
+
+    def test_a_device_that_is_in_use(self, rig: Rig) -> None:
+        """Settings that name the side that runs by mistake are found before they do harm."""
+        if not isinstance(rig, DeviceRig):
+            return
+        before, good = rig.holds("b"), rig.installer().standing().good
+        wanted, packed = rig.wanted(rig.contents("new"))
+        with in_use(rig.path("b", "rootfs")):
+            with pytest.raises(ConfigurationError, match="in use"):
+                rig.installer().check(wanted)
+            with pytest.raises(ConfigurationError, match="in use"):
+                write(rig.installer(), packed)
+        assert rig.holds("b") == before
+        assert rig.installer().standing().good == good
+        assert deliver(rig, rig.contents("new")) == wanted
 
     def test_a_slot_that_is_too_small(self, rig: Rig) -> None:
         wanted, _ = rig.wanted(rig.contents("new"))

@@ -20,7 +20,7 @@ from interlock_client.contents import SlotContent
 from interlock_client.install import UNBOUNDED, Artefact, Budget, Wanted
 from interlock_client.install.answers import INSTALL, Program, Rooms
 from interlock_client.install.destination import Destination
-from interlock_client.install.sides import fits
+from interlock_client.install.sides import fills, fits
 from interlock_client.install.unpacking import Unpacking
 from interlock_client.installers import Command
 from interlock_core.errors import TransientError
@@ -41,6 +41,7 @@ class CommandInstaller(Unpacking):
         takes = self._program.ask("room", self.inactive(), type_=Rooms).slots
         for content in wanted.contents:
             fits(wanted, content, takes.get(content.name))
+        fills(wanted, self.settings.a.by_name)
 
     def unpack(self, artefact: Artefact, slot: Slot) -> None:
         """As ``Unpacking.unpack``."""

@@ -10,10 +10,13 @@ Rules:
 4. Neither a pipe nor anything else that is no file and no block device is written to, or waited
    for.
 5. What is read is read from the disk, past the page cache, where the kernel lets it.
+6. A device that is in use (mounted, say) is not written: it is opened exclusively, and the kernel
+   says no. So settings that name the side that runs by mistake are found before they do harm.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -28,6 +31,8 @@ from interlock_core.errors import ConfigurationError
 # A pipe that somebody put in its place is an error, and nothing to wait for (rule 4).
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _WRITE: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+# Of a block device O_EXCL without O_CREAT means: unless it is in use (rule 6; man 2 open).
+_ALONE: Final = os.O_EXCL | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 def _nothing() -> None:
@@ -76,12 +81,24 @@ class Destination:
                 return _device_size(self.path)
             return self.path.stat().st_size if self.path.exists() else 0
 
+    def require_unused(self) -> None:
+        """See that nobody uses it, if it is a device (rule 6).
+
+        Raises:
+            ConfigurationError: somebody does.
+            TransientError: the disk did not say.
+        """
+        with durable.translated("open", self.path):
+            if self.path.is_block_device():
+                os.close(_alone(self.path, os.O_RDONLY))
+
     @contextmanager
     def open(self, keep: int = 0) -> Iterator[Writer]:
         """Open it to be written from offset ``keep`` on.
 
         Raises:
-            ConfigurationError: it is neither a file nor a block device (rule 4).
+            ConfigurationError: it is neither a file nor a block device (rule 4), or a device in use
+                (rule 6).
             TransientError: the disk did not do it.
         """
         self.before()
@@ -90,7 +107,10 @@ class Destination:
             if path.exists() and not (path.is_file() or path.is_block_device()):
                 raise _neither(path)
             disk.step("make", path)
-            descriptor = os.open(path, _WRITE, self.mode)
+            if path.is_block_device():
+                descriptor = _alone(path, os.O_RDWR)
+            else:
+                descriptor = os.open(path, _WRITE, self.mode)
         try:
             with durable.translated("open", path):
                 kind = os.fstat(descriptor).st_mode
@@ -195,6 +215,19 @@ def _neither(path: Path) -> ConfigurationError:
     return ConfigurationError(
         f"{path} is neither a file nor a block device: mend [installer], or what stands there."
     )
+
+
+def _alone(path: Path, flags: int) -> int:
+    """A descriptor of a block device that nobody else uses."""
+    try:
+        return os.open(path, flags | _ALONE)
+    except OSError as e:
+        if e.errno != errno.EBUSY:
+            raise
+        raise ConfigurationError(
+            f"The slot {path} is in use, mounted perhaps: unmount it; or, if it belongs to the side "
+            "that runs, mend [installer]. Nothing was written."
+        ) from e
 
 
 def _device_size(path: Path) -> int:

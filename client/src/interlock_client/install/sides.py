@@ -4,7 +4,11 @@ Rules beside those of the package:
 
 1. A slot that is reachable under a name of either side is never written: not by a symbolic or a
    hard link, nor as one device under two names.
-2. What is read back goes past the page cache where the kernel lets it: what counts is on the disk.
+2. A device that is in use (mounted, say) is not written, whatever the settings call it: the kernel
+   is asked before anything is fetched.
+3. A side boots as a whole. So every slot of it must be signed with the image: what an older release
+   left in one, or what a power cut left half, never runs beside a new one.
+4. What is read back goes past the page cache where the kernel lets it: what counts is on the disk.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -72,11 +76,14 @@ class TwoSides:
         return self.control.standing()
 
     def check(self, wanted: Wanted) -> None:
-        """As ``Installer.check``: every slot is known, and large enough."""
+        """As ``Installer.check``: every slot is known and large enough, and none is left out."""
         paths = self.side(self.inactive()).by_name
         for content in wanted.contents:
             path = paths.get(content.name)
             fits(wanted, content, None if path is None else Destination(path).room())
+        fills(wanted, paths)
+        for path in paths.values():
+            Destination(path).require_unused()
 
     def place(self, slot: Slot, name: str) -> Destination | None:
         """As ``Installer.place``."""
@@ -141,6 +148,23 @@ def fits(wanted: Wanted, content: SlotContent, room: int | None) -> None:
             f"{content.length} there.",
             reason="no_space",
         )
+
+
+def fills(wanted: Wanted, names: Iterable[str]) -> None:
+    """Whether the content of every slot of a side was signed with the target (rule 3).
+
+    Raises:
+        RefusedError: ``installer_refused``.
+    """
+    signed = {content.name for content in wanted.contents}
+    for name in names:
+        if name not in signed:
+            raise RefusedError(
+                f"{wanted.path} says nothing of the slot {name}, which [installer] names: what "
+                "stands there from before would run with it. Release it with the content of every "
+                "slot.",
+                reason="installer_refused",
+            )
 
 
 def digest(path: Path, length: int, within: Budget) -> str:

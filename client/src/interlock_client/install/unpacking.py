@@ -3,8 +3,8 @@
 Rules beside those of the package:
 
 1. The copy lies in a directory that nobody but the agent may enter, and is opened anew after it was
-   verified, by that directory's descriptor; it is verified again through the descriptor that
-   is handed on, so that what is unpacked is what was signed.
+   verified; it is verified again through the descriptor that is handed on, so that what is unpacked
+   is what was signed.
 2. Before anything is unpacked the side is invalidated: whatever comes of it, nothing boots it.
 3. While it unpacks, and only then, ``installing`` tells whoever asks that the agent is at it.
 4. The copy stays until it is of no use, so that a power cut costs no second download.
