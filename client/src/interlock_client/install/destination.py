@@ -225,8 +225,8 @@ def _alone(path: Path, flags: int) -> int:
         if e.errno != errno.EBUSY:
             raise
         raise ConfigurationError(
-            f"The slot {path} is in use, mounted perhaps, and is not written: unmount it; or, if it "
-            "belongs to the side that runs, mend [installer]."
+            f"The slot {path} is in use, mounted perhaps, and is not written: unmount it; or mend "
+            "[installer], if it belongs to the side that runs."
         ) from e
 
 
