@@ -167,6 +167,21 @@ def test_an_unreadable_copy_is_not_taken_for_a_new_machine(environment: BootEnvi
     assert environment.boot()[0] == "a"
 
 
+def test_a_third_file_that_cannot_be_read_does_not_outweigh_whole_copies(
+    environment: BootEnvironment,
+) -> None:
+    environment.boot()
+    environment.change(lambda state: boot.arm(state, "b", 3))
+    environment.boot()
+    environment.change(lambda state: boot.commit(state, "b"))
+    environment.change(lambda state: boot.invalidate(state, "a"))
+    witness = environment.directory / "committed"
+    witness.unlink()
+    witness.symlink_to("/proc/self/mem")
+    assert environment.boot() == ("b", None), "slot a is being written"
+    assert witness.read_text() == "b\n", "it is mended"
+
+
 def test_which_slot_runs_must_be_known(environment: BootEnvironment) -> None:
     with pytest.raises(ConfigurationError, match="boot-select") as caught:
         environment.require_booted()

@@ -159,8 +159,8 @@ class BootEnvironment:
         then = change(state)
         if _same(state, then):
             then = state
-        data = seal(then)
-        if [data] * 2 == copies and self._witnessed() == then.active:
+        data, witnessed = seal(then), self._readable_witness()
+        if [data] * 2 == copies and witnessed == then.active:
             return then
         durable.mkdir(self.directory)
         # The newest copy is never the one that is written over first.
@@ -168,7 +168,7 @@ class BootEnvironment:
         for number in sorted((0, 1), key=lambda number: copies[number] == newest):
             if copies[number] != data:
                 durable.replace(self._path(number), data)
-        if self._witnessed() != then.active:
+        if witnessed != then.active:
             durable.replace(self._witness, f"{then.active}\n".encode())
         return then
 
@@ -230,7 +230,7 @@ class BootEnvironment:
         fault: TransientError | None = None
         try:
             # Where no copy can be read, this may be all that is known.
-            committed = self._witnessed() or committed
+            committed = self._readable_witness() or committed
             state = self.load()
             committed = state.active
             slot, _ = select(state)
@@ -255,6 +255,13 @@ class BootEnvironment:
     def _witnessed(self) -> Slot | None:
         """What the third file says (rule 4); None if it is missing or says something else."""
         return _named(self._witness, "record of the committed slot")
+
+    def _readable_witness(self) -> Slot | None:
+        """The same; also None if it cannot be read, which is no reason to doubt the copies."""
+        try:
+            return self._witnessed()
+        except TransientError:
+            return None
 
 
 def _named(path: Path, what: str) -> Slot | None:
