@@ -154,11 +154,15 @@ class Desk:
         info = TargetInfo(len(image), {"sha256": hashlib.sha256(image).hexdigest()})
         return Wanted("ward-gateway/1.0.0/image.bin", info, self.order, self.patches)
 
-    def offer(self, old: bytes, new: bytes) -> bytes:
-        """Offer a delta from what a slot beside this one holds; returns its bytes."""
+    def offer(self, old: bytes, new: bytes, *, said: bytes | None = None) -> bytes:
+        """Offer a delta from what a slot beside this one holds; returns its bytes.
+
+        Args:
+            old, new, said: as ``delta_of`` takes them.
+        """
         source = self.place.with_name("running")
         source.write_bytes(old)
-        data, facts = delta_of(old, new)
+        data, facts = delta_of(old, new, said=said)
         info = TargetInfo(len(data), {"sha256": hashlib.sha256(data).hexdigest()})
         path = "ward-gateway/1.0.0/image.bin.from-0.9.0.delta"
         self.patches = (Patch(path, info, facts, Destination(source)),)

@@ -190,6 +190,18 @@ class TestFalling:
         assert kept is not None
         assert kept.wrong == ("https://a",)
 
+    def test_a_delta_to_something_else_is_applied_once(self, desk: Desk) -> None:
+        """Its signers were wrong: the same frames give the same bytes, whoever sends them."""
+        other = bytes([NEW[0] ^ 1]) + NEW[1:]
+        delta = desk.offer(OLD, other, said=NEW)
+        server = Pretend("https://a", NEW, delta)
+        came = desk.run(server)
+        assert desk.place.read_bytes() == NEW
+        assert came.from_delta is None
+        assert came.fell_back is not None
+        assert "does not give what was signed" in came.fell_back
+        assert server.sent == len(delta) + len(NEW)
+
 
 class TestGateway:
     """From the signed metadata to the slot, over real HTTP."""

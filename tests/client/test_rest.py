@@ -134,6 +134,32 @@ def test_a_file_that_was_changed_in_its_place(bed: Bed, config: Path) -> None:
     assert says(config) is None, "one of its times is the kernel's"
 
 
+@pytest.mark.parametrize("name", ["gateway.toml", "image.root.json", "booted"])
+def test_a_link_whose_target_changed(bed: Bed, config: Path, name: str) -> None:
+    link = bed.home / name
+    target = bed.home / "elsewhere" / name
+    target.parent.mkdir()
+    link.rename(target)
+    link.symlink_to(target)
+    whole(config)
+    whole(config)
+    assert says(config)
+    again(target)
+    assert says(config) is None
+
+
+def test_the_marker_elsewhere_is_gone(world: World, bed: Bed, config: Path) -> None:
+    marker = bed.home / "elsewhere" / "state-began"
+    config.write_text(f'state_marker = "{marker}"\n{config.read_text()}')
+    whole(config)
+    whole(config)
+    assert says(config)
+    marker.unlink()
+    assert says(config) is None
+    whole(config)
+    assert marker.exists()
+
+
 def test_what_is_kept_is_torn_or_gone(bed: Bed, config: Path) -> None:
     kept = bed.home / "state" / "rest" / "check"
     os.truncate(kept, 100)

@@ -10,8 +10,13 @@ from interlock_core.delta import MIN_PREFIX, MIN_SEGMENT, Content, Frame, Header
 from interlock_core.release import Delta
 
 
-def delta_of(old: bytes, new: bytes) -> tuple[bytes, Delta]:
-    """A delta, each segment with what stood at its place before, and its facts."""
+def delta_of(old: bytes, new: bytes, *, said: bytes | None = None) -> tuple[bytes, Delta]:
+    """A delta, each segment with what stood at its place before, and its facts.
+
+    Args:
+        old, new: what it is made from, and what comes out of it.
+        said: what its signers say that comes out of it; ``new``, if they are right.
+    """
     frames, described = [], []
     for start in range(0, len(new), MIN_SEGMENT):
         piece, known = new[start : start + MIN_SEGMENT], old[start : start + MIN_SEGMENT]
@@ -30,7 +35,7 @@ def delta_of(old: bytes, new: bytes) -> tuple[bytes, Delta]:
             )
         )
     of_old = Content(length=len(old), sha256=hashlib.sha256(old).hexdigest())
-    of_new = Content(length=len(new), sha256=hashlib.sha256(new).hexdigest())
+    of_new = Content(length=len(new), sha256=hashlib.sha256(said or new).hexdigest())
     header = encode_header(
         Header(old=of_old, new=of_new, segment=MIN_SEGMENT, frames=tuple(described))
     )

@@ -11,8 +11,8 @@ Rules:
    check came to that answer, and changed nothing.
 2. That check's answer is good only in the same boot and for the same release of the client, while
    every file under it is the very file that it was (its inode, length, and times, among them the
-   one that nobody can set), the clock went on as it should, and nothing that was believed then has
-   expired or falls due.
+   one that nobody can set; of a link also those of where it leads), the clock went on as it should,
+   and nothing that was believed then has expired or falls due.
 3. Whatever else is the case, or cannot be found out, is none of this module's business: the whole
    check begins from its beginning, and says so by name.
 4. It takes the agent's lock, bounds what it reads, and changes nothing but the time of the last
@@ -25,10 +25,11 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 import time
 import tomllib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -161,15 +162,23 @@ def _unchanged(kept: Found) -> bool:
 
 def _mark(path: Path) -> list[int] | None:
     try:
-        found = os.lstat(path)
+        found = [os.lstat(path)]
     except FileNotFoundError:
         return None
+    if stat.S_ISLNK(found[0].st_mode):
+        # What counts is where it leads.
+        with suppress(FileNotFoundError):
+            found.append(path.stat())
     return [
-        found.st_dev,
-        found.st_ino,
-        found.st_mode,
-        found.st_uid,
-        found.st_size,
-        found.st_mtime_ns,
-        found.st_ctime_ns,
+        number
+        for one in found
+        for number in (
+            one.st_dev,
+            one.st_ino,
+            one.st_mode,
+            one.st_uid,
+            one.st_size,
+            one.st_mtime_ns,
+            one.st_ctime_ns,
+        )
     ]

@@ -82,6 +82,8 @@ def _under(context: Context, path: Path) -> tuple[list[Path], list[Path]]:
     directories = [state.root, state.identity, state.identity / "outbox"]
     if settings.ca_file is not None:
         files.append(settings.ca_file)
+    if state.marker is not None:
+        files.append(state.marker)
     if settings.installer.booted is not None:
         files.append(settings.installer.booted)
     if settings.installer.boot_environment is not None:

@@ -5,12 +5,10 @@ Rules:
 1. The next poll comes after the interval and a jitter that is uniform between nothing and its
    setting, so that gateways which woke up together do not stay together.
 2. While an installation waits for this place (the clinical interlock, a hold, the window, the
-   lease), it is looked at again after ``deferral_retry_seconds``.
-3. After trouble that may pass the waits double from 30 s up to the interval, with jitter. Servers
-   that ask to be left alone longer are, within the bounds of ``retry_after``.
    lease), or new firmware for checks that cannot tell yet, it is looked at again after
    ``deferral_retry_seconds``.
-3. After trouble that may pass the waits double from 30 s up to the interval, with jitter.
+3. After trouble that may pass the waits double from 30 s up to the interval, with jitter. Servers
+   that ask to be left alone longer are, within the bounds of ``retry_after``.
 4. People are told when the outcome changes. What repeats is said once, and counted.
 """
 

@@ -182,6 +182,14 @@ class _Run:
 
     def _drop(self, sink: Sink, bad: str) -> None:
         """What is whole is wrong: begin anew, unless every server was proven wrong."""
+        record = self.ledger.record
+        if record.from_delta is not None and not record.sources:
+            # Every byte of it is what the delta's signers named: nobody on the way is to blame.
+            why = "it does not give what was signed."
+            self.ledger.record = record.dropped().giving_up(record.from_delta, why)
+            sink.restart()
+            sink.mark()
+            return
         urls = [server.url for server in self.servers]
         self.ledger.record = self.ledger.record.mismatched(urls, self.terms.now())
         sink.restart()

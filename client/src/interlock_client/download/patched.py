@@ -7,9 +7,10 @@ Rules:
 2. Each segment that comes out is put where it belongs like any other bytes. Whatever ends a delta,
    the whole image goes on at the very byte.
 3. A delta is given up if no server has it as it was signed, if the slot that runs cannot be read,
-   or if it does not lead from there to the image. That is noted, with the reason, before anything
-   of the whole image is asked for; what that costs is decided against the budget then. A network
-   that is away is no reason: the next run goes on with the delta.
+   or if it does not lead from there to the image, which shows at a frame or, where its signers were
+   wrong, at the end of the image (``fetch``). That is noted, with the reason, before anything of
+   the whole image is asked for; what that costs is decided against the budget then. A network that
+   is away is no reason: the next run goes on with the delta.
 4. It is used only while it costs less than the rest of the whole image.
 """
 
@@ -79,9 +80,7 @@ def patched(
         try:
             _Patching(patch, servers, ledger, sink, flow).all()
         except _GivenUpError as e:
-            given_up = (*ledger.record.given_up, patch.path)
-            why = f"{patch.path.rpartition('/')[2]}: {e}"
-            ledger.record = ledger.record.with_(given_up=given_up, fell_back=why)
+            ledger.record = ledger.record.giving_up(patch.path, str(e))
             sink.mark()
 
 

@@ -96,6 +96,11 @@ class Record(Kept, frozen=True, kw_only=True):
         """Nothing is kept any more."""
         return self.begun_again().with_(kept=0, kept_sha256=NO_BYTES, from_delta=None)
 
+    def giving_up(self, delta: str, why: str) -> Record:
+        """The delta at this path is not tried again (rule 6)."""
+        told = f"{delta.rpartition('/')[2]}: {why}"
+        return self.with_(given_up=(*self.given_up, delta), fell_back=told)
+
     def mismatched(self, urls: Collection[str], now: datetime) -> Record:
         """What was whole is not what was signed (rule 4); ``urls`` are all servers."""
         wrong, at = self.wrong, self.wrong_at
