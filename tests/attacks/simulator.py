@@ -151,8 +151,8 @@ class Simulator(People, Online):
         return {path: data for path, data in kept.items() if trusted or "trusted" not in path}
 
     def floors(self) -> Memory:
-        """What must never be forgotten; when the last decision was made is no floor."""
-        return msgspec.structs.replace(self.bed.memory, last=None)
+        """What must never be forgotten: not when it decided last, nor what its clock said then."""
+        return msgspec.structs.replace(self.bed.memory, last=None, reading=None, jumped=None)
 
     def waits_for_the_ward(self) -> None:
         """An image is in the slot, unarmed, and what kept it back is over."""
