@@ -12,6 +12,7 @@ from infra.removals.counting import COUNTING
 from infra.removals.deciding import DECIDING
 from infra.removals.holding import HOLDING
 from infra.removals.installing import INSTALLING
+from infra.removals.lightening import LIGHTENING
 from infra.removals.monitoring import MONITORING
 from infra.removals.publishing import PUBLISHING
 from infra.removals.reaching import REACHING
@@ -34,6 +35,7 @@ ALL: Final[tuple[Removal, ...]] = (
     *RECORDING,
     *REACHING,
     *INSTALLING,
+    *LIGHTENING,
 )
 BEGIN: Final = "<!-- removals: written by python -m infra.removals --write -->"
 END: Final = "<!-- end of removals -->"

@@ -9,8 +9,9 @@ import pytest
 from tuf.api.metadata import TargetFile, Targets
 
 from interlock_client.offers import offered
+from interlock_core.facts import Grant, Reason
 from interlock_core.release import Delta, Image, Reference
-from tests.support.decisions import NEW, OLD, image
+from tests.support.decisions import NEW, OLD, honest, image
 from tests.support.papers import digest
 
 PATH = f"{NEW.path}.from-1.0.0.delta"
@@ -90,3 +91,21 @@ def test_a_delta_that_the_image_names_is_offered() -> None:
 def test_anything_else_is_as_if_it_were_not_there(bad: Any) -> None:
     role, facts = listing(**bad)
     assert offered(role, NEW.path, facts) == ()
+
+
+@pytest.mark.parametrize("counter", [3, 20])
+def test_a_delta_changes_nothing_about_what_may_be_installed(counter: int) -> None:
+    """Below the floor stays below it, and what is granted is the same image, with or without."""
+    _, with_delta = listing()
+    verdicts = [
+        honest()
+        .with_trusted(images={NEW.path: image(counter=counter, references=references)})
+        .decide()
+        .verdict
+        for references in (with_delta.references, image().references)
+    ]
+    reasons = [getattr(verdict, "reason", None) for verdict in verdicts]
+    assert reasons[0] == reasons[1]
+    assert (reasons[0] == Reason.BELOW_FLOOR) == (counter == 3)
+    if counter == 20:
+        assert [one.image.release_counter for one in verdicts if isinstance(one, Grant)] == [20, 20]
