@@ -418,6 +418,15 @@ class TestTold:
         with bed.context() as made:
             assert status.status(made)["interlock"] == "none"
 
+    def test_explain_of_another_image_than_waits_in_the_slot(self, world: World, bed: Bed) -> None:
+        world.roll_out(world.release("1.0.0", b"one"))
+        bed.script("interlock.d/10-idle", "exit 1")
+        bed.update()
+        world.roll_out(world.release("1.0.1", b"two"))
+        told = bed.explain()
+        assert (told.reason, told.more["phase"]) == ("granted", "download")
+        assert "slot_mismatch" not in bed.status()["why"]
+
     def test_explain_tells_every_rule(self, world: World, bed: Bed) -> None:
         rollout = world.roll_out(world.release("1.0.0", NEW))
         granted = bed.explain()

@@ -18,7 +18,7 @@ from interlock_client.lease import taken
 from interlock_client.state import StateDir
 from interlock_core.errors import Exit, RefusedError, TransientError
 from interlock_core.release import Slot
-from interlock_core.wire import sha256_hex
+from interlock_core.wire import format_time, sha256_hex
 from tests.attacks import lies
 from tests.client.bed import Bed
 from tests.client.unpacking import UnpackingBed
@@ -124,10 +124,14 @@ class TestWhatGoesWrong:
         outcome = bed.update()
         assert (outcome.reason, outcome.exit_code) == ("slot_mismatch", Exit.REFUSED)
         assert "tried again from" in outcome.detail
+        failing = bed.status()["failing"]
+        assert (failing["reason"], failing["times"]) == ("slot_mismatch", 2)
+        assert format_time(failing["tried_again_from"]) in outcome.detail
         assert not asked.exists(), "it is not called again at every poll"
         bed.world.clock.pass_(minutes=31)
         assert bed.update().outcome == "rebooting"
         assert bed.journal.failures is None
+        assert bed.status()["failing"] is None
 
     def test_a_new_order_is_tried_at_once(self, unpacking: UnpackingBed) -> None:
         breaks(unpacking, "exit 1")

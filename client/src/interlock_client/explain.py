@@ -18,12 +18,13 @@ def explain(context: Context) -> Outcome:
     """Decide now, as if to install, and tell the outcome of every rule that ran.
 
     The clinical interlock is asked; nothing is downloaded or installed. An image that waits in
-    the inactive slot counts as it was hashed when it was written.
+    the inactive slot counts as it was hashed when it was written; where another one is wanted by
+    now, it is asked whether that may be downloaded.
 
     Raises:
         InterlockError: of the family that says what to do.
     """
-    from interlock_client.judge import judge  # noqa: PLC0415  # as above
+    from interlock_client.judge import again, judge  # noqa: PLC0415  # as above
     from interlock_core.facts import Phase  # noqa: PLC0415  # not needed to show the last one
 
     with context.state.lock():
@@ -31,6 +32,10 @@ def explain(context: Context) -> Outcome:
         held = digests(journal.written.contents) if journal.written else {}
         phase = Phase.INSTALL if held else Phase.DOWNLOAD
         judgement = judge(context, context.poll(), phase, slots=held, ask=bool(held))
+        wanted = judgement.decision.wanted
+        if journal.written and wanted and wanted.sha256 != journal.written.sha256:
+            phase = Phase.DOWNLOAD
+            judgement = again(context, judgement.believed, judgement.memory, phase)
     place = context.place(judgement.memory)
     outcome = judgement.refusal() or Outcome(
         "update_available", "granted", f"The {phase.value} is granted.", Exit.DONE, judgement.more()

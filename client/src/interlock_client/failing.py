@@ -45,7 +45,12 @@ def counting(
 
 def waits_until(known: Failures | None, attempt: Attempt, now: datetime) -> datetime | None:
     """Until when it is not tried; None if it may be (rules 2 and 3)."""
-    if known is None or not _of(known, attempt) or known.times < 2 or now < known.at:
+    return due(known, now) if known is not None and _of(known, attempt) else None
+
+
+def due(known: Failures, now: datetime) -> datetime | None:
+    """Until when what failed is not tried; None if it may be (rules 2 and 3)."""
+    if known.times < 2 or now < known.at:
         return None
     until = known.at + min(MAX_WAIT, FIRST_WAIT * (1 << min(known.times - 2, 10)))
     return until if now < until else None

@@ -11,7 +11,8 @@ from interlock_client import identity, interlock, timekeeping, why
 from interlock_client.boot import Slot
 from interlock_client.context import Context, running
 from interlock_client.download import keeper
-from interlock_client.journal import Deferral
+from interlock_client.failing import due
+from interlock_client.journal import Deferral, Journal
 from interlock_client.outbox import MAX_WAITING, Outbox
 from interlock_client.poll import last_answer, load_seen, load_trouble
 from interlock_core.errors import InterlockError, RefusedError
@@ -65,6 +66,7 @@ def status(context: Context) -> dict[str, Any]:
         "attempt": _plain(journal.attempt),
         "download": _download(context),
         "deferral": deferral(journal.deferral, now),
+        "failing": _failing(journal, now),
         "ended": _plain(journal.ended),
         "last_decision": newest and {"at": newest.get("at"), "verdict": newest.get("verdict")},
         "trouble": _plain(trouble),
@@ -101,6 +103,21 @@ def _download(context: Context) -> dict[str, Any] | None:
         "from_delta": record.from_delta,
         "fell_back": record.fell_back,
         "wrong_bytes_from": list(record.wrong),
+    }
+
+
+def _failing(journal: Journal, now: datetime) -> dict[str, Any] | None:
+    """What could not be installed here, how often in a row, and from when it is tried again."""
+    known = journal.failures
+    if known is None:
+        return None
+    return {
+        "order": known.order,
+        "sha256": known.sha256,
+        "reason": known.reason,
+        "times": known.times,
+        "at": known.at,
+        "tried_again_from": due(known, now),
     }
 
 

@@ -52,6 +52,13 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
             f"waiting    since {format_time(waiting['since'])} "
             f"({_age(waiting['age_seconds'])}): {waiting['reason']}: {waiting['detail']}"
         )
+    failing = found["failing"]
+    if failing:
+        until = failing["tried_again_from"]
+        when = f"from {format_time(until)} on" if until else "at the next update"
+        lines.append(
+            f"failing    {failing['reason']}, {failing['times']} times; tried again {when}"
+        )
     if ended:
         lines.append(f"last try   {ended['outcome']} ({ended['reason']}): {ended['detail']}")
     if last:
