@@ -101,6 +101,27 @@ def broken_off(data: bytes, *, length: int | None) -> Answer:
     return answer
 
 
+def begun(data: bytes, part: str | None, asked: list[str | None]) -> Answer:
+    """The first 99 bytes of ``data``, and to whoever goes on another part than was asked for.
+
+    Args:
+        data: what was asked for.
+        part: what the part is said to be; ``{}`` is the length of the whole.
+        asked: takes the ranges that were asked for.
+    """
+    first = broken_off(data[:99], length=len(data))
+    said = part and part.format(len(data))
+
+    def answer(handler: Handler) -> None:
+        asked.append(handler.headers.get("Range"))
+        if len(asked) == 1:
+            first(handler)
+        else:
+            handler.say(206, b"?" * 99, '"mine"', said)
+
+    return answer
+
+
 def packed(data: bytes) -> Answer:
     """``data`` compressed, though nobody asked for that."""
     small = gzip.compress(data)

@@ -13,7 +13,7 @@ from tests.attacks import lies
 from tests.attacks.files import PINNED, SIGNED, everything_new, numbered
 from tests.attacks.lies import TAKEN_AT_MOST, Endless
 from tests.attacks.simulator import IMAGE, Simulator
-from tests.client.web import Answer, Handler, Web
+from tests.client.web import Answer, Web
 
 
 class TestBytes:
@@ -109,25 +109,21 @@ class TestMirrors:
     """A mirror or a cache between the gateway and the server is as good as any attacker."""
 
     @pytest.fixture
-    def mirrored(self, sim: Simulator) -> Iterator[tuple[Simulator, Web]]:
+    def mirror(self, sim: Simulator) -> Iterator[Web]:
         """A mirror is asked first, and the real server after it."""
         with Web(sim.world.store) as mirror:
             sim.world.roll_out(sim.release())
             sim.bed.change(servers=(mirror.url, sim.web.url))
-            yield sim, mirror
+            yield mirror
 
     @pytest.mark.parametrize("data", [IMAGE[::-1], bytes(len(IMAGE)), IMAGE[:-1] + b"?", IMAGE[1:]])
-    def test_other_bytes(self, mirrored: tuple[Simulator, Web], data: bytes) -> None:
-        sim, mirror = mirrored
+    def test_other_bytes(self, sim: Simulator, mirror: Web, data: bytes) -> None:
         mirror.lies["/image/targets/"] = lambda handler: handler.say_part(data, '"mine"')
         assert sim.bed.install().outcome == "confirmed"
         assert sim.bed.running == IMAGE
 
     @pytest.mark.parametrize("spoilt", [False, True])
-    def test_a_beginning_and_then_nothing(
-        self, mirrored: tuple[Simulator, Web], spoilt: bool
-    ) -> None:
-        sim, mirror = mirrored
+    def test_a_beginning_and_then_nothing(self, sim: Simulator, mirror: Web, spoilt: bool) -> None:
         begins = b"?" * 99 if spoilt else IMAGE[:99]
         mirror.lies["/image/targets/"] = lies.broken_off(begins, length=len(IMAGE))
         assert sim.bed.install().outcome == "confirmed"
@@ -135,22 +131,11 @@ class TestMirrors:
 
     @pytest.mark.parametrize("part", ["bytes 0-98/{}", "bytes 99-{}/*", "bytes 98-99/7", "?", None])
     def test_another_part_than_was_asked_for(
-        self, mirrored: tuple[Simulator, Web], part: str | None
+        self, sim: Simulator, mirror: Web, part: str | None
     ) -> None:
         """It sends a beginning, and answers whoever goes on with whatever it likes."""
-        sim, mirror = mirrored
-        first = lies.broken_off(IMAGE[:99], length=len(IMAGE))
-        said = part and part.format(len(IMAGE))
-        asked = []
-
-        def lie(handler: Handler) -> None:
-            asked.append(handler.headers.get("Range"))
-            if len(asked) == 1:
-                first(handler)
-            else:
-                handler.say(206, b"?" * 99, '"mine"', said)
-
-        mirror.lies["/image/targets/"] = lie
+        asked: list[str | None] = []
+        mirror.lies["/image/targets/"] = lies.begun(IMAGE, part, asked)
         sim.web.answer("/image/targets/ward-gateway/", b"", 503)
         assert sim.bed.update().reason == "network"
         assert sim.bed.update().reason in {"network", "hash_mismatch"}
@@ -169,8 +154,7 @@ class TestMirrors:
         assert taken == 2
         sim.refuses("hash_mismatch", slot=True)
 
-    def test_and_a_budget_bounds_what_lies_cost(self, mirrored: tuple[Simulator, Web]) -> None:
-        sim, mirror = mirrored
+    def test_and_a_budget_bounds_what_lies_cost(self, sim: Simulator, mirror: Web) -> None:
         mirror.lies["/image/targets/"] = lambda handler: handler.say_part(bytes(len(IMAGE)))
         sim.bed.change(download=Download(budget_bytes=len(IMAGE) + 1))
         sim.refuses("over_budget", slot=True, exit_code=Exit.TRANSIENT)
