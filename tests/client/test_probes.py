@@ -40,6 +40,16 @@ def test_all_must_pass(checks: Checks) -> None:
     assert len(verdict.probes) == 2, "the rest is not asked"
 
 
+def test_a_check_that_the_disk_does_not_give_means_no(checks: Checks) -> None:
+    """Not an error that leaves new firmware unjudged for ever."""
+    put(checks, "10-a", "exit 0")
+    (checks.checks / "20-b").symlink_to("x" * 300)
+    verdict = probes.ask(checks, "health", cannot_tell=True)
+    assert (verdict.passed, verdict.unknown) == (False, False)
+    assert verdict.detail == "the health check 20-b cannot be run: File name too long"
+    assert [probe.passed for probe in probes.advise(checks)] == [True, False]
+
+
 def test_nobody_to_ask_means_no(checks: Checks) -> None:
     assert "no interlock check" in probes.ask(checks, "interlock").detail
     put(checks, ".hidden", "exit 0")

@@ -118,9 +118,9 @@ def advise(checks: Checks) -> tuple[Probe, ...]:
 
 def _run(path: Path, deadline: float) -> Probe:
     name = _printable(path.name)
-    if not path.is_file() or not os.access(path, os.X_OK):
-        return Probe(name, False, "is not an executable file")
     try:
+        if not path.is_file() or not os.access(path, os.X_OK):
+            return Probe(name, False, "is not an executable file")
         if _anybodys(path):
             return Probe(name, False, "may be written by anybody")
         process = subprocess.Popen(  # noqa: S603  # the hospital's own, from its directory
