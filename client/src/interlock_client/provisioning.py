@@ -3,8 +3,8 @@
 Rules:
 
 1. It is made once. Where there is one already, a memory that does not belong to it may be an old
-   copy that somebody put back, so that only a person who says why ties it anew (``adopt``); both
-   are kept beside the decisions.
+   copy that somebody put back, and so may one whose counter is gone: the TPM was cleared. Only a
+   person who says why ties either anew (``adopt``); that is kept beside the decisions.
 2. Cut off at any step, the same command goes on: the memory says first that a counter is being
    made.
 """
@@ -50,6 +50,13 @@ def provision(context: Context, owner: bytes, *, adopt: str | None = None) -> Ou
                 "lost, or an older copy was put back. Put the newest state back; or say by --adopt "
                 "and --reason why this one is taken.",
                 reason="tpm_index_exists",
+            )
+        if not exists and kept.counter not in {None, PROVISIONING} and adopt is None:
+            raise RefusedError(
+                f"The gateway's memory belongs to {kept.counter} of a counter that this TPM has no "
+                "more: it was cleared or exchanged, and the memory may be an older copy. Say by "
+                "--adopt and --reason why this one is taken.",
+                reason="damaged_state",
             )
         before = kept.counter
         kept = msgspec.structs.replace(kept, counter=PROVISIONING, owes_count=False)

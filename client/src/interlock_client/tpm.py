@@ -178,7 +178,8 @@ class NvCounter:
     def _lost(self, how: str) -> RefusedError:
         return RefusedError(
             f"The counter {self.index} of the TPM {how}. Put the newest state "
-            "directory back; or make a counter with 'interlock-client tpm provision'.",
+            "directory back; or make a counter with 'interlock-client tpm provision' (--adopt, if "
+            "there was one).",
             reason="damaged_state",
         )
 

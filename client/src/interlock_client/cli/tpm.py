@@ -58,7 +58,8 @@ def provision(
     """Make the counter, once, when the gateway is built in.
 
     Where there is one already, and the memory does not belong to it, the memory was lost or an
-    older copy was put back: with --adopt a person says that it is the newest all the same.
+    older copy was put back; where the memory's counter is gone, the TPM was cleared. With --adopt a
+    person says that the memory is the newest all the same.
     """
     if adopt != (reason is not None):
         raise click.UsageError("--adopt needs --reason, and --reason goes with --adopt.")
