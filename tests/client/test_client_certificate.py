@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from interlock_client import client_certificate, config
+from interlock_client import client_certificate, config, tunnel
 from interlock_client.config import ClientCertificate
 from interlock_client.servers import Limits, Servers, connect
 from interlock_core import durable
@@ -445,6 +445,27 @@ class TestTheProcessThatSpeaksTls:
             sockets = {str(link.readlink()) for link in (found / "fd").iterdir()}
             assert not sockets & listening()
         assert started() == []
+
+    def test_what_it_says_of_its_configuration_is_not_passed_on(
+        self, site: Web, authority: Authority, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An engine that cannot be told a PIN makes stunnel print the line with it."""
+        fake = shelf.home / "stunnel-that-complains"
+        fake.write_text(
+            "#!/bin/sh\n"
+            "echo '[!] ENGINE_ctrl_cmd_string: engine routines::invalid cmd name' >&2\n"
+            f"""echo '[!] 3:6: "engineCtrl = PIN:{PIN}": Failed to execute it' >&2\n"""
+        )
+        fake.chmod(0o755)
+        monkeypatch.setattr(tunnel, "PROGRAM", str(fake))
+        shown = in_token(shelf, authority.issue("GW-000001"))
+        with (
+            calling(site, authority, shown) as servers,
+            pytest.raises(ConfigurationError) as caught,
+        ):
+            get(servers, None)
+        assert PIN not in str(caught.value)
+        assert '"engineCtrl": Failed to execute it' in str(caught.value)
 
     @pytest.mark.parametrize("etag", WAYS)
     def test_a_server_that_stays_silent_is_cut_off_and_leaves_no_process(

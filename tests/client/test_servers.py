@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -336,6 +337,24 @@ def test_a_proxy_is_asked_for_everything(web: Web, etag: str | None) -> None:
         assert servers.each[0].get("/x", limit=100, etag=etag).body == b"by proxy"
     finally:
         servers.close()
+
+
+@pytest.mark.parametrize("etag", WAYS)
+def test_a_proxy_is_told_who_asks(web: Web, etag: str | None) -> None:
+    told: list[str | None] = []
+
+    def look(handler: Handler) -> None:
+        told.append(handler.headers["Proxy-Authorization"])
+        handler.say(200, b"by proxy")
+
+    web.lies["http://gateway.invalid/x"] = look
+    proxy = web.url.replace("http://", "http://ward:4%3A2%E2%82%AC@")
+    servers = connect(("http://gateway.invalid",), proxy=proxy)
+    try:
+        assert servers.each[0].get("/x", limit=100, etag=etag).body == b"by proxy"
+    finally:
+        servers.close()
+    assert told == ["Basic " + base64.b64encode("ward:4:2€".encode()).decode()]
 
 
 @pytest.mark.parametrize("etag", WAYS)

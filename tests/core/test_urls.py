@@ -78,3 +78,10 @@ def test_may_be_a_proxy(url: str) -> None:
 def test_may_be_no_proxy(url: str) -> None:
     with pytest.raises(ConfigurationError, match="proxy"):
         check_proxy(url)
+
+
+@pytest.mark.parametrize("rest", ["proxy:x", "proxy:99999999", "[proxy", "proxy\u2100", "", " "])
+def test_a_password_of_a_proxy_is_not_repeated(rest: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        check_proxy(f"http://ward:s3cret@{rest}")
+    assert "s3cret" not in str(caught.value)

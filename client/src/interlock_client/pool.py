@@ -6,7 +6,9 @@ urllib3 costs more to load than that one question costs to ask, so it is loaded 
 from __future__ import annotations
 
 import socket
+from base64 import b64encode
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -42,9 +44,20 @@ def make_pool(
     if tls.tunnel is not None:
         # It asks the proxy itself.
         proxy = None
-    pool = urllib3.ProxyManager(proxy, **settings) if proxy else urllib3.PoolManager(**settings)
+    pool = _by(proxy, settings) if proxy else urllib3.PoolManager(**settings)
     pool.pool_classes_by_scheme = _watched(line, tls, silence_seconds)
     return pool
+
+
+def _by(proxy: str, settings: dict[str, Any]) -> urllib3.ProxyManager:
+    """By a proxy, which is told the user and password of its URL: urllib3 leaves them out."""
+    parts = urlsplit(proxy)
+    headers = None
+    if parts.username is not None:
+        # UTF-8 (RFC 7617): urllib3's own helper takes Latin-1 alone.
+        who = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+        headers = {"Proxy-Authorization": f"Basic {b64encode(who).decode()}"}
+    return urllib3.ProxyManager(proxy, proxy_headers=headers, **settings)
 
 
 def _watched(

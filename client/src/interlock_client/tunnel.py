@@ -53,6 +53,8 @@ _refused_here: Final[set[tuple[Path, str]]] = set()
 _PIN: Final = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?\Z")
 _LINE: Final = re.compile(r"[^\x00-\x1f\x7f]+\Z")
 _VAGUE: Final = ("No such file", "Configuration failed", "Failed to initialize")
+_QUOTED: Final = re.compile(r'"(\w+) = .*"')
+"""What it did not like of its configuration: the value may be the PIN, or a proxy's password."""
 _LOGGED: Final = re.compile(r"(?:LOG[0-3]\[[^\]]*\]: |\[!\] )(.*)")
 
 
@@ -310,7 +312,7 @@ def _proxy(url: str) -> tuple[str, list[tuple[str, str]]]:
     parts = urlsplit(url)
     if parts.scheme != "http":
         raise ConfigurationError(
-            f"The proxy {url!r} cannot be used with a client key in a token: write http://."
+            "This `proxy` cannot be used with a client key in a token: write http://."
         )
     named = []
     if parts.username is not None:
@@ -357,7 +359,9 @@ def _last(text: str) -> str | None:
     """Its last complaint that is not about how it looks for the certificate."""
     lines = [line for line in _LOGGED.findall(text) if "invalid id" not in line]
     known = [line for line in lines if not any(words in line for words in _VAGUE)]
-    return re.sub(r"[^ -~]", "?", (known or lines)[-1])[:200] if lines else None
+    return (
+        _QUOTED.sub(r'"\1"', re.sub(r"[^ -~]", "?", (known or lines)[-1]))[:200] if lines else None
+    )
 
 
 def _untrusted(text: str) -> str:

@@ -45,18 +45,19 @@ def check_url(url: str) -> str:
 
 
 def check_proxy(url: str) -> str:
-    """Return ``url`` if it may name an HTTP proxy: a scheme, a host, perhaps a port.
+    """Return ``url`` if it may name an HTTP proxy: a scheme, a host, perhaps a user and a port.
 
     Raises:
-        ConfigurationError: it may not.
+        ConfigurationError: it may not; the message holds nothing of it, for there may be a
+            password.
     """
     try:
         parts = urlsplit(url)
         wrong = parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0
     except ValueError as e:
-        raise ConfigurationError(f"The proxy {url!r} is no URL: {e}.") from e
+        raise ConfigurationError("`proxy` is no URL: write http://host:port.") from e
     if wrong or _PLAIN.match(url) is None:
-        raise ConfigurationError(f"The proxy {url!r} is no proxy: write http://host:port.")
+        raise ConfigurationError("`proxy` is no proxy: write http://host:port.")
     return url
 
 
