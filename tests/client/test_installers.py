@@ -14,6 +14,7 @@ from interlock_client.boot import Slot
 from interlock_client.contents import SlotContent, differing
 from interlock_client.install import Installer, Wanted
 from interlock_client.install.sides import same
+from interlock_client.installers import Rauc, SWUpdate
 from interlock_client.tables import SlotPaths
 from interlock_core.errors import ConfigurationError, InterlockError, RefusedError, TransientError
 from tests.client.rigs import RIGS, DeviceRig, Rig, rigged
@@ -138,6 +139,16 @@ class TestWhatFits:
                 deliver(rig, some)
             assert caught.value.reason == "installer_refused"
             assert rig.holds("b") == before
+
+    def test_a_bundle_that_was_signed_as_the_content_of_a_slot(self, rig: Rig) -> None:
+        """Where `contents` was forgotten in the release: said before it costs the other side."""
+        if not isinstance(rig.settings(), Rauc | SWUpdate):
+            return
+        wanted, _ = rig.wanted(rig.contents("new"))
+        itself = SlotContent(name="rootfs", length=wanted.length, sha256=wanted.sha256)
+        with pytest.raises(RefusedError, match="release it with `contents`") as caught:
+            rig.installer().check(Wanted(wanted.path, wanted.length, wanted.sha256, (itself,)))
+        assert caught.value.reason == "installer_refused"
 
     def test_a_device_that_is_in_use(self, rig: Rig) -> None:
         """Settings that name the side that runs by mistake are found before they do harm."""

@@ -271,7 +271,7 @@ class TestRefusals:
 
     def test_what_is_no_bundle(self, tmp_path: Path, people: dict[str, Signer]) -> None:
         with pytest.raises(RefusedError, match="Invalid bundle format") as refused:
-            install(installer(tmp_path, people), ROOT, {"rootfs": ROOT})
+            install(installer(tmp_path, people), b"no " + ROOT, {"rootfs": ROOT})
         assert refused.value.reason == "installer_refused"
 
     def test_a_slot_that_the_settings_do_not_name(

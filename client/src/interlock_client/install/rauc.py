@@ -27,7 +27,7 @@ from interlock_client import boot
 from interlock_client.boot import Slot
 from interlock_client.install import Artefact, Wanted, apart, rauc_files
 from interlock_client.install.destination import Destination
-from interlock_client.install.unpacking import Unpacking
+from interlock_client.install.unpacking import Unpacking, require_packed
 from interlock_client.installers import Rauc
 from interlock_core import durable
 from interlock_core.errors import ConfigurationError, RefusedError, TransientError
@@ -85,6 +85,7 @@ class RaucInstaller(Unpacking):
                 "check its bundles; mend `keyring` in [installer]."
             )
         self._files(self.inactive(), "")
+        require_packed(wanted)
         super().check(wanted)
 
     def unpack(self, artefact: Artefact, slot: Slot) -> None:

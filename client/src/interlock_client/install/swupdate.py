@@ -31,7 +31,7 @@ from typing import Final
 from interlock_client.boot import Slot
 from interlock_client.install import Artefact, Wanted, apart, confined
 from interlock_client.install.destination import Destination
-from interlock_client.install.unpacking import Unpacking
+from interlock_client.install.unpacking import Unpacking, require_packed
 from interlock_client.installers import SWUpdate
 from interlock_core import durable
 from interlock_core.errors import ConfigurationError, RefusedError, TransientError
@@ -83,6 +83,7 @@ class SWUpdateInstaller(Unpacking):
                 f"There is no certificate {self.settings.certificate} that can be read: SWUpdate "
                 "needs it to check a .swu; mend `certificate` in [installer]."
             )
+        require_packed(wanted)
         super().check(wanted)
 
     def unpack(self, artefact: Artefact, slot: Slot) -> None:

@@ -108,6 +108,23 @@ class Unpacking(TwoSides):
                     disk.sync_directory(path.parent)
 
 
+def require_packed(wanted: Wanted) -> None:
+    """See that the target was not signed as the content of a slot itself, which no bundle is.
+
+    Said before it costs a download, and what the other side holds.
+
+    Raises:
+        RefusedError: ``installer_refused``.
+    """
+    for content in wanted.contents:
+        if content.sha256 == wanted.sha256:
+            raise RefusedError(
+                f"{wanted.path} was released as the content of the slot {content.name} itself, and "
+                "this installer unpacks it: release it with `contents`.",
+                reason="installer_refused",
+            )
+
+
 def _verify(descriptor: int, wanted: Wanted) -> None:
     """Raise unless the signed bytes are behind the descriptor; leave it at its beginning."""
     found, length = hashlib.sha256(), 0
