@@ -190,6 +190,19 @@ class TestFalling:
         assert kept is not None
         assert kept.wrong == ("https://a",)
 
+    def test_what_one_server_is_too_dear_for_another_may_send(self, desk: Desk) -> None:
+        """The first knows of no ranges: it would send all that is there once more."""
+        delta = desk.offer(OLD, NEW)
+        header = desk.patches[0].facts.header_length
+        half = (header + len(delta)) // 2
+        dear = Pretend("https://a", NEW, delta, ranges=False, cuts=[10**6, half])
+        desk.budget = header + half + len(delta) - 1
+        fails(desk, dear, reason="over_budget")
+        came = desk.run(dear, Pretend("https://b", NEW, delta))
+        assert desk.place.read_bytes() == NEW
+        assert came.from_delta is not None
+        assert came.received <= desk.budget
+
     def test_a_delta_to_something_else_is_applied_once(self, desk: Desk) -> None:
         """Its signers were wrong: the same frames give the same bytes, whoever sends them."""
         other = bytes([NEW[0] ^ 1]) + NEW[1:]

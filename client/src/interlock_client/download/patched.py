@@ -21,7 +21,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final
 
-from interlock_client.download.ledger import Ledger
+from interlock_client.download.ledger import Ledger, OverBudgetError
 from interlock_client.download.part import Flow, Part, Source, later, opened, url_path
 from interlock_client.download.ranges import Asked
 from interlock_client.download.sink import Sink
@@ -135,7 +135,7 @@ class _Patching:
         try:
             receive(server)
         except TransientError as e:
-            if e.reason != "network":
+            if e.reason not in {"network", "over_budget"}:
                 raise
             if isinstance(e, HttpStatusError) and e.status in _NOT_THERE:
                 self._refused[server.url] = f"it is not there ({e.status})."
@@ -150,6 +150,9 @@ class _Patching:
         return False
 
     def _ended(self, troubles: list[TransientError]) -> Exception:
+        spent = next((e for e in troubles if isinstance(e, OverBudgetError)), None)
+        if spent is not None:
+            return spent
         why = next(iter(self._refused.values()), None)
         return _GivenUpError(why) if why is not None else together(troubles)
 
