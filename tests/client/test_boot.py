@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +19,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from interlock_client import boot
 from interlock_client.boot import BootEnvironment, BootState, Slot
+from interlock_client.cli import boot_select
 from interlock_client.sealed import seal
 from interlock_core import durable
 from interlock_core.errors import ConfigurationError, TransientError
+from tests.packaging.tree import TOP
+
+GUIDE = TOP / "docs/guides/integrator.md"
+README = TOP / "client/README.md"
 
 
 class Cut(BaseException):
@@ -180,6 +187,36 @@ def test_a_third_file_that_cannot_be_read_does_not_outweigh_whole_copies(
     witness.symlink_to("/proc/self/mem")
     assert environment.boot() == ("b", None), "slot a is being written"
     assert witness.read_text() == "b\n", "it is mended"
+
+
+@pytest.mark.parametrize("slot", ["a", "b"])
+def test_the_script_of_the_guide_boots_what_is_committed_where_the_client_cannot_start(
+    environment: BootEnvironment, slot: Slot
+) -> None:
+    script = re.search(r"```sh\n(slot=.*?)```", GUIDE.read_text(), re.DOTALL)
+    assert script is not None
+    for line in script[1].splitlines():
+        for other in (README, Path(boot.__file__), Path(boot_select.__file__)):
+            assert line in other.read_text()
+    text = f"{script[1]}echo $slot".replace("/boot/interlock", str(environment.directory))
+
+    def boots() -> str:
+        done = subprocess.run(
+            ["sh", "-euc", text],
+            env={"PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    assert boots() == "a", "a machine that is new"
+    environment.boot()
+    if slot == "b":
+        environment.change(lambda state: boot.arm(state, "b", 1))
+        environment.change(lambda state: boot.commit(state, "b"))
+        environment.change(lambda state: boot.invalidate(state, "a"))
+    assert boots() == slot
 
 
 def test_which_slot_runs_must_be_known(environment: BootEnvironment) -> None:

@@ -20,9 +20,12 @@ Rules:
 
 How a boot loader uses it. The script that runs before the slots are mounted does::
 
-    slot=$(interlock-client boot-select --config /boot/interlock/gateway.toml) || slot=${slot:-a}
+    slot=$(interlock-client boot-select --config /boot/interlock/gateway.toml) ||
+      slot=${slot:-$(cat /boot/interlock/committed || echo a)}
 
-and boots that slot. ``boot-select`` prints one letter, writes it to the file ``booted`` (best on a
+and boots that slot; ``/boot/interlock`` is ``boot_environment``, whose third file is there for the
+day on which ``boot-select`` cannot even start: slot ``a`` may hold half an image then.
+``boot-select`` prints one letter, writes it to the file ``booted`` (best on a
 file system that does not survive a power cut, such as ``/run``), and consumes a try. It needs the
 table ``installer`` of the configuration and nothing else. A unit of the new system then runs
 ``interlock-client confirm``, which commits the slot or rolls back.

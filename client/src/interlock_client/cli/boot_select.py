@@ -16,7 +16,8 @@ from interlock_core.errors import ConfigurationError, Exit
     "boot-select",
     epilog="""\b
 Examples:
-  slot=$(interlock-client boot-select --config /boot/interlock/gateway.toml) || slot=${slot:-a}
+  slot=$(interlock-client boot-select --config /boot/interlock/gateway.toml) ||
+    slot=${slot:-$(cat /boot/interlock/committed || echo a)}
 """,
 )
 @common
