@@ -15,7 +15,9 @@ from interlock_client.daemon import _round
 from interlock_client.journal import State
 from interlock_client.outcome import Outcome, of_error
 from interlock_client.rounds import Waits
+from interlock_core import durable
 from interlock_core.errors import ConfigurationError, Exit, InterlockError
+from interlock_core.wire import sha256_hex
 from tests.client.bed import FACTORY, Bed
 from tests.client.fleet import Fleet
 from tests.client.world import World
@@ -53,6 +55,37 @@ def again(bed: Bed, reason: str = "ticket 4711", order: str | None = None) -> Ou
             return retry.retry(made, reason, order)
         except InterlockError as e:
             return of_error(e)
+
+
+class TestNo:
+    @pytest.mark.parametrize("trouble", ["damaged_state", "disk"])
+    def test_what_is_bad_does_not_run_on_because_that_cannot_be_recorded(
+        self, fresh: Bed, trouble: str
+    ) -> None:
+        fresh.script("health.d/20-network", "exit 1")
+        memory = fresh.home / "state" / "memory.json"
+        whole = memory.read_bytes()
+
+        def full(act: str, path: Path) -> None:
+            if path == memory:
+                raise OSError(28, "No space left on device")
+
+        if trouble == "disk":
+            with durable.watching(full):
+                outcome = fresh.confirm()
+        else:
+            memory.write_bytes(b"rotten")
+            outcome = fresh.confirm()
+        assert (outcome.outcome, outcome.reason) == ("rolled_back", "health_check_failed")
+        assert "not recorded yet" in outcome.detail
+        assert fresh.wants_reboot
+        assert fresh.power_on() == "a"
+        if trouble == "damaged_state":
+            assert fresh.confirm().reason == trouble
+            memory.write_bytes(whole)
+        assert fresh.confirm().outcome == "rolled_back"
+        assert [pair.sha256 for pair in fresh.memory.rolled_back] == [sha256_hex(IMAGE)]
+        assert fresh.update().reason == "rolled_back_here"
 
 
 class TestCannotTell:

@@ -6,7 +6,7 @@ Rules:
    a server cannot be reached never rolls anything back. Advisory checks are only told.
 2. Committing the slot is the one act that keeps it, disarming it the one that gives it up. What
    follows from either (counters and floors, or the record that it rolled back) is finished by the
-   next run if the power goes in between.
+   next run if the power goes in between, or if it cannot be kept. That never holds a rollback up.
 3. Counters and floors rise here and nowhere else, and here alone a permit is spent: with the same
    write, so that none is used twice or lost, whenever the power goes.
 4. A slot that fell back by itself, its tries used up, is recorded as rolled back too.
@@ -99,7 +99,11 @@ def roll_back(
         TransientError: the disk did not do it.
     """
     context.installer.disarm()
-    _record_rollback(context, journal, attempt, reason, detail, verdict)
+    try:
+        _record_rollback(context, journal, attempt, reason, detail, verdict)
+    except (RefusedError, TransientError) as e:
+        # What is known to be bad does not run on for that: the old firmware records it (rule 2).
+        detail = f"{detail} It is not recorded yet: {e}"
     now(context)
     try:
         with context.uninterrupted():
