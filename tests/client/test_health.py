@@ -104,6 +104,17 @@ class TestCannotTell:
         assert "nobody can tell whether it is well" in fresh.status()["why"]
         assert fresh.update().reason == "confirm_pending", "nothing else is installed meanwhile"
 
+    def test_asking_again_wears_nothing(self, fresh: Bed) -> None:
+        """Every minute, for as long as a ward does not let it go back."""
+        patience(fresh, 0)
+        fresh.script("interlock.d/10-idle", "exit 1")
+        fresh.confirm()
+        fresh.confirm()
+        acts: list[tuple[str, Path]] = []
+        with durable.watching(lambda act, path: acts.append((act, path))):
+            unknown(fresh)
+        assert acts == []
+
     def test_once_it_can_be_told_it_is_confirmed(self, fresh: Bed) -> None:
         unknown(fresh)
         fresh.seconds += 600

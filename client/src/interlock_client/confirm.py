@@ -159,7 +159,8 @@ def _booted_the_old(
 
 
 def _judge(context: Context, journal: Journal, attempt: Attempt, standing: Standing) -> Outcome:
-    journal = context.note(journal.at(State.CONFIRMING))
+    if journal.state is not State.CONFIRMING:
+        journal = context.note(journal.at(State.CONFIRMING))
     if standing.active == attempt.slot:
         # Committed before the power went (rule 2).
         return _commit(context, journal, attempt, "committed before")
@@ -203,7 +204,8 @@ def _undecided(context: Context, journal: Journal, attempt: Attempt, verdict: Ve
     first = journal.undecided
     if first is not None and first.boot_id == present.boot_id:
         present = msgspec.structs.replace(first, detail=verdict.detail)
-    journal = context.note(journal.at(State.CONFIRMING, undecided=present))
+    if present != first:
+        journal = context.note(journal.at(State.CONFIRMING, undecided=present))
     left = health.patience_seconds - (int(times.monotonic()) - present.monotonic_seconds)
     detail = f"Nobody can tell whether {attempt.path} is well: {verdict.detail}."
     if left <= 0:
