@@ -753,9 +753,17 @@ REFRESHING: tuple[Removal, ...] = (
     _client(
         "failing",
         "image: what failed here is not tried at every poll",
-        "waits_until",
+        "due",
         "return until if now < until else None",
         "return None",
         f"{UNPACKING}::TestWhatGoesWrong::test_an_installer_that_lies",
+    ),
+    _client(
+        "confirm",
+        "image: a machine that does not boot it does not reboot at every poll",
+        "settle_not_booted",
+        "failures = counting(journal.failures, attempt, error, at)",
+        "failures = journal.failures",
+        f"{UNPACKING}::TestABootLoaderThatDoesNotBootIt",
     ),
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from interlock_client import retry
+from interlock_client import boot, retry
 from interlock_client.installing import announced, require
 from interlock_client.journal import Journal, State, save
 from interlock_client.lease import taken
@@ -257,6 +257,41 @@ class TestTheGuard:
         assert done.returncode == 20
         assert "the agent did not call this" in done.stderr
         assert unpacking.rig.holds("a") == before
+
+
+class TestABootLoaderThatDoesNotBootIt:
+    """A gateway beside a patient does not reboot at every poll."""
+
+    @pytest.mark.parametrize("confirms", [False, True])
+    def test_it_reboots_less_and_less_often(
+        self, bed: Bed, world: World, *, confirms: bool
+    ) -> None:
+        """What is armed cannot be counted down at boot, say: the old side boots, and only that."""
+        world.roll_out(world.release("1.0.0", b"release one " * 100))
+        for _ in range(2):
+            assert bed.update().outcome == "rebooting"
+            if confirms:
+                assert bed.confirm().reason == "reboot_pending"
+        outcome = bed.update()
+        assert (outcome.reason, outcome.exit_code) == ("not_booted", Exit.TRANSIENT)
+        assert bed.environment.load().armed is None
+        assert bed.status()["failing"]["times"] == 2
+        world.clock.pass_(minutes=31)
+        assert bed.update().outcome == "rebooting"
+        assert bed.update().reason == "not_booted"
+        world.clock.pass_(minutes=59)
+        assert bed.update().reason == "not_booted"
+        world.clock.pass_(minutes=2)
+        assert bed.install().outcome == "confirmed"
+        assert bed.journal.failures is None
+
+    def test_one_that_forgets_that_it_fell_back(self, bed: Bed, world: World) -> None:
+        world.roll_out(world.release("1.0.0", b"release one " * 100))
+        for _ in range(2):
+            assert bed.update().outcome == "rebooting"
+            bed.environment.change(boot.disarm)
+            assert bed.confirm().reason == "nothing_to_confirm"
+        assert bed.update().reason == "not_booted"
 
 
 class TestTheLastMoment:

@@ -24,10 +24,16 @@ from typing import Final
 import msgspec
 
 from interlock_client import check, install
-from interlock_client.confirm import PENDING, fell_back, settle_fallback, unexpected_slot
+from interlock_client.confirm import (
+    PENDING,
+    fell_back,
+    settle_fallback,
+    settle_not_booted,
+    unexpected_slot,
+)
 from interlock_client.contents import differing, digests, identity, signed
 from interlock_client.context import Context
-from interlock_client.failing import COUNTED, counting, require_time
+from interlock_client.failing import COUNTED, NOT_BOOTED, counting, require_time
 from interlock_client.install import Standing
 from interlock_client.journal import Attempt, Came, Deferral, Journal, State, Written
 from interlock_client.judge import Judgement, again, judge
@@ -81,11 +87,12 @@ def recover(context: Context, journal: Journal, standing: Standing) -> Journal:
         context.installer.disarm()
         if fell_back(journal, attempt, standing):
             return settle_fallback(context, journal, attempt)
-    elif standing.booted == standing.active:
+        return settle_not_booted(context, journal, attempt)
+    if standing.booted == standing.active:
         # Armed, and nothing known of it: it takes another decision to boot it.
         context.installer.disarm()
     match journal.state:
-        case State.REBOOTING | State.LAST_MOMENT:
+        case State.LAST_MOMENT:
             return context.note(journal.at(State.WAITING))
         case State.DOWNLOADING:
             return context.note(journal.at(State.IDLE, attempt=None))
@@ -267,7 +274,7 @@ def _last_moment(context: Context, journal: Journal, lease: Lease) -> Outcome:
             )
             refusal = final.refusal()
             if refusal is None:
-                if journal.failures is not None:
+                if journal.failures is not None and journal.failures.reason != NOT_BOOTED:
                     journal = context.note(msgspec.structs.replace(journal, failures=None))
                 lease.keep()
                 now(context)

@@ -28,6 +28,7 @@ import msgspec
 
 from interlock_client.contents import differing
 from interlock_client.context import Context
+from interlock_client.failing import NOT_BOOTED, counting
 from interlock_client.install import Standing
 from interlock_client.journal import Attempt, Ended, Journal, State, Undecided
 from interlock_client.memory import Content
@@ -68,6 +69,25 @@ def unexpected_slot(attempt: Attempt, standing: Standing) -> RefusedError:
         "slot.",
         reason="unexpected_slot",
     )
+
+
+def settle_not_booted(context: Context, journal: Journal, attempt: Attempt) -> Journal:
+    """Wait again, unarmed: the reboot was noted, and the old firmware runs on (``failing``).
+
+    The power may have gone before it was armed, which happens once. A boot loader that does not
+    boot what is armed, or does not say that it fell back, would do it at every poll.
+
+    Raises:
+        TransientError: the disk did not do it.
+    """
+    memory = context.memory(tolerant=True)
+    at = context.times.decision_time(memory.clock_floor, memory.last)
+    error = TransientError(
+        f"{attempt.path} was to boot in slot {attempt.slot}, and the old firmware runs on.",
+        reason=NOT_BOOTED,
+    )
+    failures = counting(journal.failures, attempt, error, at)
+    return context.note(journal.at(State.WAITING, failures=failures))
 
 
 def settle_fallback(context: Context, journal: Journal, attempt: Attempt) -> Journal:
@@ -151,7 +171,7 @@ def _booted_the_old(
         )
     if not fell_back(journal, attempt, standing):
         # Cut off before it was armed: the next update goes on.
-        context.note(journal.at(State.WAITING))
+        settle_not_booted(context, journal, attempt)
         return Outcome(NOTHING_TO_DO, "nothing_to_confirm", "Nothing was armed.")
     ended = settle_fallback(context, journal, attempt).ended
     assert ended is not None
@@ -306,7 +326,7 @@ def _end(
         health=_checked(verdict.probes if verdict is not None else ()),
         advisory=_checked(context.ask_advice() if state is State.CONFIRMED else ()),
     )
-    gone = dict.fromkeys(("attempt", "written", "deferral", "fault", "undecided"))
+    gone = dict.fromkeys(("attempt", "written", "deferral", "failures", "fault", "undecided"))
     return context.note(journal.at(state, ended=ended, **gone))
 
 

@@ -3,11 +3,13 @@
 Rules:
 
 1. What counts is named in ``COUNTED``: the bytes were right and came, and still the slots did not
-   hold them, or the installer or the last moment failed. Networks, full disks and people who wait
+   hold them, or the installer or the last moment failed, or the machine was to boot them and the
+   old side runs on, and nothing says that it fell back. Networks, full disks and people who wait
    are none of that.
 2. The first failure is followed by a try at the next run, for it may have been chance. After that
    the waits double from 30 minutes to a day, so that a gateway with a broken disk or a wrong
-   installer does not wear it out, nor load the line, for weeks.
+   installer does not wear it out, nor load the line, for weeks; and one whose boot loader does not
+   boot what is armed does not reboot at every poll.
 3. A new order or another image begins anew; so does a clock that went back behind the failure.
 """
 
@@ -21,7 +23,10 @@ from interlock_core.errors import Exit, InterlockError, RefusedError, TransientE
 from interlock_core.wire import format_time
 
 OVERRAN: Final = "last_moment_overran"
-COUNTED: Final = frozenset({"installer_failed", "installer_refused", "slot_mismatch", OVERRAN})
+NOT_BOOTED: Final = "not_booted"
+COUNTED: Final = frozenset(
+    {"installer_failed", "installer_refused", "slot_mismatch", OVERRAN, NOT_BOOTED}
+)
 FIRST_WAIT: Final = timedelta(minutes=30)
 MAX_WAIT: Final = timedelta(days=1)
 
