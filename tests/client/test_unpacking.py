@@ -270,12 +270,14 @@ class TestABootLoaderThatDoesNotBootIt:
         world.roll_out(world.release("1.0.0", b"release one " * 100))
         for _ in range(2):
             assert bed.update().outcome == "rebooting"
+            assert bed.journal.fault is None, "the power may have gone before it was armed"
             if confirms:
                 assert bed.confirm().reason == "reboot_pending"
         outcome = bed.update()
         assert (outcome.reason, outcome.exit_code) == ("not_booted", Exit.TRANSIENT)
         assert bed.environment.load().armed is None
         assert bed.status()["failing"]["times"] == 2
+        assert "cannot go on with ward-gateway/1.0.0/image.bin: not_booted" in bed.status()["why"]
         world.clock.pass_(minutes=31)
         assert bed.update().outcome == "rebooting"
         assert bed.update().reason == "not_booted"

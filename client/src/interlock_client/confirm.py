@@ -87,7 +87,10 @@ def settle_not_booted(context: Context, journal: Journal, attempt: Attempt) -> J
         reason=NOT_BOOTED,
     )
     failures = counting(journal.failures, attempt, error, at)
-    return context.note(journal.at(State.WAITING, failures=failures))
+    again = failures is not None and failures.times > 1
+    return context.note(
+        journal.at(State.WAITING, failures=failures, fault=NOT_BOOTED if again else None)
+    )
 
 
 def settle_fallback(context: Context, journal: Journal, attempt: Attempt) -> Journal:
