@@ -207,7 +207,7 @@ class TestFalling:
         """Its signers were wrong: the same frames give the same bytes, whoever sends them."""
         other = bytes([NEW[0] ^ 1]) + NEW[1:]
         delta = desk.offer(OLD, other, said=NEW)
-        server = Pretend("https://a", NEW, delta)
+        server = Pretend("https://a", NEW, delta, cuts=[10**6] * 9 + [0] * 99)
         came = desk.run(server)
         assert desk.place.read_bytes() == NEW
         assert came.from_delta is None
