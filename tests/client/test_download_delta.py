@@ -153,6 +153,13 @@ class TestFalling:
         desk.run(server)
         assert desk.place.read_bytes() == NEW
 
+    @pytest.mark.parametrize("status", [406, 451])
+    def test_what_a_filter_on_the_way_withholds_is_had_whole(self, desk: Desk, status: int) -> None:
+        desk.offer(OLD, NEW)
+        came = desk.run(Pretend("https://a", NEW, status))
+        assert desk.place.read_bytes() == NEW
+        assert f"it is not there ({status})" in (came.fell_back or "")
+
     @pytest.mark.parametrize("status", [500, 503, None])
     def test_a_network_that_is_away_is_no_reason(self, desk: Desk, status: int | None) -> None:
         delta = desk.offer(OLD, NEW)

@@ -34,7 +34,8 @@ from interlock_core.release import Delta
 
 ROUND_SECONDS: Final = 1.0
 """Between two rounds over all servers; a round that brought no frame is the last."""
-_NOT_THERE: Final = frozenset({403, 404, 410})
+_NOT_THERE: Final = frozenset({403, 404, 406, 410, 451})
+"""What says of a delta that asking again is of no use; some are said by filters on the way."""
 
 
 @dataclass(frozen=True)
