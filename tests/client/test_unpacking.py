@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from interlock_client import boot, retry
 from interlock_client.installing import announced, require
-from interlock_client.journal import Journal, State, save
+from interlock_client.journal import Failures, Journal, State, save
 from interlock_client.lease import taken
 from interlock_client.state import StateDir
 from interlock_core.errors import Exit, RefusedError, TransientError
@@ -151,6 +152,36 @@ class TestWhatGoesWrong:
         with unpacking.context() as made:
             assert retry.retry(made, "the installer was mended").outcome == "retry"
         assert unpacking.update().outcome == "rebooting"
+
+    def test_what_is_not_wanted_any_more_is_not_what_a_person_means(
+        self, unpacking: UnpackingBed
+    ) -> None:
+        """One order failed here; then another rolled back, and that is refused now."""
+        bed = unpacking
+        breaks(bed, "exit 1")
+        failed = bed.order("1.0.0", "one")
+        assert bed.update().reason == "installer_failed"
+        bed.rig.write_program(lambda text: text)
+        wanted = bed.order("1.0.1", "another")
+        bed.script("health.d/10-works", "exit 1")
+        assert bed.update().outcome == "rebooting"
+        bed.power_on()
+        assert bed.confirm().outcome == "rolled_back"
+        bed.power_on()
+        assert bed.update().reason == "rolled_back_here"
+        known = Failures(
+            order=failed.order.id,
+            sha256="0" * 64,
+            reason="installer_failed",
+            refused=False,
+            times=1,
+            at=bed.world.clock.now,
+        )
+        save(bed.home / "state" / "journal.json", replace(bed.journal, failures=known))
+        assert bed.status()["failing"] is None
+        with bed.context() as made:
+            outcome = retry.retry(made, "the sensor was mended")
+        assert (outcome.outcome, outcome.more["order"]) == ("retry", wanted.order.id)
 
     def test_one_that_fails_keeps_its_copy(self, unpacking: UnpackingBed, web: Web) -> None:
         breaks(unpacking, "echo the disk is odd >&2; exit 7")

@@ -42,8 +42,13 @@ def retry(context: Context, reason: str, order: str | None = None) -> Outcome:
         raise ConfigurationError(f"Name at least {MIN_PREFIX} letters of the order.")
     with context.state.lock():
         memory = context.memory()
-        pairs = _refused(context, memory) if order is None else _begins(memory, order)
-        pairs += [pair for pair in _failing(context, order) if pair not in pairs]
+        failing = _failing(context, order or "")
+        if order is None:
+            wanted = _wanted(context)
+            pairs = [pair for pair in (*memory.rolled_back, *failing) if pair == wanted]
+        else:
+            pairs = [*_begins(memory, order), *failing]
+        pairs = list(dict.fromkeys(pairs))
         if not pairs:
             return Outcome(
                 NOTHING_TO_DO,
@@ -58,7 +63,7 @@ def retry(context: Context, reason: str, order: str | None = None) -> Outcome:
         local_acts.record(context, now, RETRY, reason, changed)
         context.remember(memory.forgiving(pairs))
         journal = context.journal()
-        if any(pair in pairs for pair in _failing(context, None)):
+        if any(pair in pairs for pair in failing):
             context.note(msgspec.structs.replace(journal, failures=None))
     return Outcome(
         RETRY,
@@ -69,17 +74,17 @@ def retry(context: Context, reason: str, order: str | None = None) -> Outcome:
     )
 
 
-def _refused(context: Context, memory: Memory) -> list[RolledBack]:
+def _wanted(context: Context) -> RolledBack | None:
+    """What the last decision was about."""
     newest = context.decisions().newest() or {}
-    wanted = newest.get("wanted") or {}
-    said = (newest.get("order"), wanted.get("sha256"))
-    return [pair for pair in memory.rolled_back if (pair.order, pair.sha256) == said]
+    order, wanted = newest.get("order"), newest.get("wanted") or {}
+    return None if not order else RolledBack(order=order, sha256=wanted.get("sha256", ""))
 
 
-def _failing(context: Context, order: str | None) -> list[RolledBack]:
-    """What could not be installed here, and waits to be tried again."""
+def _failing(context: Context, order: str) -> list[RolledBack]:
+    """What could not be installed here under an order that begins so."""
     failures = context.journal().failures
-    if failures is None or not failures.order.startswith(order or ""):
+    if failures is None or not failures.order.startswith(order):
         return []
     return [RolledBack(order=failures.order, sha256=failures.sha256)]
 

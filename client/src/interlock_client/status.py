@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -66,7 +67,7 @@ def status(context: Context) -> dict[str, Any]:
         "attempt": _plain(journal.attempt),
         "download": _download(context),
         "deferral": deferral(journal.deferral, now),
-        "failing": _failing(journal, now),
+        "failing": _failing(journal, newest, now),
         "ended": _plain(journal.ended),
         "last_decision": newest and {"at": newest.get("at"), "verdict": newest.get("verdict")},
         "trouble": _plain(trouble),
@@ -106,10 +107,12 @@ def _download(context: Context) -> dict[str, Any] | None:
     }
 
 
-def _failing(journal: Journal, now: datetime) -> dict[str, Any] | None:
-    """What could not be installed here, how often in a row, and from when it is tried again."""
+def _failing(
+    journal: Journal, newest: Mapping[str, Any] | None, now: datetime
+) -> dict[str, Any] | None:
+    """What is wanted and could not be installed here: how often in a row, and when it is tried."""
     known = journal.failures
-    if known is None:
+    if known is None or newest is None or newest.get("order") != known.order:
         return None
     return {
         "order": known.order,
