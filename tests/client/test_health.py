@@ -88,6 +88,29 @@ class TestNo:
         assert fresh.update().reason == "rolled_back_here"
 
 
+    @pytest.mark.parametrize("well", [True, False])
+    def test_what_is_bad_does_not_run_on_where_nothing_can_be_kept_at_all(
+        self, fresh: Bed, well: bool
+    ) -> None:
+        """And what is well is not confirmed there, nor given up."""
+        fresh.script("health.d/20-network", f"exit {0 if well else 1}")
+
+        def full(act: str, path: Path) -> None:
+            if path.is_relative_to(fresh.home / "state"):
+                raise OSError(28, "No space left on device")
+
+        with durable.watching(full):
+            outcome = fresh.confirm()
+        if well:
+            assert outcome.reason == "disk"
+            assert not fresh.wants_reboot
+            assert fresh.confirm().outcome == "confirmed"
+            return
+        assert (outcome.outcome, outcome.reason) == ("rolled_back", "health_check_failed")
+        assert fresh.wants_reboot
+        assert fresh.power_on() == "a"
+
+
 class TestCannotTell:
     def test_it_is_neither_kept_nor_given_up_and_no_try_is_used(self, fresh: Bed) -> None:
         tries = fresh.environment.load().tries

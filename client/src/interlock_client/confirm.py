@@ -182,9 +182,16 @@ def _booted_the_old(
 
 
 def _judge(context: Context, journal: Journal, attempt: Attempt, standing: Standing) -> Outcome:
+    fault: TransientError | None = None
     if journal.state is not State.CONFIRMING:
-        journal = context.note(journal.at(State.CONFIRMING))
+        try:
+            journal = context.note(journal.at(State.CONFIRMING))
+        except TransientError as e:
+            # What is bad is given up all the same; nothing is kept that cannot be recorded.
+            fault = e
     if standing.active == attempt.slot:
+        if fault is not None:
+            raise fault
         # Committed before the power went (rule 2).
         return _commit(context, journal, attempt, "committed before")
     if standing.armed != attempt.slot:
@@ -203,6 +210,8 @@ def _judge(context: Context, journal: Journal, attempt: Attempt, standing: Stand
             f"Slot {attempt.slot} does not hold what was written there.",
         )
     verdict = context.ask_health()
+    if fault is not None and (verdict.passed or verdict.unknown):
+        raise fault
     if verdict.passed:
         return _commit(context, journal, attempt, verdict.detail, verdict)
     if verdict.unknown:
