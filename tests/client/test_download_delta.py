@@ -9,6 +9,7 @@ import pytest
 
 from interlock_client.config import Download
 from interlock_client.download import keeper
+from interlock_client.download.patched import MAX_STALLS
 from interlock_core.delta import MIN_SEGMENT
 from interlock_core.errors import RefusedError, TransientError
 from tests.client.bed import Bed
@@ -168,6 +169,25 @@ class TestFalling:
         assert server.sent == 0
         server.delta = delta
         assert desk.run(server).from_delta is not None
+
+    def test_but_not_for_ever_where_all_else_is_answered(self, desk: Desk) -> None:
+        """One file that a server cannot read keeps no gateway from its image."""
+        desk.offer(OLD, NEW)
+        server = Pretend("https://a", NEW, 500)
+        for _ in range(MAX_STALLS - 1):
+            fails(desk, server)
+        came = desk.run(server)
+        assert desk.place.read_bytes() == NEW
+        assert "500" in (came.fell_back or "")
+
+    def test_and_what_came_of_it_counts(self, desk: Desk) -> None:
+        """Runs that get a little each never give it up."""
+        delta = desk.offer(OLD, NEW)
+        for _ in range(2):
+            for _ in range(MAX_STALLS - 1):
+                fails(desk, Pretend("https://a", NEW, 500))
+            fails(desk, Pretend("https://a", NEW, delta, cuts=[10**6, 500, 100]))
+        assert desk.run(Pretend("https://a", NEW, delta)).fell_back is None
 
     def test_a_delta_that_costs_more_than_the_rest_is_left(self, desk: Desk) -> None:
         server = Pretend("https://a", NEW, cuts=[len(NEW) - 1500])

@@ -87,7 +87,6 @@ class TestNo:
         assert [pair.sha256 for pair in fresh.memory.rolled_back] == [sha256_hex(IMAGE)]
         assert fresh.update().reason == "rolled_back_here"
 
-
     @pytest.mark.parametrize("well", [True, False])
     def test_what_is_bad_does_not_run_on_where_nothing_can_be_kept_at_all(
         self, fresh: Bed, well: bool

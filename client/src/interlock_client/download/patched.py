@@ -10,7 +10,9 @@ Rules:
    or if it does not lead from there to the image, which shows at a frame or, where its signers were
    wrong, at the end of the image (``fetch``). That is noted, with the reason, before anything of
    the whole image is asked for; what that costs is decided against the budget then. A network that
-   is away is no reason: the next run goes on with the delta.
+   is away is no reason: the next run goes on with the delta. But where ``MAX_STALLS`` runs in a row
+   got nothing of it, after servers answered all else, it is given up too: one file that a server
+   cannot read must not keep a gateway from its image.
 4. It is used only while it costs less than the rest of the whole image.
 """
 
@@ -34,6 +36,8 @@ from interlock_core.release import Delta
 
 ROUND_SECONDS: Final = 1.0
 """Between two rounds over all servers; a round that brought no frame is the last."""
+MAX_STALLS: Final = 5
+"""Runs in a row that may end with nothing of a delta before it is given up (rule 3)."""
 _NOT_THERE: Final = frozenset({403, 404, 406, 410, 451})
 """What says of a delta that asking again is of no use; some are said by filters on the way."""
 
@@ -78,9 +82,20 @@ def patched(
         left = sink.length - sink.offset
         if patch.path in ledger.record.given_up or left <= patch.facts.header_length:
             continue
+        before = sink.offset
         try:
             _Patching(patch, servers, ledger, sink, flow).all()
         except _GivenUpError as e:
+            ledger.record = ledger.record.giving_up(patch.path, str(e))
+            sink.mark()
+        except OverBudgetError:
+            raise
+        except TransientError as e:
+            if e.reason != "network" or sink.offset > before:
+                raise
+            ledger.record = ledger.record.stalling()
+            if ledger.record.stalls < MAX_STALLS:
+                raise
             ledger.record = ledger.record.giving_up(patch.path, str(e))
             sink.mark()
 
@@ -192,7 +207,8 @@ class _Patching:
                     size = header.frames[number].length
                     output = apply_frame(header, number, bytes(pending[:size]), self._read)
                     del pending[:size]
-                    self.ledger.record = self.ledger.record.with_(from_delta=self.patch.path)
+                    record = self.ledger.record.with_(from_delta=self.patch.path, stalls=0)
+                    self.ledger.record = record
                     # The beginning of a segment may be there already.
                     sink.put(output[sink.offset - number * header.segment :])
                     number += 1

@@ -56,6 +56,7 @@ class Record(Kept, frozen=True, kw_only=True):
         from_delta: the delta by which the last bytes came, if there is one.
         given_up: deltas that are not tried again.
         fell_back: why the whole image is fetched in place of a delta.
+        stalls: how many runs in a row got nothing of the delta that they tried.
     """
 
     sha256: str
@@ -75,6 +76,7 @@ class Record(Kept, frozen=True, kw_only=True):
     from_delta: str | None = None
     given_up: tuple[str, ...] = ()
     fell_back: str | None = None
+    stalls: int = 0
 
     def with_(self, **changes: Any) -> Record:
         """With some fields changed."""
@@ -99,7 +101,11 @@ class Record(Kept, frozen=True, kw_only=True):
     def giving_up(self, delta: str, why: str) -> Record:
         """The delta at this path is not tried again (rule 6)."""
         told = f"{delta.rpartition('/')[2]}: {why}"
-        return self.with_(given_up=(*self.given_up, delta), fell_back=told)
+        return self.with_(given_up=(*self.given_up, delta), fell_back=told, stalls=0)
+
+    def stalling(self) -> Record:
+        """A run got nothing of the delta that it tried."""
+        return self.with_(stalls=self.stalls + 1)
 
     def mismatched(self, urls: Collection[str], now: datetime) -> Record:
         """What was whole is not what was signed (rule 4); ``urls`` are all servers."""
@@ -130,7 +136,13 @@ class Record(Kept, frozen=True, kw_only=True):
     def lifted(self) -> Record:
         """As if nothing had been spent or proven wrong: what a person asks for (rule 3)."""
         return self.with_(
-            received=0, wrong=(), wrong_at=None, failures=0, given_up=(), fell_back=None
+            received=0,
+            wrong=(),
+            wrong_at=None,
+            failures=0,
+            given_up=(),
+            fell_back=None,
+            stalls=0,
         )
 
 
