@@ -99,7 +99,11 @@ class Fleet(RuleBasedStateMachine):
         before = self.since[-1] if self.since else None
         at = self.now
         if flaw == "too early":
-            at = (before or DAY0) + SOAK / 2
+            if before is None:
+                # The first stage has none before it. Dated back, it could make good an opening of
+                # the second that was signed too soon, which this model does not keep.
+                return
+            at = before + SOAK / 2
             if at > self.now:
                 return
         by = "eve" if flaw == "by nobody" else "olga"
