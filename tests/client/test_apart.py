@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from interlock_client.install import apart
 from interlock_client.install.apart import Ended
 from interlock_core.errors import ConfigurationError
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes namespaces here")
 
@@ -52,16 +52,6 @@ def processes(mark: str) -> list[str]:
         if mark in text:
             found.append(text)
     return found
-
-
-def gone(mark: str) -> bool:
-    """Whether nothing of it runs, or stops running at once."""
-    deadline = time.monotonic() + 10
-    while processes(mark):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def test_it_gets_its_descriptor_whatever_becomes_of_the_name(tmp_path: Path, scratch: Path) -> None:
@@ -117,7 +107,7 @@ def test_when_its_time_is_up_nothing_of_it_is_left(scratch: Path, script: str) -
 def test_what_it_started_ends_with_it(scratch: Path) -> None:
     mark = f"sleep 8{os.getpid()}"
     assert run(scratch, f"setsid {mark} >/dev/null 2>&1 & echo started") == Ended(0, "started\n")
-    assert gone(mark)
+    wait_for(lambda: not processes(mark))
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
@@ -132,13 +122,11 @@ def test_it_ends_with_whoever_started_it(scratch: Path, how: signal.Signals) -> 
         [sys.executable, "-c", code, scratch, f"touch {scratch.parent}/up; {mark} & {mark}"],
         stdin=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 20
-    while not (scratch.parent / "up").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for((scratch.parent / "up").exists)
     assert processes(mark)
     agent.send_signal(how)
     agent.wait(10)
-    assert gone(mark)
+    wait_for(lambda: not processes(mark))
 
 
 def test_what_is_missing_is_named_before_it_is_needed(

@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +34,7 @@ from tests.client.bundles import COMPATIBLE, Signer, bundle, needs_rauc, signer,
 from tests.client.web import Web
 from tests.client.world import Release, World
 from tests.packaging.tree import TOP
+from tests.support.waiting import wait_for
 
 pytestmark = needs_rauc
 
@@ -120,17 +120,9 @@ def guard_says(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     monkeypatch.setattr(rauc_files, "guard_script", lambda _: f"#!/bin/sh\n{script}\n")
 
 
-def wait_for(path: Path) -> str:
+def shell_waits(path: Path) -> str:
     """Shell that waits for a file."""
     return f"while [ ! -e {path} ]; do sleep 0.02; done"
-
-
-def wait(path: Path) -> None:
-    """Wait for a file, which comes soon or never."""
-    deadline = time.monotonic() + 20
-    while not path.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def pids(program: str, mark: str) -> list[int]:
@@ -341,10 +333,10 @@ class TestNobodyElse:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         to = installer(tmp_path, people)
-        guard_says(monkeypatch, f"touch {tmp_path}/up; {wait_for(tmp_path / 'go')}")
+        guard_says(monkeypatch, f"touch {tmp_path}/up; {shell_waits(tmp_path / 'go')}")
         with ThreadPoolExecutor(1) as pool:
             done = pool.submit(install, to, made["good"], {"rootfs": ROOT})
-            wait(tmp_path / "up")
+            wait_for((tmp_path / "up").exists)
             (pid,) = pids("dbus-run-session", str(tmp_path))
             found = list((tmp_path / "state" / "rauc" / "run").iterdir())
             bus = f"/proc/{pid}/cwd/bus"
@@ -494,14 +486,11 @@ class TestAgent:
                     gateway.update()
                 finally:
                     os._exit(1)
-            wait(up)
+            wait_for(up.exists)
             assert leftovers(gateway.home), "RAUC has mounted the bundle"
             os.kill(agent, signal.SIGKILL)
             os.waitpid(agent, 0)
-        deadline = time.monotonic() + 20
-        while leftovers(gateway.home):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_for(lambda: not leftovers(gateway.home))
         assert gateway.environment.load().armed is None
         assert gateway.power_on() == "a", "a power cut now boots the old firmware"
         assert gateway.install().outcome == "confirmed"

@@ -7,10 +7,9 @@ import os
 import re
 import signal
 import subprocess
-import time
 import tomllib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +33,7 @@ from tests.client.swu import HARDWARE, Part, Vendor, needs_swupdate, swu, vendor
 from tests.client.web import Web
 from tests.client.world import World
 from tests.packaging.tree import TOP
+from tests.support.waiting import wait_for
 
 pytestmark = needs_swupdate
 
@@ -282,13 +282,6 @@ def swupdates(mark: str) -> list[int]:
         if program == "swupdate" and given.startswith(mark):
             found.append(int(entry.name))
     return found
-
-
-def wait_for(what: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture
