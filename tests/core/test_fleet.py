@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import permutations
 from typing import Any
 
 import msgspec
@@ -45,6 +46,7 @@ from tests.support.papers import (
     hours,
     order,
     report,
+    rotation,
     started,
     stop,
 )
@@ -181,6 +183,20 @@ class TestEnrolments:
         # A word about the old one, said later, brings the old one back.
         words.append(authorise(ENROLMENT, "olga", role="operator", at=DAY0 + hours(1.5)))
         assert in_force(judge(), [ENROLMENT, newer], words) is ENROLMENT
+
+    def test_of_one_second_a_rotation_is_in_force_before_what_it_replaces(self) -> None:
+        above, below = 0, 0
+        for number in range(8):
+            newer = rotation(ENROLMENT, f"key-{number}")
+            newest = rotation(newer, f"after-{number}")
+            above += newest.id > max(newer.id, ENROLMENT.id)
+            below += newest.id < max(newer.id, ENROLMENT.id)
+            each = [ENROLMENT, newer, newest]
+            words = [authorise(one, "olga", role="operator") for one in each]
+            for some in permutations(each):
+                assert in_force(judge(), some, words) is newest
+        assert above, "ids of both orders were tried"
+        assert below, "as above"
 
     def test_an_older_one_is_not_in_force_again_because_somebody_left(self) -> None:
         """The older key may be the reason why there is a newer one."""

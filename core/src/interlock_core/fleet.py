@@ -9,8 +9,9 @@ a.  A claim is signed by an operator over its cohort, or by an engineer of its s
     cohort. It only allows asking: an enrolment that used one still counts for nothing.
 b.  An enrolment is signed by the key that it names, and counts once an operator over its cohort, or
     an engineer of its site over that cohort, has approved it or consented to it.
-c.  Of several enrolments of one device, that which was countersigned last is in force. Numbering
-    starts again under it (20). Where its countersigner speaks for nobody any more, no older one is
+c.  Of several enrolments of one device, that which was countersigned last is in force; of those of
+    one second a rotation before the one that it replaces, then the highest id. Numbering starts
+    again under it (20). Where its countersigner speaks for nobody any more, no older one is
     in force again until somebody countersigns that anew. Whoever keeps them on file takes no word
     that puts one in the place of another which its author could not countersign himself
     (``may_countersign``): or an engineer of one hospital could take a gateway away from another.
@@ -154,10 +155,17 @@ def in_force(
 ) -> Opened[Enrolment] | None:
     """Of one device's enrolments the one that counts (c)."""
     known = [(one, _counting(judge, one, words)) for one in enrolments]
-    counting = [(times[0].at, one.id, one, times[-1].at) for one, times in known if times]
+    counting = [(times[0].at, one, times[-1].at) for one, times in known if times]
     if not counting:
         return None
-    *_, newest, said_last = max(counting, key=lambda found: found[:2])
+    last = max(at for at, *_ in counting)
+    together = [(one, said_last) for at, one, said_last in counting if at == last]
+    # Times are whole seconds: a script may well let a key and the one after it in within one.
+    replaced_there = {one.said.replaces for one, _ in together}
+    newest, said_last = max(
+        (found for found in together if found[0].id not in replaced_there),
+        key=lambda found: found[0].id,
+    )
     # Whoever let a newer one in may have left: the older key, perhaps a thief's, stays out until
     # somebody countersigns it anew.
     others = {one.id for one, times in known if not times}
