@@ -9,6 +9,8 @@ SHELL := /bin/bash
 
 # The interpreter that .venv is made with: the first of python3.11 and python3 unless you name one.
 PYTHON ?=
+# What make bench measures: everything unless you name some.
+PARTS ?=
 export PYTHON OLD NEW KEEP UPGRADE
 
 BIN := .venv/bin
@@ -50,8 +52,8 @@ pytest: setup
 	@echo "tests: pytest"
 	@$(BIN)/python -m pytest -q -n 2
 
-bench: setup ## measure, and write build/bench.json
-	@$(BIN)/python -m infra.bench.bench
+bench: setup ## measure, and write build/bench.json; PARTS="check download" measures only those
+	@$(BIN)/python -m infra.bench.bench $(PARTS)
 
 lock: ## refresh the hashed locks; UPGRADE=1 takes the newest of everything
 	@infra/setup/lock.sh
