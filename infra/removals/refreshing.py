@@ -484,6 +484,14 @@ REFRESHING: tuple[Removal, ...] = (
     ),
     _client(
         "confirm",
+        "refresh: boots in which nobody could tell are counted",
+        "_judge",
+        "judging.boots > context.settings.installer.tries",
+        "False",
+        HEALTH,
+    ),
+    _client(
+        "confirm",
         "refresh: a late reboot is not forced on a patient",
         "_when_safe",
         "if answer.passed:",

@@ -10,10 +10,13 @@ import msgspec
 import pytest
 
 from interlock_client import local_acts, probes, retry
+from interlock_client.boot import arm
 from interlock_client.config import Checks, Health
+from interlock_client.context import Context
 from interlock_client.daemon import _round
 from interlock_client.journal import State
 from interlock_client.outcome import Outcome, of_error
+from interlock_client.probes import Verdict
 from interlock_client.rounds import Waits
 from interlock_core import durable
 from interlock_core.errors import ConfigurationError, Exit, InterlockError
@@ -198,8 +201,67 @@ class TestCannotTell:
             fresh.power_on()
             boots += 1
         assert boots == fresh.settings.installer.tries
-        assert fresh.confirm().reason == "tries_used_up"
+        outcome = fresh.confirm()
+        assert (outcome.outcome, outcome.reason) == ("rolled_back", "health_unknown")
+        assert "no answer from the PACS" in outcome.detail
         assert fresh.running == FACTORY
+
+    @pytest.mark.parametrize("answers", ["unknown", "never"])
+    def test_boots_are_bounded_where_the_boot_loader_does_not_count(
+        self, fresh: Bed, answers: str
+    ) -> None:
+        tries = fresh.settings.installer.tries
+        for _ in range(tries):
+            if answers == "unknown":
+                unknown(fresh)
+            else:
+                self.reboots_amid_the_checks(fresh)
+            fresh.environment.change(lambda state: arm(state, "b", tries))
+            assert fresh.power_on() == "b"
+        outcome = fresh.confirm()
+        reason = {"unknown": "health_unknown", "never": "tries_used_up"}[answers]
+        assert (outcome.outcome, outcome.reason) == ("rolled_back", reason)
+        assert fresh.wants_reboot
+        assert fresh.power_on() == "a"
+        assert fresh.check().reason == "rolled_back_here"
+
+    def reboots_amid_the_checks(self, bed: Bed) -> None:
+        """What a watchdog does."""
+
+        def watchdog(_: object) -> Verdict:
+            raise KeyboardInterrupt
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Context, "ask_health", watchdog)
+            with pytest.raises(KeyboardInterrupt):
+                bed.confirm()
+
+    def test_only_what_nobody_could_tell_in_any_boot_is_no_bad_image(self, fresh: Bed) -> None:
+        unknown(fresh)
+        for _ in range(fresh.settings.installer.tries - 1):
+            assert fresh.power_on() == "b"
+            self.reboots_amid_the_checks(fresh)
+        assert fresh.power_on() == "a"
+        assert fresh.confirm().reason == "tries_used_up"
+
+    def test_boots_before_the_agent_runs_are_no_answer(self, fresh: Bed) -> None:
+        unknown(fresh)
+        while fresh.power_on() == "b":
+            pass
+        assert fresh.confirm().reason == "tries_used_up"
+
+    def test_what_is_tried_again_has_all_its_boots(self, fresh: Bed) -> None:
+        fresh.script("health.d/20-network", "exit 1")
+        assert fresh.confirm().outcome == "rolled_back"
+        fresh.power_on()
+        fresh.script("health.d/20-network", DOWN)
+        again(fresh)
+        assert fresh.update().outcome == "rebooting"
+        for _ in range(fresh.settings.installer.tries):
+            assert fresh.power_on() == "b"
+            unknown(fresh)
+        fresh.script("health.d/20-network", "exit 0")
+        assert fresh.confirm().outcome == "confirmed"
 
     def test_what_the_slot_holds_is_read_back_in_each_boot(self, fresh: Bed) -> None:
         unknown(fresh)

@@ -14,6 +14,9 @@ Rules:
    stays armed, no try is used up, and it is asked again. What runs is signed and has booted, but
    the old firmware is known to be good, and a gateway whose own network driver is broken cannot
    tell either: after ``patience_seconds`` in one boot it goes back, as for a failed check.
+   Patience begins anew in each boot, and boots are counted durably before anything is asked: with
+   as many as there are tries it is over, whether the boot loader counts them or not. Where nobody
+   could tell in any of them, that is the reason, and not a bad image.
 6. A reboot that comes later than the first answer is no part of the installation any more: then the
    clinical interlock is asked first, and never forced. Until it is clear, the checks are asked on,
    and any that pass meanwhile confirm the firmware.
@@ -30,7 +33,7 @@ from interlock_client.contents import differing
 from interlock_client.context import Context
 from interlock_client.failing import NOT_BOOTED, counting
 from interlock_client.install import Standing
-from interlock_client.journal import Attempt, Ended, Journal, State, Undecided
+from interlock_client.journal import Attempt, Ended, Journal, Judging, State, Undecided
 from interlock_client.memory import Content
 from interlock_client.outcome import NOTHING_TO_DO, TRANSIENT, Outcome
 from interlock_client.probes import Probe, Verdict
@@ -42,6 +45,7 @@ from interlock_core.errors import Exit, RefusedError, TransientError
 CONFIRMED: Final = "confirmed"
 HEALTH_UNKNOWN: Final = "health_unknown"
 ROLLED_BACK: Final = "rolled_back"
+TRIES_USED_UP: Final = "tries_used_up"
 PENDING: Final = frozenset({State.REBOOTING, State.CONFIRMING})
 
 
@@ -94,18 +98,16 @@ def settle_not_booted(context: Context, journal: Journal, attempt: Attempt) -> J
 
 
 def settle_fallback(context: Context, journal: Journal, attempt: Attempt) -> Journal:
-    """Record that the new firmware did not stay (rule 4).
+    """Record that the new firmware did not stay (rules 4 and 5).
 
     Raises:
         TransientError: the disk did not do it.
     """
-    return _record_rollback(
-        context,
-        journal,
-        attempt,
-        "tries_used_up",
-        f"Slot {attempt.slot} did not come up in the tries that it had.",
-    )
+    tries, boots = context.settings.installer.tries, 0
+    if journal.state is State.CONFIRMING and journal.judging is not None:
+        boots = journal.judging.boots
+    reason, detail = _used_up(journal, attempt, boots if boots >= tries else None)
+    return _record_rollback(context, journal, attempt, reason, detail)
 
 
 def roll_back(
@@ -183,9 +185,10 @@ def _booted_the_old(
 
 def _judge(context: Context, journal: Journal, attempt: Attempt, standing: Standing) -> Outcome:
     fault: TransientError | None = None
-    if journal.state is not State.CONFIRMING:
+    judging = _judging(context, journal)
+    if judging != journal.judging:
         try:
-            journal = context.note(journal.at(State.CONFIRMING))
+            journal = context.note(journal.at(State.CONFIRMING, judging=judging))
         except TransientError as e:
             # What is bad is given up all the same; nothing is kept that cannot be recorded.
             fault = e
@@ -198,8 +201,12 @@ def _judge(context: Context, journal: Journal, attempt: Attempt, standing: Stand
         return roll_back(
             context, journal, attempt, "interrupted_rollback", "It was being rolled back."
         )
+    if judging.boots > context.settings.installer.tries:
+        # The boot loader does not count. One of these boots may have ended amid the checks, by a
+        # watchdog, so nothing is asked.
+        return roll_back(context, journal, attempt, *_used_up(journal, attempt, judging.boots - 1))
     # Once in each boot: while nobody can tell, it is asked every minute.
-    waits = journal.undecided is not None and journal.undecided.boot_id == context.times.boot_id()
+    waits = journal.undecided is not None and _this_boot(context, journal.undecided)
     found = {} if waits else context.installer.read_back(attempt.slot, attempt.contents)
     if not waits and differing(attempt.contents, found) is not None:
         return roll_back(
@@ -222,6 +229,46 @@ def _judge(context: Context, journal: Journal, attempt: Attempt, standing: Stand
     return roll_back(context, journal, attempt, *failed, verdict)
 
 
+def _judging(context: Context, journal: Journal) -> Judging:
+    """In which boot in a row of the same attempt it is judged now (rule 5)."""
+    known = journal.judging if journal.state is State.CONFIRMING else None
+    if known is not None and _this_boot(context, known):
+        return known
+    return Judging(
+        boots=1 + (known.boots if known is not None else 0),
+        boot_id=context.times.boot_id(),
+        monotonic_seconds=int(context.times.monotonic()),
+    )
+
+
+def _this_boot(context: Context, known: Judging | Undecided) -> bool:
+    # Where the kernel does not name its boots, a clock that went back tells them apart.
+    times = context.times
+    return known.boot_id == times.boot_id() and known.monotonic_seconds <= int(times.monotonic())
+
+
+def _used_up(journal: Journal, attempt: Attempt, boots: int | None) -> tuple[str, str]:
+    """Why it is given up without an answer, and that in words (rule 5).
+
+    Args:
+        journal: as it stands.
+        attempt: what is given up.
+        boots: in how many boots it was judged, if that was in each that it had; None otherwise.
+    """
+    if boots is None:
+        return TRIES_USED_UP, f"Slot {attempt.slot} did not come up in the tries that it had."
+    if journal.undecided is None or journal.undecided.boots < boots:
+        return (
+            TRIES_USED_UP,
+            f"Slot {attempt.slot} was booted {boots} times, and no answer came of its checks.",
+        )
+    detail = (
+        f"Slot {attempt.slot} was booted {boots} times, and nobody could tell whether "
+        f"{attempt.path} is well: {journal.undecided.detail}."
+    )
+    return HEALTH_UNKNOWN, detail
+
+
 def _undecided(context: Context, journal: Journal, attempt: Attempt, verdict: Verdict) -> Outcome:
     """Nobody can tell yet (rule 5)."""
     health, times = context.settings.health, context.times
@@ -234,8 +281,10 @@ def _undecided(context: Context, journal: Journal, attempt: Attempt, verdict: Ve
         detail=verdict.detail,
     )
     first = journal.undecided
-    if first is not None and first.boot_id == present.boot_id:
+    if first is not None and _this_boot(context, first):
         present = msgspec.structs.replace(first, detail=verdict.detail)
+    elif first is not None:
+        present = msgspec.structs.replace(present, boots=first.boots + 1)
     if present != first:
         journal = context.note(journal.at(State.CONFIRMING, undecided=present))
     left = health.patience_seconds - (int(times.monotonic()) - present.monotonic_seconds)
@@ -338,8 +387,8 @@ def _end(
         health=_checked(verdict.probes if verdict is not None else ()),
         advisory=_checked(context.ask_advice() if state is State.CONFIRMED else ()),
     )
-    gone = dict.fromkeys(("attempt", "written", "deferral", "failures", "fault", "undecided"))
-    return context.note(journal.at(state, ended=ended, **gone))
+    gone = ("attempt", "written", "deferral", "failures", "fault", "undecided", "judging")
+    return context.note(journal.at(state, ended=ended, **dict.fromkeys(gone)))
 
 
 def _checked(probes: Iterable[Probe]) -> tuple[Checked, ...]:

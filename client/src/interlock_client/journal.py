@@ -141,12 +141,28 @@ class Undecided(Kept, frozen=True, kw_only=True):
     Attributes:
         since: the time of the first answer in this boot.
         monotonic_seconds: the monotonic clock then.
+        boots: in how many boots that was the answer.
     """
 
     since: datetime
     boot_id: str
     monotonic_seconds: int
     detail: str
+    boots: int = 1
+
+
+class Judging(Kept, frozen=True, kw_only=True):
+    """New firmware that is being judged.
+
+    Attributes:
+        boots: in how many boots in a row that began.
+        boot_id: names the newest of them.
+        monotonic_seconds: the monotonic clock when it began there.
+    """
+
+    boots: int
+    boot_id: str
+    monotonic_seconds: int
 
 
 class Failures(Kept, frozen=True, kw_only=True):
@@ -195,6 +211,7 @@ class Journal(Kept, frozen=True, kw_only=True):
         fault: what ended the last try to go on with the attempt, by its reason.
         came: how what is written came here; None if nobody knows.
         undecided: since when nobody can tell whether the firmware that booted is well.
+        judging: in how many boots that was asked.
     """
 
     state: State = State.IDLE
@@ -207,6 +224,7 @@ class Journal(Kept, frozen=True, kw_only=True):
     fault: str | None = None
     came: Came | None = None
     undecided: Undecided | None = None
+    judging: Judging | None = None
 
     def at(self, state: State, **changes: Any) -> Journal:
         """The journal in ``state`` (rule 2), with further fields changed."""
