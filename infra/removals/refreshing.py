@@ -12,6 +12,7 @@ POWER = "tests/client/test_power.py"
 DOWNLOAD = "tests/client/test_download.py"
 UNPACKING = "tests/client/test_unpacking.py"
 CONTRACT = "tests/client/test_installers.py"
+DEVICES = "tests/client/test_devices.py"
 BOOT_COMMAND = "tests/client/test_boot_command.py"
 
 HEALTH = "tests/client/test_health.py"
@@ -722,9 +723,49 @@ REFRESHING: tuple[Removal, ...] = (
         "install/sides",
         "installer: a device that is in use is not written",
         "TwoSides.check",
-        "Destination(path).require_unused()",
+        "self.require_unused(self.inactive())",
         "pass",
         f"{CONTRACT}::TestWhatFits::test_a_device_that_is_in_use",
+    ),
+    _client(
+        "install/sides",
+        "installer: a device on a slot of the other side is that slot",
+        "same",
+        "return devices.same(one, other)",
+        "return found.st_rdev == beside.st_rdev",
+        f"{DEVICES}::TestSlotFiles::test_a_file_and_a_device_on_it_are_one_and_the_same",
+    ),
+    _client(
+        "install/devices",
+        "installer: what runs through a loop device is in use",
+        "_claimed",
+        "if e.errno == errno.EBUSY:\n            return True",
+        "pass",
+        f"{DEVICES}::TestSlotFiles::test_what_runs_is_not_written",
+    ),
+    _client(
+        "install/devices",
+        "installer: a slot that is swap, or mounted as a file, is in use",
+        "require_unused",
+        "if used:",
+        "if False:",
+        f"{DEVICES}::TestReading::test_a_slot_file_that_is_used_as_it_is",
+    ),
+    _client(
+        "install/slots",
+        "installer: a slot that was taken into use since it was looked at is not written",
+        "SlotInstaller._before",
+        "self.require_unused(slot)",
+        "pass",
+        f"{DEVICES}::TestSlotFiles::test_what_runs_is_not_written",
+    ),
+    _client(
+        "install/unpacking",
+        "installer: nothing is unpacked over what was taken into use meanwhile",
+        "Unpacking.install",
+        "self.require_unused(slot)",
+        "pass",
+        f"{DEVICES}::TestSlotFiles::test_what_runs_is_not_written",
     ),
     _client(
         "install/sides",
@@ -738,8 +779,8 @@ REFRESHING: tuple[Removal, ...] = (
         "install/sides",
         "installer: one device by two nodes is one slot",
         "same",
-        "return found.st_rdev == beside.st_rdev",
-        "return False",
+        "return devices.same(one, other)",
+        "pass",
         f"{CONTRACT}::TestOneSlotUnderTwoNames::test_a_device_by_another_node",
     ),
     _client(

@@ -340,3 +340,13 @@ def rigged(name: str, home: Path) -> Iterator[Rig]:
         yield made
     finally:
         made.tear_down()
+
+
+@contextmanager
+def in_use(device: Path) -> Iterator[None]:
+    """The kernel has claimed ``device``, as when it is mounted."""
+    claimed = os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC)
+    try:
+        yield
+    finally:
+        os.close(claimed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from interlock_client.install.sides import same
 from interlock_client.installers import Rauc, SWUpdate
 from interlock_client.tables import SlotPaths
 from interlock_core.errors import ConfigurationError, InterlockError, RefusedError, TransientError
-from tests.client.rigs import RIGS, DeviceRig, Rig, rigged
+from tests.client.rigs import RIGS, DeviceRig, Rig, in_use, rigged
 from tests.client.test_power import cut
 
 
@@ -43,16 +43,6 @@ def write(installer: Installer, data: bytes) -> None:
         for start in range(0, len(data), 10_000):
             writer.write(data[start : start + 10_000])
         writer.finish()
-
-
-@contextmanager
-def in_use(device: Path) -> Iterator[None]:
-    """The kernel has claimed ``device``, as when it is mounted."""
-    claimed = os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC)
-    try:
-        yield
-    finally:
-        os.close(claimed)
 
 
 def is_right(rig: Rig, side: Slot, contents: tuple[SlotContent, ...]) -> bool:

@@ -81,17 +81,6 @@ class Destination:
                 return _device_size(self.path)
             return self.path.stat().st_size if self.path.exists() else 0
 
-    def require_unused(self) -> None:
-        """See that nobody uses it, if it is a device (rule 6).
-
-        Raises:
-            ConfigurationError: somebody does.
-            TransientError: the disk did not say.
-        """
-        with durable.translated("open", self.path):
-            if self.path.is_block_device():
-                os.close(_alone(self.path, os.O_RDONLY))
-
     @contextmanager
     def open(self, keep: int = 0) -> Iterator[Writer]:
         """Open it to be written from offset ``keep`` on.

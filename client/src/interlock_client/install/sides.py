@@ -3,9 +3,9 @@
 Rules beside those of the package:
 
 1. A slot that is reachable under a name of either side is never written: not by a symbolic or a
-   hard link, nor as one device under two names.
-2. A device that is in use (mounted, say) is not written, whatever the settings call it: the kernel
-   is asked before anything is fetched.
+   hard link, as one device under two names, or through a loop device.
+2. A slot that is in use (mounted, say, also by way of other devices) is not written, whatever the
+   settings call it: the kernel is asked before anything is fetched, and before the first byte.
 3. A side boots as a whole. So every slot of it must be signed with the image: what an older release
    left in one, or what a power cut left half, never runs beside a new one.
 4. What is read back goes past the page cache where the kernel lets it: what counts is on the disk.
@@ -82,8 +82,19 @@ class TwoSides:
             path = paths.get(content.name)
             fits(wanted, content, None if path is None else Destination(path).room())
         fills(wanted, paths)
-        for path in paths.values():
-            Destination(path).require_unused()
+        self.require_unused(self.inactive())
+
+    def require_unused(self, slot: Slot) -> None:
+        """See that nothing on the machine uses a slot of a side (rule 2).
+
+        Raises:
+            ConfigurationError: something does.
+            TransientError: the machine did not say.
+        """
+        from interlock_client.install import devices  # noqa: PLC0415  # only needed to write
+
+        for path in self.side(slot):
+            devices.require_unused(path)
 
     def place(self, slot: Slot, name: str) -> Destination | None:
         """As ``Installer.place``."""
@@ -186,7 +197,7 @@ def digest(path: Path, length: int, within: Budget) -> str:
 
 
 def same(one: Path, other: Path) -> bool:
-    """Whether two paths lead to one file or one device, by whatever names (rule 1).
+    """Whether two paths lead to the same bytes, by whatever names and devices (rule 1).
 
     Raises:
         OSError: the disk did not say.
@@ -195,6 +206,8 @@ def same(one: Path, other: Path) -> bool:
         found, beside = one.stat(), other.stat()
     except FileNotFoundError:
         return False
-    if stat.S_ISBLK(found.st_mode) and stat.S_ISBLK(beside.st_mode):
-        return found.st_rdev == beside.st_rdev
+    if stat.S_ISBLK(found.st_mode) or stat.S_ISBLK(beside.st_mode):
+        from interlock_client.install import devices  # noqa: PLC0415  # not for slots that are files
+
+        return devices.same(one, other)
     return os.path.samestat(found, beside)

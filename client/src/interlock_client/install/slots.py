@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from interlock_client.boot import Slot
 from interlock_client.install import Wanted
 from interlock_client.install.destination import Destination
 from interlock_client.install.sides import TwoSides
@@ -40,7 +41,11 @@ class SlotInstaller(TwoSides):
         """The inactive slot; from its first change on it holds nothing good."""
         slot = self.inactive()
         (path,) = self.side(slot)
-        return Destination(path, before=lambda: self.control.invalidate(slot))
+        return Destination(path, before=lambda: self._before(slot))
+
+    def _before(self, slot: Slot) -> None:
+        self.require_unused(slot)
+        self.control.invalidate(slot)
 
     def install(self, wanted: Wanted) -> None:
         """Nothing: the target is where it belongs."""

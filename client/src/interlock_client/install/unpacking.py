@@ -78,6 +78,7 @@ class Unpacking(TwoSides):
         slot = self.inactive()
         with self.destination().reading() as descriptor:
             _verify(descriptor, wanted)
+            self.require_unused(slot)
             self.control.invalidate(slot)
             with installing.announced(self.state, wanted.sha256):
                 self.unpack(Artefact(wanted, descriptor), slot)
