@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock_client.install import Installer, Wanted, devices
@@ -90,6 +90,7 @@ class TestLayers:
         assert these.users(IMAGE)[1]
         assert not these.users(OTHER)[1]
 
+    @settings(max_examples=50, deadline=None)
     @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=8))
     def test_whatever_circles_there_are_it_ends(self, pairs: list[tuple[int, int]]) -> None:
         these = layers(
