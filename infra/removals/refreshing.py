@@ -10,6 +10,7 @@ KEPT = "tests/client/test_kept.py"
 POLL = "tests/client/test_poll.py"
 POWER = "tests/client/test_power.py"
 DOWNLOAD = "tests/client/test_download.py"
+DELTA = "tests/client/test_download_delta.py"
 UNPACKING = "tests/client/test_unpacking.py"
 CONTRACT = "tests/client/test_installers.py"
 DEVICES = "tests/client/test_devices.py"
@@ -628,6 +629,30 @@ REFRESHING: tuple[Removal, ...] = (
         'if self._taken != kept or self._digests["sha256"].hexdigest() != sha256:',
         "if self._taken != kept:",
         f"{DOWNLOAD}::TestGoingOn::test_what_is_not_there_any_more_is_fetched_again",
+    ),
+    _client(
+        "download/patched",
+        "image: one server's 404 of a delta does not end it while another is away",
+        "_Patching._ended",
+        "        if troubles:\n",
+        "        if troubles and not self._refused:\n",
+        DELTA,
+    ),
+    _client(
+        "download/patched",
+        "image: who sent wrong bytes of a delta is not asked for it again",
+        "_Patching._candidates",
+        "{*self._refused, *record.wrong_delta}",
+        "{*self._refused}",
+        DELTA,
+    ),
+    _client(
+        "download/record",
+        "image: who sent wrong bytes is asked last",
+        "Record.turn",
+        "if url in self.doubted",
+        "if False",
+        DOWNLOAD,
     ),
     _client(
         "download/ledger",

@@ -353,6 +353,24 @@ class TestBudget:
         fails(desk, liar, honest, reason="over_budget")
         assert honest.asked == []
 
+    @pytest.mark.parametrize("by", ["order", "person", "day"])
+    def test_who_spent_it_on_wrong_bytes_does_not_do_so_again(self, desk: Desk, by: str) -> None:
+        """It is asked, but after all others."""
+        desk.budget = len(IMAGE) + 1 if by != "day" else 2 * len(IMAGE) + 1
+        liar, honest = Pretend("https://a", bytes(1024)), Pretend("https://b", IMAGE)
+        if by == "day":
+            honest.data = None
+            fails(desk, liar, honest)
+            honest.data = IMAGE
+            desk.clock.now += timedelta(days=1)
+        else:
+            fails(desk, liar, honest, reason="over_budget")
+            assert by != "person" or keeper.lift(desk.record)
+            desk.order = "b" * 64 if by == "order" else desk.order
+        desk.run(liar, honest)
+        assert len(liar.asked) == 1
+        assert desk.place.read_bytes() == IMAGE
+
     @pytest.mark.parametrize("by", ["order", "person", "setting"])
     def test_what_lifts_it(self, desk: Desk, by: str) -> None:
         desk.budget = len(IMAGE)

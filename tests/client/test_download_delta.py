@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,61 @@ def test_a_spoilt_one_is_had_from_the_next(desk: Desk, at: int) -> None:
     came = desk.run(liar, honest)
     assert (desk.place.read_bytes(), came.fell_back) == (NEW, None)
     assert came.from_delta is not None
+
+
+class TestOneServer:
+    """What one server says or sends of a delta costs no more than it must."""
+
+    def test_a_forged_404_does_not_make_it_fetch_the_whole(self, desk: Desk) -> None:
+        """While the others are away; that may be the liar's work too, so it is bounded."""
+        delta = desk.offer(OLD, NEW)
+        liar, away = Pretend("https://a", NEW, 404), Pretend("https://b", NEW, 503)
+        for _ in range(MAX_STALLS - 1):
+            fails(desk, liar, away)
+        assert liar.sent == 0
+        away.delta = delta
+        came = desk.run(liar, away)
+        assert (came.fell_back, came.received) == (None, len(delta))
+
+    def test_but_the_image_comes_whatever_it_says(self, desk: Desk) -> None:
+        desk.offer(OLD, NEW)
+        liar, away = Pretend("https://a", NEW, 404), Pretend("https://b", None, None)
+        for _ in range(MAX_STALLS - 1):
+            fails(desk, liar, away)
+        assert desk.run(liar, away).fell_back is not None
+        assert desk.place.read_bytes() == NEW
+
+    @pytest.mark.parametrize("at", [300, -2000])
+    def test_wrong_bytes_of_it_are_fetched_once_a_day(self, desk: Desk, at: int) -> None:
+        delta = desk.offer(OLD, NEW)
+        spoilt = bytearray(delta)
+        spoilt[at] ^= 1
+        liar, away = Pretend("https://a", NEW, bytes(spoilt)), Pretend("https://b", None, None)
+        fails(desk, liar, away)
+        asked, sent = len(liar.asked), liar.sent
+        for _ in range(MAX_STALLS - 2):
+            fails(desk, liar, away)
+        assert (len(liar.asked), liar.sent) == (asked, sent)
+        kept = keeper.load(desk.record)
+        assert kept is not None
+        assert kept.wrong_delta == ("https://a",)
+        desk.clock.now += timedelta(days=1)
+        liar.delta = delta
+        assert desk.run(liar, away).fell_back is None
+
+    def test_where_all_sent_wrong_bytes_of_it_the_whole_is_fetched(self, desk: Desk) -> None:
+        delta = desk.offer(OLD, NEW)
+        spoilt = bytes([delta[0] ^ 1]) + delta[1:]
+        liar, away = Pretend("https://a", NEW, spoilt), Pretend("https://b", None, 503)
+        fails(desk, liar, away)
+        away.delta = spoilt
+        assert "not what was signed" in (desk.run(liar, away).fell_back or "")
+
+    def test_who_sent_wrong_bytes_is_named_where_they_used_the_budget_up(self, desk: Desk) -> None:
+        delta = desk.offer(OLD, NEW)
+        liar = Pretend("https://a", NEW, bytes([delta[0] ^ 1]) + delta[1:])
+        desk.budget = len(NEW)
+        assert "wrong bytes from https://a:" in fails(desk, liar, reason="over_budget")
 
 
 class TestFalling:

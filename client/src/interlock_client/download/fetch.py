@@ -198,7 +198,8 @@ class _Run:
 
     def _fill(self, sink: Sink) -> None:
         """Receive until all of it is there (rule 1)."""
-        patched(self.wanted.patches, self.servers, self.ledger, sink, self.terms.flow)
+        terms = self.terms
+        patched(self.wanted.patches, self.servers, self.ledger, sink, terms.flow, terms.now)
         while sink.offset < self.length:
             before, spent = sink.offset, self.ledger.record.received
             troubles: list[TransientError] = []
@@ -225,6 +226,7 @@ class _Run:
         record = self.ledger.record
         shunned = {*record.wrong, *self._refusing}
         asked = [server for server in self.servers if server.url not in shunned]
+        asked.sort(key=lambda server: record.turn(server.url))
         if record.alone:
             asked.sort(key=lambda server: server.url not in record.sources)
         return asked

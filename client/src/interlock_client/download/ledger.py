@@ -15,9 +15,11 @@ class OverBudgetError(TransientError):
 
     def __init__(self, needed: int, record: Record, budget: int) -> None:
         fell = f" (the delta cannot be used: {record.fell_back})" if record.fell_back else ""
+        liars = dict.fromkeys((*record.wrong, *record.wrong_delta))
+        wrong = f", some on wrong bytes from {', '.join(liars)}" if liars else ""
         super().__init__(
-            f"{needed} bytes are still to be fetched{fell}, and {record.received} of the "
-            f"{budget} that `budget_bytes` allows for an order's image are spent: raise it, or "
+            f"{needed} bytes are still to be fetched{fell}, and {record.received} of the {budget} "
+            f"that `budget_bytes` allows for an order's image are spent{wrong}: raise it, or "
             "lift it once with 'interlock-client update --lift-budget'; a new order does too.",
             reason="over_budget",
         )

@@ -10,9 +10,10 @@ Rules:
    or if it does not lead from there to the image, which shows at a frame or, where its signers were
    wrong, at the end of the image (``fetch``). That is noted, with the reason, before anything of
    the whole image is asked for; what that costs is decided against the budget then. A network that
-   is away is no reason: the next run goes on with the delta. But where ``MAX_STALLS`` runs in a row
-   got nothing of it, after servers answered all else, it is given up too: one file that a server
-   cannot read must not keep a gateway from its image.
+   is away is no reason: the next run goes on with the delta, whatever other servers said of it
+   meanwhile, so that one server's word does not make a gateway fetch the whole. But where
+   ``MAX_STALLS`` runs in a row got nothing of it, after servers answered all else, it is given up
+   too: one file that a server cannot read must not keep a gateway from its image.
 4. It is used only while it costs less than the rest of the whole image.
 """
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from interlock_client.download.ledger import Ledger, OverBudgetError
@@ -64,7 +66,12 @@ class _GivenUpError(Exception):
 
 
 def patched(
-    patches: Sequence[Patch], servers: Sequence[Source], ledger: Ledger, sink: Sink, flow: Flow
+    patches: Sequence[Patch],
+    servers: Sequence[Source],
+    ledger: Ledger,
+    sink: Sink,
+    flow: Flow,
+    now: Callable[[], datetime],
 ) -> None:
     """Bring the image by one of its deltas, or as far as one leads.
 
@@ -74,6 +81,7 @@ def patched(
         ledger: of the run.
         sink: where the image goes.
         flow: clocks and rates.
+        now: this clock.
 
     Raises:
         TransientError: ``network``, ``over_budget``, or the disk.
@@ -84,7 +92,7 @@ def patched(
             continue
         before = sink.offset
         try:
-            _Patching(patch, servers, ledger, sink, flow).all()
+            _Patching(patch, servers, ledger, sink, flow, now).all()
         except _GivenUpError as e:
             ledger.record = ledger.record.giving_up(patch.path, str(e))
             sink.mark()
@@ -108,12 +116,14 @@ class _Patching:
         ledger: Ledger,
         sink: Sink,
         flow: Flow,
+        now: Callable[[], datetime],
     ) -> None:
         self.patch = patch
         self.servers = servers
         self.ledger = ledger
         self.sink = sink
         self.flow = flow
+        self._now = now
         self._path = url_path(patch.path, patch.info)
         self._refused: dict[str, str] = {}
         self._header: Header | None = None
@@ -135,14 +145,21 @@ class _Patching:
         while True:
             before = self.sink.offset
             troubles: list[TransientError] = []
-            for server in self.servers:
-                if server.url not in self._refused and self._did(receive, server, troubles):
+            for server in self._candidates():
+                if self._did(receive, server, troubles):
                     return
                 if self.flow.over:
                     raise later(self.sink.offset, self.sink.length)
             if self.sink.offset == before:
                 raise self._ended(troubles)
             self.flow.pause(ROUND_SECONDS)
+
+    def _candidates(self) -> list[Source]:
+        """Whom to ask, in order: nobody who refused it, or sent wrong bytes of one of late."""
+        record = self.ledger.record
+        shunned = {*self._refused, *record.wrong_delta}
+        asked = [server for server in self.servers if server.url not in shunned]
+        return sorted(asked, key=lambda server: record.turn(server.url))
 
     def _did(
         self, receive: Callable[[Source], None], server: Source, troubles: list[TransientError]
@@ -161,6 +178,7 @@ class _Patching:
             if e.reason != "hash_mismatch":
                 raise _GivenUpError(str(e)) from e
             self._refused[server.url] = str(e)
+            self.ledger.record = self.ledger.record.deceived(server.url, self._now())
         else:
             return True
         return False
@@ -169,8 +187,10 @@ class _Patching:
         spent = next((e for e in troubles if isinstance(e, OverBudgetError)), None)
         if spent is not None:
             return spent
-        why = next(iter(self._refused.values()), None)
-        return _GivenUpError(why) if why is not None else together(troubles)
+        if troubles:
+            return together(troubles)
+        why = next(iter(self._refused.values()), "no server has it as it was signed.")
+        return _GivenUpError(why)
 
     def _receive_header(self, server: Source) -> None:
         facts = self.patch.facts

@@ -16,7 +16,11 @@ Rules:
 5. When every server is proven wrong, they are asked once more at the next run (a cache may have
    been healing), and after that less and less often: 30 minutes, doubled up to a day. A clock that
    went back ends every such wait.
-6. A delta that was given up is not tried again under its order.
+6. A delta that was given up is not tried again under its order. Of a delta every frame has its own
+   digest: whoever sent wrong bytes of one is known at once, and is asked for none for a day.
+7. Whoever sent wrong bytes, or some of what was wrong as a whole, is asked after all others from
+   then on, also when waits and budget are lifted: no server spends the budget twice before the
+   others had their turn.
 """
 
 from __future__ import annotations
@@ -57,6 +61,9 @@ class Record(Kept, frozen=True, kw_only=True):
         given_up: deltas that are not tried again.
         fell_back: why the whole image is fetched in place of a delta.
         stalls: how many runs in a row got nothing of the delta that they tried.
+        wrong_delta: servers whose bytes of a delta were proven wrong.
+        wrong_delta_at: when the last of them was.
+        doubted: servers that are asked last, the last one last (rule 7).
     """
 
     sha256: str
@@ -77,6 +84,9 @@ class Record(Kept, frozen=True, kw_only=True):
     given_up: tuple[str, ...] = ()
     fell_back: str | None = None
     stalls: int = 0
+    wrong_delta: tuple[str, ...] = ()
+    wrong_delta_at: Annotated[datetime, Meta(tz=True)] | None = None
+    doubted: tuple[str, ...] = ()
 
     def with_(self, **changes: Any) -> Record:
         """With some fields changed."""
@@ -107,6 +117,20 @@ class Record(Kept, frozen=True, kw_only=True):
         """A run got nothing of the delta that it tried."""
         return self.with_(stalls=self.stalls + 1)
 
+    def doubting(self, urls: Collection[str]) -> Record:
+        """These servers are asked after all others (rule 7)."""
+        before = tuple(url for url in self.doubted if url not in urls)
+        return self.with_(doubted=(*before, *urls))
+
+    def turn(self, url: str) -> int:
+        """When a server is asked: the lowest first, and the configured order among equals."""
+        return self.doubted.index(url) + 1 if url in self.doubted else 0
+
+    def deceived(self, url: str, now: datetime) -> Record:
+        """The server at ``url`` sent wrong bytes of a delta (rule 6)."""
+        wrong = tuple(dict.fromkeys((*self.wrong_delta, url)))
+        return self.doubting([url]).with_(wrong_delta=wrong, wrong_delta_at=now)
+
     def mismatched(self, urls: Collection[str], now: datetime) -> Record:
         """What was whole is not what was signed (rule 4); ``urls`` are all servers."""
         wrong, at = self.wrong, self.wrong_at
@@ -114,7 +138,8 @@ class Record(Kept, frozen=True, kw_only=True):
         if proven and self.sources[0] not in wrong:
             wrong, at = (*wrong, self.sources[0]), now
         failures = self.failures + (1 if set(urls) <= set(wrong) else 0)
-        return self.dropped().with_(alone=True, wrong=wrong, wrong_at=at, failures=failures)
+        record = self.doubting(self.sources).dropped()
+        return record.with_(alone=True, wrong=wrong, wrong_at=at, failures=failures)
 
     def waits_until(self, urls: Collection[str]) -> datetime | None:
         """Until when no server is asked (rule 5); None if one may be."""
@@ -125,13 +150,16 @@ class Record(Kept, frozen=True, kw_only=True):
         return self.wrong_at + min(MAX_WAIT, _FIRST_WAIT * (1 << min(self.failures - 2, 10)))
 
     def at(self, now: datetime, urls: Collection[str]) -> Record:
-        """As a run at ``now`` finds it: waits that are over, are forgotten (rules 4 and 5)."""
-        if self.wrong_at is None:
-            return self
-        until = self.waits_until(urls) or self.wrong_at + MAX_WAIT
-        if self.wrong_at <= now < until:
-            return self
-        return self.with_(wrong=(), wrong_at=None)
+        """As a run at ``now`` finds it: waits that are over, are forgotten (rules 4 to 6)."""
+        changes: dict[str, Any] = {}
+        if self.wrong_at is not None:
+            until = self.waits_until(urls) or self.wrong_at + MAX_WAIT
+            if not self.wrong_at <= now < until:
+                changes |= {"wrong": (), "wrong_at": None}
+        since = self.wrong_delta_at
+        if since is not None and not since <= now < since + MAX_WAIT:
+            changes |= {"wrong_delta": (), "wrong_delta_at": None}
+        return self.with_(**changes)
 
     def lifted(self) -> Record:
         """As if nothing had been spent or proven wrong: what a person asks for (rule 3)."""
@@ -143,6 +171,8 @@ class Record(Kept, frozen=True, kw_only=True):
             given_up=(),
             fell_back=None,
             stalls=0,
+            wrong_delta=(),
+            wrong_delta_at=None,
         )
 
 
