@@ -467,6 +467,23 @@ def test_a_resumed_stage_is_renewed_like_any() -> None:
     assert read(papers, now=LATE + days(1)).renewals == ()
 
 
+def test_of_one_second_a_resume_is_read_before_what_only_counts_after_it() -> None:
+    """Times are whole seconds, and a script resumes and renews, or opens, within one."""
+    until = LATE + days(9)
+    for number in range(8):
+        resumed = resume(ORDER, at=LATE, reason=f"looked into {number}")
+        again = [*STARTED, resumed, authorise(resumed)]
+        more = renewal(FIRST, at=LATE, valid_until=until)
+        chain = read([*again, more], now=LATE)
+        assert (chain.live_until(0), chain.renewals) == (until, (more,))
+        further = opening(ORDER, 1, at=LATE, valid_until=until)
+        chain = read([*again, further, authorise(further, at=LATE)], now=LATE)
+        assert (len(chain.stages), chain.live_until(1)) == (2, until)
+        # One that nobody authorised revives nothing for them.
+        chain = read([*STARTED, resumed, more, further, authorise(further, at=LATE)], now=LATE)
+        assert (chain.live_until(1), chain.renewals) == (DAY0 + days(7), ())
+
+
 def test_a_resume_opens_no_stage() -> None:
     go = resume(ORDER, 1, at=DAY0 + days(1))
     chain = read([*STARTED, go, authorise(go)])

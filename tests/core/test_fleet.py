@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import permutations
 from typing import Any
 
@@ -188,7 +188,8 @@ class TestEnrolments:
         above, below = 0, 0
         for number in range(8):
             newer = rotation(ENROLMENT, f"key-{number}")
-            newest = rotation(newer, f"after-{number}")
+            keys = (f"after-{number}", f"key-{number}")
+            newest = rotation(newer, keys[0], keys=keys)
             above += newest.id > max(newer.id, ENROLMENT.id)
             below += newest.id < max(newer.id, ENROLMENT.id)
             each = [ENROLMENT, newer, newest]
@@ -197,6 +198,42 @@ class TestEnrolments:
                 assert in_force(judge(), some, words) is newest
         assert above, "ids of both orders were tried"
         assert below, "as above"
+
+    def test_of_one_second_the_one_that_was_asked_for_last_is_in_force(self) -> None:
+        for number in range(8):
+            newer = enrolment(key=f"key-{number}", at=DAY0 + timedelta(seconds=1))
+            words = [
+                authorise(one, "olga", role="operator", at=DAY0 + hours(1))
+                for one in (newer, ENROLMENT)
+            ]
+            for some in ([ENROLMENT, newer], [newer, ENROLMENT]):
+                assert in_force(judge(), some, words) is newer
+
+    def test_only_the_key_that_gives_way_lets_another_in_before_itself(self) -> None:
+        """What names another as the one that it replaces, without its key, is no rotation."""
+        for number in range(8):
+            keys = (f"key-{number}",)
+            false = rotation(ENROLMENT, *keys, keys=keys, at=DAY0 - timedelta(seconds=1))
+            words = [authorise(one, "olga", role="operator") for one in (false, ENROLMENT)]
+            assert in_force(judge(), [false, ENROLMENT], words) is ENROLMENT
+
+    def test_a_rotation_of_one_second_stays_though_who_let_the_key_before_in_left(self) -> None:
+        newer = rotation(ENROLMENT)
+        words = [
+            authorise(ENROLMENT, "omar", role="operator"),
+            authorise(newer, "olga", role="operator"),
+        ]
+        both = [ENROLMENT, newer]
+        omar = person("omar", grant("operator"))
+        others = [one for one in PEOPLE if one.name != "omar"]
+        assert in_force(judge(*others, omar), both, words) is newer
+        assert in_force(judge(*others), both, words) is newer
+        # The other way round it stays out: who let the newer key in speaks for nobody.
+        words = [
+            authorise(ENROLMENT, "olga", role="operator"),
+            authorise(newer, "omar", role="operator"),
+        ]
+        assert in_force(judge(*others), both, words) is None
 
     def test_an_older_one_is_not_in_force_again_because_somebody_left(self) -> None:
         """The older key may be the reason why there is a newer one."""

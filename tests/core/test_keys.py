@@ -429,7 +429,10 @@ def test_one_key_spelled_twice_is_one_key_and_one_spelling_is_ours() -> None:
         check_key(spelled)
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=50,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(data=st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
 def test_no_bytes_crash_the_readers(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(WireError):

@@ -112,6 +112,19 @@ def test_one_person_takes_one_role() -> None:
         assert met([*words, alan], rule, roster(OLGA, ada, ALAN)) is met_with_alan
 
 
+def test_of_one_persons_words_of_one_second_it_is_no_chance_which_counts() -> None:
+    ada = person("ada", grant("approver"), grant("hospital"))
+    for number in range(8):
+        words = [
+            authorise(ORDER, "ada", role=role, reason=f"{role} {number}")
+            for role in ("hospital", "approver")
+        ]
+        assert met(words, {"approver": 1}, roster(OLGA, ada))
+        both = {"approver": 1, "hospital": 1}
+        hannas = [*words, authorise(ORDER, "hanna", role="hospital")]
+        assert met(hannas, both, roster(OLGA, ada, HANNA), cohort=ST_ANNA)
+
+
 def test_a_persons_first_word_that_counts_is_the_one() -> None:
     early = authorise(ORDER, at=DAY0)
     late = authorise(ORDER, at=DAY0 + hours(0.5))

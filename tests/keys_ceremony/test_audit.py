@@ -274,7 +274,9 @@ def test_another_spelling_of_the_same(held: Stage) -> None:
     assert reason(held) == "malformed"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 @given(st.data())
 def test_no_bit_of_transcript_or_metadata_can_change(original: Stage, data: st.DataObject) -> None:
     transcript = media.read_transcript(original.output / "transcript.json")

@@ -214,8 +214,9 @@ def test_a_planned_renewal_counts() -> None:
     assert chain.live_until(0) == now + days(7)
 
 
-def test_what_lapsed_is_not_renewed() -> None:
-    found = objection(renewals(started(ORDER), DAY0 + days(8)))
+@pytest.mark.parametrize("now", [DAY0 + days(7), DAY0 + days(8)])
+def test_what_lapsed_is_not_renewed(now: datetime) -> None:
+    found = objection(renewals(started(ORDER), now))
     assert found.reason == "go_lapsed"
     assert "rollout resume" in found.detail
 

@@ -95,7 +95,8 @@ def test_a_huge_file_is_not_read(world: World) -> None:
 
 @given(text=documents)
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_commands_end_in_one_line_whatever_is_written(delegated: World, text: str) -> None:
     file = delegated.place / "any.toml"
@@ -132,7 +133,8 @@ json_values = st.recursive(
 @given(field=st.sampled_from(["type", "kind", "role", "version", "metadata_sha256", "base", "x"]),
        value=json_values)  # fmt: skip
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_an_event_file_with_anything_in_it(staged: Path, field: str, value: object) -> None:
     file = staged / "event.json"

@@ -92,7 +92,8 @@ def assert_refused(bench: Bench, path: str, body: bytes, headers: dict[str, str]
 
 JSON = {"Content-Type": "application/json"}
 few = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

@@ -29,7 +29,8 @@ from tests.sweep.readers import ELSEWHERE, READERS, Reader
 PACKAGES = ("core", "client", "server", "ops", "repo", "ceremony")
 
 some = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

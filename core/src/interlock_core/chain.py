@@ -19,7 +19,8 @@ Rules (numbers are those of ``docs/wire-format.md``, "Signed statements"):
     30 days beyond the newest ``go`` of an operator.
 13. A stage is live while a ``go`` that counts is unexpired; mine is, while any opened stage at or
     above mine is. What was signed after the lapse keeps nothing open, be it a renewal, an opening
-    shown again or the opening of a further stage: only a resume revives.
+    shown again or the opening of a further stage: only a resume revives. Of one second a resume is
+    read first, then openings, then renewals: what people do in one go counts as they did it.
 15. A stop stands until a resume that meets the rule names its id. A resume opens no stage.
 
 Nothing dated after now counts.
@@ -30,6 +31,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from interlock_core.order import MAX_GO, Authorisation, Go, Order, Stop
 from interlock_core.placement import inside, point
@@ -242,6 +244,13 @@ class _Reading:
         return None
 
 
+_OF_ONE_SECOND: Final = ("resume", "open", "renew")
+
+
+def _order_of_reading(go: Opened[Go]) -> tuple[datetime, int, int, str]:
+    return go.said.at, _OF_ONE_SECOND.index(go.said.act), go.said.seq, go.id
+
+
 def _lifetimes(
     reading: _Reading,
     openings: Sequence[OpenStage],
@@ -270,7 +279,7 @@ def _lifetimes(
     alive = [o.opening for o in openings if o.since < o.opening.said.valid_until]
     # In the order of signing, so that each is held against what was in force before it.
     links = [*alive, *resumes, *renewals]
-    for go in sorted(links, key=lambda go: (go.said.at, go.said.act, go.said.seq, go.id)):
+    for go in sorted(links, key=_order_of_reading):
         said, end = go.said, go.said.valid_until
         if said.stage not in numbers:
             continue

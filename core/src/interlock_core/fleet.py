@@ -10,11 +10,12 @@ a.  A claim is signed by an operator over its cohort, or by an engineer of its s
 b.  An enrolment is signed by the key that it names, and counts once an operator over its cohort, or
     an engineer of its site over that cohort, has approved it or consented to it.
 c.  Of several enrolments of one device, that which was countersigned last is in force; of those of
-    one second a rotation before the one that it replaces, then the highest id. Numbering starts
-    again under it (20). Where its countersigner speaks for nobody any more, no older one is
-    in force again until somebody countersigns that anew. Whoever keeps them on file takes no word
-    that puts one in the place of another which its author could not countersign himself
-    (``may_countersign``): or an engineer of one hospital could take a gateway away from another.
+    one second a rotation before the one that it replaces (26), then the one that bears the latest
+    time, then the highest id. Numbering starts again under it (20). Where its countersigner speaks
+    for nobody any more, no older one is in force again until somebody countersigns that anew.
+    Whoever keeps them on file takes no word that puts one in the place of another which its author
+    could not countersign himself (``may_countersign``): or an engineer of one hospital could take a
+    gateway away from another.
 26. A rotation is an enrolment that names the one whose key gives way. That key signs it too, and
     nothing but the key is new: so it may ask without a claim. It counts when it is countersigned,
     like any other (docs/adr/0013).
@@ -39,7 +40,13 @@ from interlock_core.keybytes import PublicKey
 from interlock_core.names import CohortPattern, covers
 from interlock_core.order import Assignment, Authorisation, Order
 from interlock_core.report import Claim, Decided, Enrolment, Outcome, Report
-from interlock_core.roster import COUNTING_MEANINGS, ENGINEER, OPERATOR, Judge
+from interlock_core.roster import (
+    COUNTING_MEANINGS,
+    ENGINEER,
+    OPERATOR,
+    Judge,
+    order_of_signing,
+)
 from interlock_core.statement import Opened
 from interlock_core.wire import format_time
 
@@ -130,7 +137,7 @@ def _counting(
     if said.fleet != judge.roster.fleet or not signed_by_device(enrolment):
         return []
     found = []
-    for word in sorted(words, key=lambda word: (word.said.at, word.id)):
+    for word in sorted(words, key=order_of_signing):
         role = word.said.role
         if (
             role in COUNTERSIGNERS
@@ -161,13 +168,13 @@ def in_force(
     last = max(at for at, *_ in counting)
     together = [(one, said_last) for at, one, said_last in counting if at == last]
     # Times are whole seconds: a script may well let a key and the one after it in within one.
-    replaced_there = {one.said.replaces for one, _ in together}
+    gave_way = {old.id for old, _ in known for one, _ in together if rotates(one, old) is None}
     newest, said_last = max(
-        (found for found in together if found[0].id not in replaced_there),
-        key=lambda found: found[0].id,
+        (found for found in together if found[0].id not in gave_way),
+        key=lambda found: (found[0].said.at, found[0].id),
     )
     # Whoever let a newer one in may have left: the older key, perhaps a thief's, stays out until
-    # somebody countersigns it anew.
+    # somebody countersigns it anew. One of the same second that gave way is no newer one.
     others = {one.id for one, times in known if not times}
     replaced = (
         word.said.at <= judge.now
@@ -175,6 +182,7 @@ def in_force(
         and word.said.role in COUNTERSIGNERS
         and word.said.meaning in COUNTING_MEANINGS
         and word.said.at >= said_last
+        and not (word.said.at == said_last and word.said.id in gave_way)
         for word in words
     )
     return None if any(replaced) else newest

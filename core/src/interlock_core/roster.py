@@ -3,7 +3,8 @@
 Rules (numbers are those of ``docs/wire-format.md``, "Counting signatures"):
 
 1. Exactly the author's signature on a statement counts. Signatures are counted by distinct roster
-   person and distinct public key bytes, one role per person and subject.
+   person and distinct public key bytes, one role per person and subject: that of his first word,
+   and of those of one second that of the role whose name comes first.
 2. For a rule that asks for n people the author does not count; authorisations by others do. Only
    ``approved`` and ``consented`` count.
 3. Author and authorisations are judged by the current roster, at decision time: a person who left
@@ -129,6 +130,15 @@ def _no_double(values: Iterable[str], what: str) -> None:
     for value, times in Counter(values).items():
         if times > 1:
             raise ValueError(f"the roster holds {what} {value[:80]}")
+
+
+def order_of_signing(word: Opened[Authorisation]) -> tuple[datetime, str, str]:
+    """A key to sort words by, so that of one person's about one subject the first counts (1).
+
+    Times are whole seconds. In which role somebody counts who signs in two within one second must
+    not be for the ids to say, which differ with every signature.
+    """
+    return word.said.at, word.said.role, word.id
 
 
 def read_roster(data: bytes) -> Roster:
@@ -268,7 +278,7 @@ class Judge:
         first: dict[str, Opened[Authorisation]] = {}
         author_key = self.signer_key(subject)
         # In the order of signing: a person's first word about a subject is the one that counts.
-        for word in sorted(authorisations, key=lambda a: (a.said.at, a.id)):
+        for word in sorted(authorisations, key=order_of_signing):
             if (
                 word.said.id == subject.id
                 and f"urn:interlock:{word.said.authorises}:v1" == subject.said.PREDICATE

@@ -50,7 +50,7 @@ from interlock_core.errors import RefusedError
 from interlock_core.fleet import assigned_at
 from interlock_core.hold import standing_holds
 from interlock_core.order import Assignment, Authorisation, Go, Order, Stop
-from interlock_core.roster import COUNTING_MEANINGS, Judge
+from interlock_core.roster import COUNTING_MEANINGS, Judge, order_of_signing
 from interlock_core.statement import Envelope, Opened
 from interlock_server.image import Released
 from interlock_server.onfile import OnFile
@@ -191,7 +191,7 @@ def _words(
     """Each person's first word in each role that could count, by the rank of its subject."""
     about = {subject.id: (rank, subject.said.author) for rank, subject in enumerate(subjects)}
     first: dict[tuple[int, str, str], Opened[Authorisation]] = {}
-    for word in sorted(authorisations, key=lambda word: (word.said.at, word.id)):
+    for word in sorted(authorisations, key=order_of_signing):
         rank, author = about.get(word.said.id, (0, word.said.author))
         if (
             word.said.author != author

@@ -44,7 +44,9 @@ def newest(
         TransientError: the store or the database failed.
     """
     wanted = select(PublicationRow).limit(PAGE)
-    wanted = wanted.order_by(PublicationRow.posted_at.desc(), PublicationRow.id)
+    wanted = wanted.order_by(
+        PublicationRow.posted_at.desc(), PublicationRow.version.desc(), PublicationRow.id
+    )
     if role is not None:
         wanted = wanted.where(PublicationRow.role == role)
     if version is not None:

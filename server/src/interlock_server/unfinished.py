@@ -36,7 +36,7 @@ PUBLISHED: Final = "published"
 
 
 def cut_off(session: Session, store: Store) -> list[tuple[PublicationRow, Parts]]:
-    """What was cut off (rule 2), the oldest first; the caller holds the turn.
+    """What was cut off (rule 2), the lowest version first; the caller holds the turn.
 
     Raises:
         TransientError: the store cannot be read.
@@ -45,7 +45,7 @@ def cut_off(session: Session, store: Store) -> list[tuple[PublicationRow, Parts]
     waiting = (
         select(PublicationRow)
         .where(PublicationRow.state == WAITING, PublicationRow.role == Targets.type)
-        .order_by(PublicationRow.posted_at, PublicationRow.id)
+        .order_by(PublicationRow.version, PublicationRow.id)
     )
     stored = StoredRepository(store, IMAGE)
     each = [(row, read_parts(row.role, row.metadata_text)) for row in session.scalars(waiting)]

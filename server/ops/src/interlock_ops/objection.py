@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from interlock_core.chain import Chain, read_chain
 from interlock_core.errors import Exit, InterlockError
 from interlock_core.order import Authorisation, Meaning
-from interlock_core.roster import COUNTING_MEANINGS, Judge
+from interlock_core.roster import COUNTING_MEANINGS, Judge, order_of_signing
 from interlock_core.statement import Opened
 from interlock_core.wire import format_time
 from interlock_ops.dossier import Dossier
@@ -95,7 +95,7 @@ def said_already(
 
     A person's first word about a subject is the one that counts.
     """
-    for word in sorted(words, key=lambda word: (word.said.at, word.id)):
+    for word in sorted(words, key=order_of_signing):
         said = word.said
         if said.id != subject_id or said.author != me or judge.signer_key(word) is None:
             continue

@@ -63,7 +63,7 @@ def plan_renewals(
         if len(chain.stages) <= number:
             continue
         opening, until = chain.stages[number].opening, chain.valid_until[number]
-        if until < judge.now:
+        if until <= judge.now:
             why[cohort] = f"lapsed at {format_time(until)}"
         elif not _may_renew(judge, dossier, me, number, cohort):
             why[cohort] = f"{me} is no operator over it"
