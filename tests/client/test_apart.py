@@ -36,7 +36,7 @@ def reading(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def run(scratch: Path, script: str, seconds: float = 20) -> Ended:
+def run(scratch: Path, script: str, seconds: float = 60) -> Ended:
     with reading(Path(os.devnull)) as descriptor:
         return apart.run(["sh", "-c", script], stdin=descriptor, scratch=scratch, seconds=seconds)
 
@@ -61,7 +61,7 @@ def test_it_gets_its_descriptor_whatever_becomes_of_the_name(tmp_path: Path, scr
         path.unlink()
         path.write_text("swapped")
         ended = apart.run(
-            ["sh", "-c", f"cat {apart.BUNDLE}"], stdin=descriptor, scratch=scratch, seconds=20
+            ["sh", "-c", f"cat {apart.BUNDLE}"], stdin=descriptor, scratch=scratch, seconds=60
         )
     assert ended == Ended(0, "verified")
 
@@ -125,7 +125,7 @@ def test_it_ends_with_whoever_started_it(scratch: Path, how: signal.Signals) -> 
     wait_for((scratch.parent / "up").exists)
     assert processes(mark)
     agent.send_signal(how)
-    agent.wait(10)
+    agent.wait(60)
     wait_for(lambda: not processes(mark))
 
 

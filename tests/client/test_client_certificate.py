@@ -472,7 +472,7 @@ class TestTheProcessThatSpeaksTls:
         self, site: Web, authority: Authority, shelf: Shelf, etag: str | None
     ) -> None:
         def silent(_: Handler) -> None:
-            site.over.wait(5.0)
+            site.over.wait()
 
         site.lies["/x"] = silent
         shown = in_token(shelf, authority.issue("GW-000001"))

@@ -24,7 +24,7 @@ def says(program: Path, body: str) -> Path:
     return program
 
 
-def ran(program: Path, body: str, *arguments: str, seconds: float = 20) -> Ended:
+def ran(program: Path, body: str, *arguments: str, seconds: float = 60) -> Ended:
     return run(says(program, body), arguments, seconds=seconds)
 
 
@@ -32,7 +32,7 @@ def test_what_it_gets_is_what_is_documented(program: Path) -> None:
     ended = run(
         says(program, 'echo "$#: $1 $2"; cat; pwd; env | sort; ls /proc/self/fd | wc -l'),
         ["install", "b"],
-        seconds=20,
+        seconds=60,
         stdin=b"given\n",
     )
     lines = ended.output.decode().splitlines()
@@ -50,7 +50,7 @@ def test_a_descriptor_is_given_by_its_number(program: Path, tmp_path: Path) -> N
         ended = run(
             says(program, 'cat "/proc/self/fd/$1"; echo x >> "/proc/self/fd/$1"'),
             [str(descriptor)],
-            seconds=20,
+            seconds=60,
             descriptors=[descriptor],
         )
     finally:
@@ -70,7 +70,7 @@ def test_a_descriptor_is_given_by_its_number(program: Path, tmp_path: Path) -> N
     ],
 )
 def test_how_it_ends(program: Path, body: str, code: int | None, why: str) -> None:
-    ended = ran(program, body, seconds=0.3 if "sleep" in body else 20)
+    ended = ran(program, body, seconds=0.3 if "sleep" in body else 60)
     assert (ended.code, ended.why) == (code, why)
 
 
@@ -83,7 +83,7 @@ def test_what_it_leaves_running_ends_with_it(program: Path, tmp_path: Path) -> N
     except ProcessLookupError:
         return
     try:
-        assert select.select([left], [], [], 10)[0], "it runs on"
+        assert select.select([left], [], [], 60)[0], "it runs on"
     finally:
         os.close(left)
 
@@ -96,7 +96,7 @@ def test_a_sink_may_end_it(program: Path) -> None:
         raise EnoughError
 
     with pytest.raises(EnoughError):
-        run(says(program, "yes"), [], seconds=20, sink=enough)
+        run(says(program, "yes"), [], seconds=60, sink=enough)
 
 
 def test_all_of_a_long_output_reaches_the_sink(program: Path) -> None:
@@ -106,7 +106,7 @@ def test_all_of_a_long_output_reaches_the_sink(program: Path) -> None:
         nonlocal seen
         seen += len(chunk)
 
-    ended = run(says(program, "head -c 3000000 /dev/zero"), [], seconds=20, sink=count)
+    ended = run(says(program, "head -c 3000000 /dev/zero"), [], seconds=60, sink=count)
     assert (ended.code, seen) == (0, 3_000_000)
 
 
@@ -114,20 +114,20 @@ def test_all_of_a_long_output_reaches_the_sink(program: Path) -> None:
 def test_what_is_no_executable_or_anybodys_is_not_run(program: Path, mode: int) -> None:
     says(program, "exit 0").chmod(mode)
     with pytest.raises(ConfigurationError):
-        run(program, [], seconds=20)
+        run(program, [], seconds=60)
 
 
 def test_what_anybody_may_replace_is_not_run(program: Path, tmp_path: Path) -> None:
     says(program, "exit 0")
     tmp_path.chmod(0o777)
     with pytest.raises(ConfigurationError, match="by anybody"):
-        run(program, [], seconds=20)
+        run(program, [], seconds=60)
 
 
 def test_what_is_not_there_or_cannot_be_run(program: Path) -> None:
     with pytest.raises(ConfigurationError, match="No such file"):
-        run(program, [], seconds=20)
+        run(program, [], seconds=60)
     program.write_text("#!/nowhere\n")
     program.chmod(0o755)
     with pytest.raises(ConfigurationError, match="cannot be run"):
-        run(program, [], seconds=20)
+        run(program, [], seconds=60)

@@ -203,7 +203,7 @@ def test_what_was_received_is_not_fetched_again(
     scene: Scene, fault: Callable[[int], Fault], there: int
 ) -> None:
     """A reset may take back what the kernel had and nobody had read; silence does not."""
-    limits = replace(HASTY, silence_seconds=1.0, image_window_seconds=1.0)
+    limits = replace(PATIENT, image_window_seconds=2.0)
     assert broken(scene, IMAGE, fault(there), limits=limits) == "network"
     [asked] = finishes(scene)
     kept = int(asked.removeprefix("bytes=").partition("-")[0]) if asked else 0
@@ -257,7 +257,7 @@ def test_what_is_only_late_is_waited_for(scene: Scene, where: str) -> None:
 @pytest.mark.parametrize("fault", [faults.lost, faults.closed, faults.reset, faults.drip])
 def test_the_network_fails_at_the_last_moment(scene: Scene, fault: Fault) -> None:
     """The image is there and stays; what was asked last decides, so nothing is armed without it."""
-    limits = replace(HASTY, answer_seconds=1.0)
+    limits = replace(PATIENT, answer_seconds=3.0)
     assert broken(scene, POLL, fault, after=1, limits=limits) == "network"
     assert scene.bed.journal.state is State.WAITING
     assert finishes(scene) == [], "not a byte of the image is fetched again"

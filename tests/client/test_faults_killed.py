@@ -49,7 +49,7 @@ class Scene:
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        said, _ = self.process.communicate(timeout=60)
+        said, _ = self.process.communicate(timeout=120)
         assert self.process.returncode == -signal.SIGKILL, said
 
     def kill(self) -> None:

@@ -45,7 +45,7 @@ def tcti(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not socket.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         yield f"swtpm:path={socket}"

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from interlock_core import disk, wire
+from interlock_core.api import MonitorList
 from interlock_core.clock import system_clock
 from interlock_core.statement import Envelope
 from interlock_ops.session import Session
@@ -87,7 +88,10 @@ class Live(Ticking):
 
 
 def test_two_processes_of_which_one_is_killed(watched: Watched, tmp_path: Path) -> None:
-    """Each thing is signed once; when the first is killed, the second does what is to be done."""
+    """Each thing is signed once; when the first is killed, the second does what is to be done.
+
+    Who signs first of two that run is for ``test_monitor.py``, where no clock is real.
+    """
     real = watched.real
     real.bench.clock.__class__ = Live  # type: ignore[assignment]  # from now on it goes by itself
     real.now = system_clock()
@@ -100,10 +104,12 @@ def test_two_processes_of_which_one_is_killed(watched: Watched, tmp_path: Path) 
     )
     real.now = system_clock()
     watched.confirm(order, *watched.of(CANARY))
-    running = [_process(watcher, tmp_path) for watcher in watchers]
+    running = [_process(watchers[0], tmp_path)]
     try:
         _until(lambda: len(watched.goes(order)) == 2)
         assert watched.goes(order)[1].author == "mona"
+        running.append(_process(watchers[1], tmp_path))
+        _until(lambda: _heard(watched, "zoe"))
         os.kill(running[0].pid, signal.SIGKILL)
         running[0].wait()
         real.now = system_clock()
@@ -119,6 +125,11 @@ def test_two_processes_of_which_one_is_killed(watched: Watched, tmp_path: Path) 
         for process in running:
             process.kill()
             process.wait()
+
+
+def _heard(watched: Watched, who: str) -> bool:
+    monitors = watched.real.bench.read("/v1/monitors", MonitorList).items
+    return any(one.name == who and one.seen_at is not None for one in monitors)
 
 
 def _process(watcher: Watcher, home: Path) -> subprocess.Popen[bytes]:

@@ -20,7 +20,7 @@ import pytest
 
 PIN: Final = "471108"
 SO_PIN: Final = "98765432"
-PATIENCE: Final = 60.0
+PATIENCE: Final = 120.0
 """Seconds after which a command at a terminal is taken to hang."""
 
 
