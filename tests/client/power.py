@@ -6,9 +6,10 @@ import os
 import sys
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
+from typing import cast
 
 from interlock_client import boot
-from interlock_client.powercut.explore import Explorer, Findings
+from interlock_client.powercut.explore import Explorer, Findings, Rerun
 from interlock_client.powercut.materialise import Stage, Watched, watched
 from interlock_client.powercut.model import Model, Recording, Tree
 from interlock_client.powercut.record import record
@@ -21,6 +22,8 @@ CLIENT = Path(sys.executable).with_name("interlock-client")
 IGNORED = ("rebooting",)
 PLAN = Plan(samples=int(os.environ.get("POWER_SAMPLES", "4")))
 """More by hand: the systematic states are always the same."""
+RERUN = cast("Rerun", os.environ.get("POWER_RERUN", "class"))
+"""``all`` by hand: the same is run again in each distinct state."""
 
 
 class Gateway:
@@ -53,7 +56,7 @@ class Gateway:
         """Try every state; what is bad is described in ``Findings.bad``, and said."""
         model = Model(recording)
         judge = Judge(self.bed, self.versions, good, ends)
-        found = Explorer(model, Stage(self.watched, model), judge, plan).all()
+        found = Explorer(model, Stage(self.watched, model), judge, plan, RERUN).all()
         words = Words(model, self.bed.home)
         said = [found.said()]
         for bad in found.bad:
@@ -65,8 +68,9 @@ class Gateway:
     def look(self, recording: Recording, good: Sequence[bytes]) -> Findings:
         """Try every state, and run nothing again."""
         model = Model(recording)
-        judge = Glance(self.bed, self.versions, good, lambda: None)
-        return Explorer(model, Stage(self.watched, model), judge, Plan(samples=0)).all()
+        judge = Judge(self.bed, self.versions, good, lambda: None)
+        stage = Stage(self.watched, model)
+        return Explorer(model, stage, judge, Plan(samples=0), "none").all()
 
 
 class Judge:
@@ -123,11 +127,4 @@ class Judge:
             self.ends()
         except (AssertionError, InterlockError) as e:
             return f"{type(e).__name__}: {e}"
-        return None
-
-
-class Glance(Judge):
-    """A judge that runs nothing again."""
-
-    def kind(self, tree: Tree) -> Hashable:
         return None

@@ -297,3 +297,15 @@ if [ "$(cat boot/booted)" = b ]; then ./installer.sh commit b; else ./cycle.sh; 
     code, found = said(scenario, "--samples", 0)
     assert (code, found["reason"]) == (0, "crash_safe"), found
     assert found["distinct"] > 40
+
+
+@pytest.mark.parametrize("rerun", ["all", "class", "none"])
+def test_what_is_run_again(rerun: str, tmp_path: Path, said: Any) -> None:
+    """States that differ only in leftovers are judged each, and run again once, or as one asks."""
+    command = ["sh", "-c", "echo begun > boot/.begun; sync boot; echo done > boot/done"]
+    scenario = build(tmp_path / "bench", command=command, final=[], leftovers=[".begun"])
+    code, found = said(scenario, "--samples", 0, "--rerun", rerun)
+    assert (code, found["reason"]) == (0, "crash_safe")
+    # The file ``done``: not there, empty, zeros, garbage, whole.
+    assert found["distinct"] > 5
+    assert found["run_again"] == {"all": found["distinct"], "class": 5, "none": 0}[rerun]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,11 +19,11 @@ from interlock_client.powercut.model import Model, Move, Sync
 from interlock_client.powercut.wording import Words
 from interlock_client.tables import SlotPaths
 from interlock_core.store import FileStore
-from tests.client.bed import FACTORY, Bed
-from tests.client.power import Gateway
+from tests.client.bed import Bed
+from tests.client.power import RERUN, Gateway
 from tests.client.test_power import NEW, OLD, cut, finally_new, finish
 from tests.client.web import Handler, Web
-from tests.client.world import Clock, World
+from tests.client.world import WARDS, Clock, World
 
 
 @pytest.fixture
@@ -49,29 +51,73 @@ def waiting(bed: Bed, world: World, tmp_path: Path) -> Bed:
 
 
 @pytest.fixture
-def before(tmp_path: Path, waiting: Bed) -> Iterator[Web]:
-    """A server that plays back what was in force before ``NEW`` was released."""
-    with Web(FileStore(tmp_path / "before")) as web:
-        yield web
+def attacker(tmp_path: Path, world: World, waiting: Bed) -> Iterator[Attacker]:
+    """Who plays back what was in force before ``NEW`` was released."""
+    with serving(tmp_path, world) as made:
+        yield made
 
 
-def refuses(bed: Bed, before: Web) -> None:
-    """A rollback of metadata is refused, in whatever state the power cut left it."""
-    honest = bed.settings.servers
-    bed.change(servers=(before.url,))
-    kept = bed.memory.versions
-    assert bed.check().reason == "rollback"
-    assert bed.memory.versions == kept
-    bed.change(servers=honest)
+@contextmanager
+def serving(tmp_path: Path, world: World) -> Iterator[Attacker]:
+    """Who kept ``before``, and has a copy of what is there now."""
+    shutil.copytree(world.store.root, tmp_path / "replayed")
+    honest, world.store = world.store, FileStore(tmp_path / "replayed")
+    # With the director's own online keys: newer metadata, and the order of before.
+    world.show(WARDS, world.rollouts[0])
+    world.store = honest
+    stores = [FileStore(tmp_path / name) for name in ("before", "replayed")]
+    with Web(stores[0]) as before, Web(stores[1]) as replayed:
+        yield Attacker(before, replayed)
 
 
-def test_an_update(waiting: Bed, before: Web) -> None:
+@dataclass
+class Attacker:
+    """Serves what is out of date.
+
+    Attributes:
+        before: all genuine, and older.
+        replayed: metadata of today, made with stolen online keys, and the directive of before.
+    """
+
+    before: Web
+    replayed: Web
+    _refused: set[frozenset[tuple[str, bytes]]] = field(default_factory=set)
+
+    def is_refused(self, bed: Bed) -> None:
+        """Whatever state the power cut left; each that differs in what is read for it once."""
+        read = {name: data for name, data in bed.kept().items() if not name.startswith("slots")}
+        read["memory"] = (bed.home / "state" / "memory.json").read_bytes()
+        seen = frozenset(read.items())
+        if seen in self._refused and RERUN == "class":
+            return
+        self._refused.add(seen)
+        honest, kept = bed.settings.servers, bed.memory
+        # Some of it may be newer, and is kept then: what was there comes back.
+        aside = bed.home.with_name("aside")
+        shutil.copytree(bed.home, aside, symlinks=True)
+        try:
+            bed.change(servers=(self.before.url,))
+            assert bed.check().reason == "rollback"
+            assert bed.memory.versions == kept.versions
+            bed.change(servers=(self.replayed.url,))
+            outcome = bed.update()
+            if outcome.reason == "confirm_pending":
+                outcome = bed.check()
+            assert outcome.reason == "superseded_order"
+            assert bed.memory.orders == kept.orders
+        finally:
+            bed.change(servers=honest)
+            shutil.rmtree(bed.home)
+            aside.rename(bed.home)
+
+
+def test_an_update(waiting: Bed, attacker: Attacker) -> None:
     gateway = Gateway(waiting)
     recording = gateway.record("update")
 
     def ends() -> None:
         waiting.power_on()
-        refuses(waiting, before)
+        attacker.is_refused(waiting)
         finish(waiting)
         finally_new(waiting)
 
@@ -88,9 +134,12 @@ def breaks_off(handler: Handler) -> None:
     handler.close_connection = True
 
 
-def test_a_download_that_breaks_off_and_one_that_goes_on(waiting: Bed, web: Web) -> None:
+def test_a_download_that_breaks_off_and_one_that_goes_on(
+    waiting: Bed, web: Web, attacker: Attacker
+) -> None:
     def ends() -> None:
         waiting.power_on()
+        attacker.is_refused(waiting)
         finish(waiting)
         finally_new(waiting)
 
@@ -161,7 +210,7 @@ def test_a_flush_that_is_left_out_is_found(waiting: Bed, flushed: str) -> None:
     assert found.bad_states > 0
 
 
-def test_a_confirmation(waiting: Bed, before: Web) -> None:
+def test_a_confirmation(waiting: Bed, attacker: Attacker) -> None:
     assert waiting.update().outcome == "rebooting"
     waiting.power_on()
     gateway = Gateway(waiting)
@@ -169,7 +218,7 @@ def test_a_confirmation(waiting: Bed, before: Web) -> None:
 
     def ends() -> None:
         waiting.power_on()
-        refuses(waiting, before)
+        attacker.is_refused(waiting)
         finish(waiting)
         finally_new(waiting)
 
@@ -177,9 +226,10 @@ def test_a_confirmation(waiting: Bed, before: Web) -> None:
     assert gateway.explore(recording, (NEW,), ends).bad == []
 
 
-def given_up(bed: Bed) -> None:
+def given_up(bed: Bed, attacker: Attacker) -> None:
     """The old firmware runs, and what was given up is not tried again."""
     bed.power_on()
+    attacker.is_refused(bed)
     for _ in range(3):
         bed.confirm()
         if bed.wants_reboot:
@@ -198,15 +248,15 @@ def sick(bed: Bed) -> None:
     bed.change(health=Checks(checks=bed.home / "health.d", timeout_seconds=10))
 
 
-def test_an_automatic_rollback(waiting: Bed) -> None:
+def test_an_automatic_rollback(waiting: Bed, attacker: Attacker) -> None:
     sick(waiting)
     gateway = Gateway(waiting)
     recording = gateway.record("confirm", codes=(40,))
-    found = gateway.explore(recording, (OLD, NEW), lambda: given_up(waiting))
+    found = gateway.explore(recording, (OLD, NEW), lambda: given_up(waiting, attacker))
     assert found.bad == []
 
 
-def test_a_rollback_that_was_interrupted(waiting: Bed) -> None:
+def test_a_rollback_that_was_interrupted(waiting: Bed, attacker: Attacker) -> None:
     """The process died when the slot was given up; the power goes while the next finishes it."""
     sick(waiting)
     waiting.save()
@@ -219,26 +269,32 @@ def test_a_rollback_that_was_interrupted(waiting: Bed) -> None:
     waiting.script("health.d/10-up", "exit 0")
     gateway = Gateway(waiting)
     recording = gateway.record("confirm", codes=(40,))
-    found = gateway.explore(recording, (OLD,), lambda: given_up(waiting))
+    found = gateway.explore(recording, (OLD,), lambda: given_up(waiting, attacker))
     assert found.bad == []
 
 
-def test_a_rollback_by_hand(bed: Bed, world: World) -> None:
-    world.roll_out(world.release("1.0.0", NEW))
+def test_a_rollback_by_hand(tmp_path: Path, bed: Bed, world: World) -> None:
+    world.roll_out(world.release("1.0.0", OLD))
+    assert bed.install().outcome == "confirmed"
+    shutil.copytree(world.store.root, tmp_path / "before")
+    # It raises no floor, so that what was there before may run again.
+    world.roll_out(world.release("2.0.0", NEW))
     assert bed.install().outcome == "confirmed"
     gateway = Gateway(bed)
     recording = gateway.record("rollback")
 
     def ends() -> None:
         bed.power_on()
+        thief.is_refused(bed)
         if bed.running == NEW:
             bed.rollback()
             bed.power_on()
-        assert bed.running == FACTORY
+        assert bed.running == OLD
         assert bed.confirm().outcome == "nothing_to_do"
         assert bed.update().reason == "rolled_back_here"
 
-    assert gateway.explore(recording, (FACTORY, NEW), ends).bad == []
+    with serving(tmp_path, world) as thief:
+        assert gateway.explore(recording, (OLD, NEW), ends).bad == []
 
 
 def test_a_boot(waiting: Bed) -> None:
@@ -258,13 +314,15 @@ def test_a_boot(waiting: Bed) -> None:
         gateway.put(recording)
 
 
-def test_a_check(waiting: Bed, world: World) -> None:
+def test_a_check(tmp_path: Path, waiting: Bed, world: World) -> None:
     world.roll_out(world.release("3.0.0", b"release three"))
     gateway = Gateway(waiting)
     recording = gateway.record("check")
 
     def ends() -> None:
         waiting.power_on()
+        thief.is_refused(waiting)
         assert waiting.check().outcome == "update_available"
 
-    assert gateway.explore(recording, (OLD,), ends).bad == []
+    with serving(tmp_path, world) as thief:
+        assert gateway.explore(recording, (OLD,), ends).bad == []

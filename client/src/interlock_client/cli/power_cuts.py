@@ -15,9 +15,8 @@ from interlock_core.durable import translated
 from interlock_core.errors import ConfigurationError, Exit
 
 if TYPE_CHECKING:
-    from interlock_client.powercut.explore import Bad, Findings
+    from interlock_client.powercut.explore import Bad, Explorer, Findings, Rerun
     from interlock_client.powercut.model import Model
-    from interlock_client.powercut.states import Plan
     from interlock_client.powercut.trial import Trial
     from interlock_client.powercut.wording import Words
 
@@ -29,6 +28,7 @@ Examples:
   interlock-client power-cuts --sample > power-cuts.toml
   interlock-client power-cuts power-cuts.toml
   interlock-client power-cuts --config gateway.toml power-cuts.toml --json
+  interlock-client power-cuts power-cuts.toml --rerun all --samples 100
   interlock-client power-cuts power-cuts.toml --operations
   interlock-client power-cuts power-cuts.toml --state 37 --keep look-here
 """,
@@ -52,6 +52,14 @@ Examples:
     help="Random states for each time between two flushes, beside the systematic ones.",
 )
 @click.option(
+    "--rerun",
+    type=click.Choice(("all", "class", "none")),
+    default="class",
+    show_default=True,
+    help="Run the same again in each state, in one of those that differ only in leftovers, or "
+    "never.",
+)
+@click.option(
     "--most",
     type=click.IntRange(min=1, max=10_000_000),
     default=20_000,
@@ -70,6 +78,7 @@ def command(
     seed: int,
     samples: int,
     most: int,
+    rerun: Rerun,
 ) -> None:
     """For integrators: try what a power cut can leave of an installer's work.
 
@@ -83,6 +92,8 @@ def command(
     """
     # Nothing that a gateway does needs these.
     from interlock_client.powercut import scenario as scenarios  # noqa: PLC0415
+    from interlock_client.powercut.explore import Explorer  # noqa: PLC0415
+    from interlock_client.powercut.materialise import Stage  # noqa: PLC0415
     from interlock_client.powercut.states import Plan  # noqa: PLC0415
     from interlock_client.powercut.trial import Trial  # noqa: PLC0415
     from interlock_client.powercut.wording import Words  # noqa: PLC0415
@@ -103,7 +114,8 @@ def command(
         if operations:
             _list(words, len(model.recording.operations), as_json=as_json)
             return
-        outcome = _explored(trial, model, words, plan, state, keep)
+        explorer = Explorer(model, Stage(trial.watched, model), trial, plan, rerun)
+        outcome = _explored(trial, explorer, words, state, keep)
     if not as_json:
         if "not_watched" in outcome.more:
             listed = ", ".join(outcome.more["not_watched"][:8])
@@ -114,12 +126,9 @@ def command(
 
 
 def _explored(
-    trial: Trial, model: Model, words: Words, plan: Plan, number: int | None, keep: Path | None
+    trial: Trial, explorer: Explorer, words: Words, number: int | None, keep: Path | None
 ) -> Outcome:
-    from interlock_client.powercut.explore import Explorer  # noqa: PLC0415  # as above
-    from interlock_client.powercut.materialise import Stage  # noqa: PLC0415
-
-    explorer = Explorer(model, Stage(trial.watched, model), trial, plan)
+    model, plan = explorer.model, explorer.plan
     more: dict[str, Any] = {"seed": plan.seed}
     elsewhere = [words.short(path) for path in model.recording.elsewhere]
     if elsewhere:

@@ -3,8 +3,9 @@
 Rules:
 
 1. Each state that looks different from those before it is judged once.
-2. The re-run changes what is in place and costs most. It is done once for each *class*, which the
-   judge names: states that differ only in what nothing reads are one class.
+2. The re-run changes what is in place and costs most. ``class``: it is done once for each *class*,
+   which the judge names: states that differ only in what nothing reads are one class. ``all``: once
+   for each state that is judged, whatever the judge says. ``none``: never.
 3. A bad state is reported by its number, with the shortest list of lost operations found: what is
    not needed for it to be bad is put back, one operation after the other.
 """
@@ -13,13 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from interlock_client.powercut.materialise import Stage
 from interlock_client.powercut.model import Model, State, Tree, digest
 from interlock_client.powercut.states import Plan, Window, lost, restored, states, windows
 
 MOST_REPORTED: Final = 8
+
+Rerun = Literal["all", "class", "none"]
+"""In which states the same is run again (rule 2)."""
 
 
 class Judge(Protocol):
@@ -71,7 +75,7 @@ class Findings:
         windows: times between flushes.
         tried: states.
         distinct: of those, that look different.
-        rerun: states in which the same was run again, one for each class.
+        rerun: states in which the same was run again.
         limited: whether the plan allowed no more, and there may be more.
         bad: one for each problem, the first found of each.
         bad_states: how many distinct states are bad.
@@ -102,13 +106,17 @@ class Explorer:
         stage: where states are put in place.
         judge: says what is good.
         plan: how much is tried.
+        rerun: in which states the same is run again.
     """
 
-    def __init__(self, model: Model, stage: Stage, judge: Judge, plan: Plan) -> None:
-        self._model = model
+    def __init__(
+        self, model: Model, stage: Stage, judge: Judge, plan: Plan, rerun: Rerun = "class"
+    ) -> None:
+        self.model = model
         self._stage = stage
         self._judge = judge
-        self._plan = plan
+        self.plan = plan
+        self._rerun = rerun
         self._kinds: set[Hashable] = set()
 
     def all(self) -> Findings:
@@ -117,13 +125,13 @@ class Explorer:
         Raises:
             TransientError: the disk did not do it.
         """
-        recording = self._model.recording
+        recording = self.model.recording
         found = Findings(len(recording.operations), len(windows(recording)))
         looks: set[str] = set()
         problems: dict[str, int] = {}
-        for number, (window, state) in enumerate(states(recording, self._plan)):
+        for number, (window, state) in enumerate(states(recording, self.plan)):
             found.tried = number + 1
-            look = digest(self._model.tree(state))
+            look = digest(self.model.tree(state))
             if look in looks:
                 continue
             looks.add(look)
@@ -139,7 +147,7 @@ class Explorer:
                 least = self._least(window, state)
                 found.bad.append(Bad(number, problem, window.end, least, lost(window, least)))
         found.distinct = len(looks)
-        found.limited = found.tried >= self._plan.most
+        found.limited = found.tried >= self.plan.most
         return found
 
     def one(self, number: int) -> Bad | None:
@@ -151,28 +159,37 @@ class Explorer:
         Raises:
             TransientError: the disk did not do it.
         """
-        for count, (window, state) in enumerate(states(self._model.recording, self._plan)):
+        for count, (window, state) in enumerate(states(self.model.recording, self.plan)):
             if count == number:
                 problem = self._problem(state) or ""
                 return Bad(number, problem, window.end, state, lost(window, state))
         return None
 
     def _first_problem(self, state: State, found: Findings) -> str | None:
-        """As ``_problem``, with one re-run for each class."""
+        """As ``_problem``, with a re-run only where rule 2 wants one."""
         tree = self._stage.show(state)
         problem = self._look(tree)
         if problem is not None:
             return problem
-        kind = self._judge.kind(tree)
-        if kind in self._kinds:
+        if not self._wants_rerun(tree):
             return None
-        self._kinds.add(kind)
         found.rerun += 1
         return self._again(tree)
 
+    def _wants_rerun(self, tree: Tree) -> bool:
+        if self._rerun != "class":
+            return self._rerun == "all"
+        kind = self._judge.kind(tree)
+        fresh = kind not in self._kinds
+        self._kinds.add(kind)
+        return fresh
+
     def _problem(self, state: State) -> str | None:
         tree = self._stage.show(state)
-        return self._look(tree) or self._again(tree)
+        problem = self._look(tree)
+        if problem is None and self._rerun != "none":
+            problem = self._again(tree)
+        return problem
 
     def _look(self, tree: Tree) -> str | None:
         if self._judge.changes:

@@ -8,11 +8,14 @@ Rules:
    gateway's configuration. It is good if it begins with all bytes of one of the images ``good``.
 3. A re-run ends well if it exits as it should, and then the same image boots as after the command
    without a power cut, and every file in ``final`` holds the same.
+4. What is called a leftover is still in the states, and what boots is asked of each of them. States
+   that differ in nothing else are run again once, unless all are to be.
 """
 
 from __future__ import annotations
 
 import tomllib
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -38,6 +41,7 @@ class Scenario(Table, frozen=True, kw_only=True):
         command: program and arguments: what is recorded.
         good: images that may boot, at any time.
         ignore: patterns of names, below what is watched, that nothing reads.
+        leftovers: patterns of names that a re-run sweeps or writes anew, and never reads (rule 4).
         boots: prints the path of the slot that a boot would choose now. It may change what is
             watched, as a boot script does.
         check: exits with 0 if what it finds can be worked with.
@@ -51,12 +55,18 @@ class Scenario(Table, frozen=True, kw_only=True):
     command: Words
     good: Annotated[tuple[Text, ...], Meta(min_length=1, max_length=32)]
     ignore: Annotated[tuple[Text, ...], Meta(max_length=64)] = ()
+    leftovers: Annotated[tuple[Text, ...], Meta(max_length=64)] = ()
     boots: Words | None = None
     check: Words | None = None
     again: Words | None = None
     exit_codes: Annotated[tuple[Code, ...], Meta(min_length=1, max_length=32)] = (0,)
     final: Annotated[tuple[Text, ...], Meta(max_length=64)] = ()
     timeout_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 600
+
+    def left_over(self, path: str) -> bool:
+        """Whether the last name of a path is a leftover's."""
+        name = path.rpartition("/")[2]
+        return any(fnmatchcase(name, pattern) for pattern in self.leftovers)
 
 
 def load(path: Path) -> Scenario:

@@ -115,8 +115,8 @@ class Trial:
         return None
 
     def kind(self, tree: Tree) -> Hashable:
-        """As ``Judge.kind``."""
-        return digest(tree)
+        """As ``Judge.kind``: all but what the scenario calls leftovers."""
+        return digest(tree, (path for path in tree if not self._scenario.left_over(path)))
 
     def again(self, tree: Tree) -> str | None:  # noqa: ARG002  # as ``look``
         """As ``Judge.again``."""
