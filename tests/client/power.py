@@ -11,7 +11,8 @@ from typing import cast
 from interlock_client import boot
 from interlock_client.powercut.explore import Explorer, Findings, Rerun
 from interlock_client.powercut.materialise import Stage, Watched, watched
-from interlock_client.powercut.model import Model, Recording, Tree
+from interlock_client.powercut.model import Model, Tree
+from interlock_client.powercut.operations import Recording
 from interlock_client.powercut.record import record
 from interlock_client.powercut.states import Plan
 from interlock_client.powercut.wording import Words

@@ -6,19 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock_client.powercut.model import (
+from interlock_client.powercut.model import Model, State, Tear
+from interlock_client.powercut.operations import (
     Add,
     Mode,
-    Model,
     Move,
     Node,
     Operation,
     Recording,
     Remove,
     Resize,
-    State,
     Sync,
-    Tear,
     Write,
 )
 from interlock_client.powercut.states import Plan, lost, restored, states, windows

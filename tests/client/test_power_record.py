@@ -14,18 +14,8 @@ from hypothesis import strategies as st
 
 from interlock_client.powercut import trace
 from interlock_client.powercut.materialise import Stage, snapshot, watched
-from interlock_client.powercut.model import (
-    Add,
-    Model,
-    Move,
-    Recording,
-    Remove,
-    Resize,
-    State,
-    Sync,
-    Write,
-    digest,
-)
+from interlock_client.powercut.model import Model, State, digest
+from interlock_client.powercut.operations import Add, Move, Recording, Remove, Resize, Sync, Write
 from interlock_client.powercut.record import record
 from interlock_client.powercut.states import Plan, states
 from interlock_client.powercut.wording import Words

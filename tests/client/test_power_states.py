@@ -15,7 +15,8 @@ import pytest
 from interlock_client.config import Checks
 from interlock_client.installers import Command
 from interlock_client.journal import State
-from interlock_client.powercut.model import Model, Move, Sync
+from interlock_client.powercut.model import Model
+from interlock_client.powercut.operations import Move, Sync
 from interlock_client.powercut.wording import Words
 from interlock_client.tables import SlotPaths
 from interlock_core.store import FileStore

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
 from interlock_client.powercut.materialise import MOST_BYTES, Snapshot, Watched
-from interlock_client.powercut.model import (
+from interlock_client.powercut.operations import (
     Add,
     Kind,
     Mode,
@@ -171,7 +171,7 @@ class Live:
         self.operations.append(Mode(node, mode))
 
     def flush(self, nodes: set[int], before: int, *, modes: bool = True) -> None:
-        """A flush; arguments as of ``model.Sync``."""
+        """A flush; arguments as of ``operations.Sync``."""
         self.operations.append(Sync(frozenset(nodes), before, modes))
 
     def _target(self, path: str) -> str | None:

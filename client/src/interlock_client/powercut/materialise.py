@@ -20,7 +20,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
-from interlock_client.powercut.model import Item, Model, Node, State, Tree
+from interlock_client.powercut.model import Item, Model, State, Tree
+from interlock_client.powercut.operations import Node
 from interlock_core.durable import translated
 from interlock_core.errors import ConfigurationError
 
@@ -47,7 +48,7 @@ class Watched:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What stands in the watched places; fields as in ``model.Recording``."""
+    """What stands in the watched places; fields as in ``operations.Recording``."""
 
     roots: Mapping[str, int]
     nodes: Mapping[int, Node]

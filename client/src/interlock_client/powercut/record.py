@@ -24,7 +24,8 @@ from typing import Final
 from interlock_client.powercut import trace
 from interlock_client.powercut.live import refused
 from interlock_client.powercut.materialise import Snapshot, Watched, listed, snapshot
-from interlock_client.powercut.model import Model, Recording
+from interlock_client.powercut.model import Model
+from interlock_client.powercut.operations import Recording
 from interlock_client.powercut.replay import FAILED, RAW, TRACED, replay
 from interlock_core.durable import translated
 from interlock_core.errors import ConfigurationError, WireError

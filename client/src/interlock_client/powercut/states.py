@@ -26,7 +26,8 @@ from dataclasses import dataclass
 from itertools import combinations, islice
 from typing import Final
 
-from interlock_client.powercut.model import (
+from interlock_client.powercut.model import State, Tear
+from interlock_client.powercut.operations import (
     Add,
     Mode,
     Move,
@@ -34,9 +35,7 @@ from interlock_client.powercut.model import (
     Recording,
     Remove,
     Resize,
-    State,
     Sync,
-    Tear,
     Write,
 )
 

@@ -24,7 +24,8 @@ from interlock_client import boot
 from interlock_client.install.control import own_state
 from interlock_client.installers import Sides
 from interlock_client.powercut.materialise import Stage, Watched, snapshot, watched
-from interlock_client.powercut.model import Model, Recording, Tree, digest
+from interlock_client.powercut.model import Model, Tree, digest
+from interlock_client.powercut.operations import Recording
 from interlock_client.powercut.record import record
 from interlock_client.powercut.scenario import Scenario
 from interlock_core.durable import translated

@@ -6,17 +6,15 @@ import os
 from pathlib import Path
 from typing import Final
 
-from interlock_client.powercut.model import (
+from interlock_client.powercut.model import Model, State, Tear
+from interlock_client.powercut.operations import (
     Add,
     Mode,
-    Model,
     Move,
     Operation,
     Remove,
     Resize,
-    State,
     Sync,
-    Tear,
     Write,
 )
 
