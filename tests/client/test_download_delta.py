@@ -10,11 +10,12 @@ import pytest
 
 from interlock_client.config import Download
 from interlock_client.download import keeper
-from interlock_client.download.patched import MAX_STALLS
+from interlock_client.download.record import MAX_STALLS
 from interlock_core.delta import MIN_SEGMENT
 from interlock_core.errors import RefusedError, TransientError
 from tests.client.bed import Bed
 from tests.client.pretend import Desk, Pretend
+from tests.client.test_cli import client
 from tests.client.web import Web
 from tests.client.world import World
 
@@ -234,7 +235,25 @@ class TestFalling:
             fails(desk, server)
         came = desk.run(server)
         assert desk.place.read_bytes() == NEW
+        assert f"in {MAX_STALLS} runs in a row no server could send it" in (came.fell_back or "")
         assert "500" in (came.fell_back or "")
+
+    @pytest.mark.parametrize("by", ["order", "person"])
+    def test_what_was_given_up_is_tried_again_when_people_say_so(self, desk: Desk, by: str) -> None:
+        delta = desk.offer(OLD, NEW)
+        server = Pretend("https://a", NEW, 500)
+        for _ in range(MAX_STALLS - 1):
+            fails(desk, server)
+        server.cuts = [10]
+        fails(desk, server)
+        server.delta = delta
+        if by == "order":
+            desk.order = "b" * 64
+        else:
+            assert keeper.lift(desk.record)
+        came = desk.run(server)
+        assert (came.fell_back, came.resumed_from) == (None, 10)
+        assert came.from_delta is not None
 
     def test_and_what_came_of_it_counts(self, desk: Desk) -> None:
         """Runs that get a little each never give it up."""
@@ -335,6 +354,18 @@ class TestGateway:
         assert outcome.more["download"]["from_delta"] is None
         assert outcome.more["download"]["fell_back"] is None
         assert not any(path.endswith(".delta") for path in web.requests)
+
+    def test_what_is_waited_for_is_shown(self, running: Bed, world: World, web: Web) -> None:
+        release = world.release("2.0.0", NEW, delta_from=OLD)
+        delta = next(key for key in world.store.list("image/targets/") if key.endswith(".delta"))
+        web.answer(f"/{delta}", b"broken", 500)
+        world.roll_out(release)
+        for _ in range(2):
+            outcome = running.update()
+            assert (outcome.reason, outcome.exit_code) == ("network", 30)
+        assert running.status()["download"]["delta_stalls"] == 2
+        said = client("status", "--config", running.write_config()).out
+        assert f"2 runs in a row got nothing of it; after {MAX_STALLS} the image is" in said
 
     def test_the_fall_is_said_and_shown(self, running: Bed, world: World, web: Web) -> None:
         release = world.release("2.0.0", NEW, delta_from=OLD)

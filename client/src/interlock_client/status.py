@@ -103,6 +103,7 @@ def _download(context: Context) -> dict[str, Any] | None:
         "budget_bytes": context.settings.download.budget_bytes,
         "from_delta": record.from_delta,
         "fell_back": record.fell_back,
+        "delta_stalls": record.stalls,
         "wrong_bytes_from": list(dict.fromkeys((*record.wrong, *record.wrong_delta))),
     }
 

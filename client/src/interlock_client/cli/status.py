@@ -10,6 +10,7 @@ import click
 
 from interlock_client import context, status
 from interlock_client.cli.edge import common, config_path, plain, print_json
+from interlock_client.download.record import MAX_STALLS
 from interlock_core.wire import format_time
 
 
@@ -116,6 +117,11 @@ def _download(found: Mapping[str, Any] | None) -> list[str]:
     ]
     if found["fell_back"]:
         lines.append(f"no delta   {found['fell_back']}")
+    elif found["delta_stalls"]:
+        lines.append(
+            f"no delta   {found['delta_stalls']} runs in a row got nothing of it; after "
+            f"{MAX_STALLS} the image is fetched whole"
+        )
     if found["wrong_bytes_from"]:
         lines.append(f"wrong from {', '.join(found['wrong_bytes_from'])}")
     return lines

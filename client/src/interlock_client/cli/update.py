@@ -23,8 +23,8 @@ Examples:
 @click.option(
     "--lift-budget",
     is_flag=True,
-    help="Count from nothing what this order's image costs (`budget_bytes`), and ask servers again "
-    "that sent wrong bytes.",
+    help="Count from nothing what this order's image costs (`budget_bytes`), ask servers again "
+    "that sent wrong bytes, and for a delta that was given up.",
 )
 @common
 def command(*, config: Path | None, lift_budget: bool, as_json: bool) -> None:

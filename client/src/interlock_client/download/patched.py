@@ -28,6 +28,7 @@ from typing import Final
 from interlock_client.download.ledger import Ledger, OverBudgetError
 from interlock_client.download.part import Flow, Part, Source, later, opened, url_path
 from interlock_client.download.ranges import Asked
+from interlock_client.download.record import MAX_STALLS
 from interlock_client.download.sink import Sink
 from interlock_client.install.destination import Destination
 from interlock_client.servers import HttpStatusError, together
@@ -38,8 +39,6 @@ from interlock_core.release import Delta
 
 ROUND_SECONDS: Final = 1.0
 """Between two rounds over all servers; a round that brought no frame is the last."""
-MAX_STALLS: Final = 5
-"""Runs in a row that may end with nothing of a delta before it is given up (rule 3)."""
 _NOT_THERE: Final = frozenset({403, 404, 406, 410, 451})
 """What says of a delta that asking again is of no use; some are said by filters on the way."""
 
@@ -104,7 +103,8 @@ def patched(
             ledger.record = ledger.record.stalling()
             if ledger.record.stalls < MAX_STALLS:
                 raise
-            ledger.record = ledger.record.giving_up(patch.path, str(e))
+            why = f"in {MAX_STALLS} runs in a row no server could send it. {e}"
+            ledger.record = ledger.record.giving_up(patch.path, why)
             sink.mark()
 
 

@@ -37,6 +37,8 @@ from interlock_client.sealed import Kept
 
 NO_BYTES: Final = hashlib.sha256().hexdigest()
 MAX_WAIT: Final = timedelta(days=1)
+MAX_STALLS: Final = 5
+"""Runs in a row that may end with nothing of a delta before it is given up."""
 _FIRST_WAIT: Final = timedelta(minutes=30)
 
 
