@@ -461,6 +461,14 @@ REFRESHING: tuple[Removal, ...] = (
     ),
     # What booted.
     _client(
+        "rollback",
+        "refresh: without the TPM a person says why it is gone back",
+        "_memory",
+        "tolerant=without_tpm is not None",
+        "tolerant=True",
+        "tests/client/test_counter.py",
+    ),
+    _client(
         "confirm",
         "refresh: where nobody can tell, nothing is given up yet",
         "_judge",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import msgspec
 import pytest
 
 from interlock_client import memory as kept
+from interlock_client import rollback
+from interlock_client.config import Checks
 from interlock_client.memory import Memory
-from interlock_client.outcome import Outcome
+from interlock_client.outcome import Outcome, of_error
 from interlock_core import disk
-from interlock_core.errors import Exit, TransientError
+from interlock_core.errors import Exit, InterlockError, TransientError
 from tests.client.bed import Bed
 from tests.client.test_power import NEW, OLD, cut, finally_new, finish
 from tests.client.web import Web
@@ -144,6 +147,75 @@ def test_what_was_kept_without_the_tpm_is_guarded_afterwards(tied: Bed, counter:
     tied.check()
     (tied.home / "state/memory.json").write_bytes(before)
     assert tied.check().reason == "damaged_state"
+
+
+class TestRollbackWithoutTheTpm:
+    """A patient's gateway whose TPM died can still be taken back to what is known to be good."""
+
+    @pytest.fixture
+    def newer(self, tied: Bed) -> Bed:
+        """It runs ``NEW``; beside it stands ``OLD``, which may run again."""
+        tied.world.roll_out(tied.world.release("3.0.0", NEW * 2))
+        assert tied.install().outcome == "confirmed"
+        tied.world.roll_out(tied.world.release("4.0.0", OLD * 2))
+        assert tied.install().outcome == "confirmed"
+        return tied
+
+    def back(self, bed: Bed, reason: str | None) -> Outcome:
+        with bed.context() as made:
+            try:
+                return rollback.rollback(made, without_tpm=reason)
+            except InterlockError as e:
+                return of_error(e)
+
+    def test_a_person_says_why_and_that_is_kept(self, newer: Bed, counter: Fake) -> None:
+        counter.away = True
+        outcome = self.back(newer, None)
+        assert (outcome.reason, outcome.exit_code) == ("tpm", Exit.TRANSIENT)
+        assert "--without-tpm" in outcome.detail
+        assert not newer.wants_reboot
+        outcome = self.back(newer, "the TPM is dead, ticket 4711")
+        assert outcome.outcome == "rolling_back", outcome.detail
+        act = json.loads(max((newer.home / "state/decisions").iterdir()).read_bytes())
+        assert (act["act"], act["reason"]) == (
+            "rollback_without_tpm",
+            "the TPM is dead, ticket 4711",
+        )
+        assert act["changed"]["goes_back_to"]["version"] == "3.0.0"
+        newer.power_on()
+        assert newer.running == NEW * 2
+        assert newer.update().reason == "tpm", "and nothing is installed without it"
+        counter.away = False
+        assert newer.check().reason == "rolled_back_here"
+        assert belongs(newer, counter)
+
+    def test_the_floor_holds(self, tied: Bed, counter: Fake) -> None:
+        assert tied.install().outcome == "confirmed"
+        counter.away = True
+        assert self.back(tied, "ticket 4711").reason == "below_floor"
+        assert not tied.wants_reboot
+
+    def test_the_clinical_interlock_is_asked(self, newer: Bed, counter: Fake) -> None:
+        counter.away = True
+        newer.change(interlock=Checks(checks=newer.home / "interlock.d", timeout_seconds=10))
+        newer.script("interlock.d/10-idle", "exit 1")
+        assert self.back(newer, "ticket 4711").reason == "interlock_not_clear"
+
+    def test_one_that_answers_is_believed(self, newer: Bed, counter: Fake) -> None:
+        """Who brings an older copy back does not get past it by saying so."""
+        counter.value += 1
+        assert self.back(newer, "ticket 4711").reason == "damaged_state"
+        counter.value -= 1
+        acts = len(list((newer.home / "state/decisions").iterdir()))
+        assert self.back(newer, "ticket 4711").outcome == "rolling_back"
+        assert len(list((newer.home / "state/decisions").iterdir())) == acts, "nothing was left out"
+
+    def test_without_a_memory_there_is_nothing_to_go_back_to(
+        self, newer: Bed, counter: Fake
+    ) -> None:
+        counter.away = True
+        (newer.home / "state/memory.json").unlink()
+        assert self.back(newer, "ticket 4711").reason == "damaged_state"
 
 
 @pytest.mark.parametrize("act", ["update", "confirm"])

@@ -571,7 +571,15 @@ TABLE: Final[dict[str, tuple[Entry, ...]]] = {
             ("--config", "{confirmed}"),
             makes=("confirmed/state/*", "confirmed/boot/*", "confirmed/rebooting"),
             inputs=_of("confirmed", CONFIG, MEMORY, JOURNAL, BOOT, BOOTED),
-            slips=SLIPS,
+            slips=(
+                *SLIPS,
+                Slip(
+                    "without the TPM and without a reason",
+                    USAGE,
+                    ("--reason",),
+                    ("--without-tpm", "--config", "{confirmed}"),
+                ),
+            ),
         ),
     ),
     "run": (Entry(BASE, inputs=(CONFIG,), slips=SLIPS),),
