@@ -85,8 +85,8 @@ ADMITTING: Final[tuple[Removal, ...]] = (
     _fleet(
         "the enrolment countersigned last is in force",
         "in_force",
-        "max(counting",
-        "min(counting",
+        "last = max(at",
+        "last = min(at",
     ),
     _fleet(
         "no older enrolment is in force again by itself",

@@ -223,7 +223,7 @@ COUNTING: tuple[Removal, ...] = (
     _roster(
         "signatures: a person's first word is the one that counts",
         "Judge._times",
-        "key=lambda a: (a.said.at, a.id)",
+        "key=order_of_signing",
         "key=lambda a: a.id",
     ),
     _roster(
