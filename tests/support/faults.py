@@ -247,10 +247,10 @@ def lost_after(count: int) -> Fault:
 
 
 def drip(exchange: Exchange) -> None:
-    """A byte now and then."""
+    """A byte now and then: the shortest answer takes seconds, however idle the machine is."""
     for byte in exchange.head + exchange.body:
         exchange.send(bytes([byte]))
-        if exchange.wait(0.02):
+        if exchange.wait(0.05):
             return
 
 
