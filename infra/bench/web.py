@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+from infra.ports import free_port
 
 CONFIG: Final = """daemon off;
 master_process off;
@@ -34,9 +35,7 @@ def nginx(place: Path, store: Path) -> Iterator[str]:
     program = shutil.which("nginx")
     if program is None:
         raise LookupError("nginx is not installed: infra/system-packages.txt names it")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     (place / "nginx.conf").write_text(CONFIG.format(place=place, port=port, store=store))
     process = subprocess.Popen(
         [program, "-p", str(place), "-c", "nginx.conf", "-e", "stderr"],

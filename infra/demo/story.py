@@ -30,7 +30,8 @@ from infra.demo.firmware import Firmware
 from infra.demo.gateways import HARDWARE, PRODUCT, Gateway, Place, build
 from infra.demo.monitor import Monitor, write_settings
 from infra.demo.operators import Operators
-from infra.demo.stage import Said, Stage, free_port, together
+from infra.demo.stage import Said, Stage, together
+from infra.ports import free_port
 from interlock_core import wire
 from interlock_core.genesis import ONLINE_ROLES
 

@@ -35,7 +35,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from infra.demo.stage import free_port
+from infra.ports import free_port
 from interlock_core.clock import system_clock
 from tests.cli import transcript
 from tests.cli.programs import Clock, Person, Said, machine

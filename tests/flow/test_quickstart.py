@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from infra.demo.stage import free_port
+from infra.ports import free_port
 from tests.flow.readme import ROOT, quickstart
 
 

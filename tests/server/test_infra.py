@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import urllib3
 
+from infra.ports import free_port
 from interlock_core.clock import system_clock
 from interlock_core.store import FileStore
 from interlock_server.cli import COMMANDS
@@ -95,9 +95,7 @@ def nginx(site: Site, tmp_path: Path) -> Iterator[str]:
     program = shutil.which("nginx")
     if program is None:
         pytest.skip("nginx is not installed")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     text = re.sub(r"(?m)^\s*(?:listen \[::\]|ssl_).*$", "", NGINX)
     text = text.replace("listen 443 ssl;", f"listen 127.0.0.1:{port};")
     text = text.replace("127.0.0.1:8080", urlsplit(site.url).netloc)
