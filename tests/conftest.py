@@ -1,10 +1,15 @@
-"""What every run of the tests says in the end, and what none takes from the machine."""
+"""What every run of the tests says in the end, in what order it goes, and what none takes from the
+machine.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
+from typing import Final
 
+import pytest
 from hypothesis import settings
 
 from tests.attacks.tally import pytest_terminal_summary
@@ -24,3 +29,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # machine that is busy. Whoever looks for more passes --hypothesis-profile=search.
 settings.register_profile("search", settings.get_profile("ci"), derandomize=False)
 settings.load_profile("ci")
+
+_TESTS: Final = Path(__file__).parent
+# Single tests that take many seconds, or wait. Whatever begins last is what one worker does alone
+# while the others have nothing left, so these begin first.
+_LONG: Final = ("flow", "zones", "server/test_rotation_crash.py")
+
+
+def _is_long(item: pytest.Item) -> bool:
+    return any(item.path.is_relative_to(_TESTS / long) for long in _LONG)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest tests first; all others keep their order."""
+    items.sort(key=lambda item: not _is_long(item))
