@@ -9,6 +9,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -32,6 +33,7 @@ from tests.server.world import (
     call,
     start,
 )
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture
@@ -97,6 +99,58 @@ def test_a_signal_stops_it_in_order(
     assert all(gone(worker) for worker in workers)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", int(said["url"].rsplit(":", 1)[1])))
+
+
+_HELD = """
+import os, sys, time
+from pathlib import Path
+from gunicorn import util
+from interlock_server.cli import main
+
+place, seed = Path(sys.argv.pop(1)), util.seed
+
+def held():
+    # Called in a worker between the fork and its own signal handlers.
+    (place / str(os.getpid())).touch()
+    while not (place / "go").exists():
+        time.sleep(0.01)
+    seed()
+
+util.seed = held
+sys.exit(main())
+"""
+
+
+def waits(pid: int, number: signal.Signals) -> bool:
+    """Whether a signal waits for a process."""
+    said = Path(f"/proc/{pid}/status").read_text().splitlines()
+    mask = int(next(line.split()[1] for line in said if line.startswith("ShdPnd")), 16)
+    return bool(mask & (1 << (number - 1)))
+
+
+@pytest.mark.parametrize(
+    ("number", "passed_on"),
+    [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGQUIT)],
+)
+def test_workers_that_are_being_made_stop_too(
+    founded: Fleet, tmp_path: Path, number: signal.Signals, passed_on: signal.Signals
+) -> None:
+    place = tmp_path / "held"
+    place.mkdir()
+    words = [sys.executable, "-c", _HELD, str(place), "serve", "--config", str(founded.config)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for(lambda: len(list(place.iterdir())) == 2)
+        workers = [int(path.name) for path in place.iterdir()]
+        process.send_signal(number)
+        wait_for(lambda: all(waits(worker, passed_on) for worker in workers))
+        (place / "go").touch()
+        _, err = process.communicate(timeout=PATIENCE_SECONDS)
+    finally:
+        process.kill()
+        process.communicate()
+    assert (process.returncode, err) == (0, "")
+    assert all(gone(worker) for worker in workers)
 
 
 def test_a_worker_that_dies_is_replaced(founded: Fleet, serve: Callable[[Fleet], Served]) -> None:

@@ -7,12 +7,14 @@ Rules:
 2. The online keys were opened before; workers inherit them by fork. What connects (database,
    store) is made in each worker, after the fork.
 3. Each worker looks at rollouts from a thread of its own; the database lets one at a time.
-4. SIGTERM stops in order: no new connection, requests at work may finish, exit code 0.
+4. SIGTERM stops in order: no new connection, requests at work may finish, exit code 0. A worker
+   that is just being made stops too: no signal reaches it before it listens to any.
 """
 
 from __future__ import annotations
 
 import errno
+import signal
 import socket
 import ssl
 from collections.abc import Callable
@@ -22,8 +24,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
+from gunicorn.workers.gthread import ThreadWorker
 
 from interlock_core.errors import ConfigurationError, TransientError
 from interlock_server import engine, webhooks
@@ -36,6 +40,7 @@ KEEP_ALIVE_SECONDS: Final = 15
 MAX_REQUEST_LINE: Final = 2048
 MAX_HEADERS: Final = 64
 MAX_HEADER_BYTES: Final = 8190
+_STOPS: Final = frozenset({signal.SIGTERM, signal.SIGQUIT, signal.SIGINT})
 
 
 def bind(address: Address, what: str) -> socket.socket:
@@ -134,7 +139,7 @@ def run(
     options: dict[str, Any] = {
         "bind": [f"fd://{listeners.main.detach()}"],
         "workers": settings.workers,
-        "worker_class": "gthread",
+        "worker_class": _Worker,
         "threads": settings.threads_per_worker,
         "graceful_timeout": settings.stop_within_seconds,
         "keepalive": KEEP_ALIVE_SECONDS,
@@ -163,6 +168,30 @@ class _Logger(Logger):
         self.error_log.propagate = True
 
 
+class _Worker(ThreadWorker):
+    """Takes the signals that came while it was being made (rule 4)."""
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+
+
+class _Arbiter(Arbiter):
+    """Makes workers that lose no signal (rule 4).
+
+    Between the fork and its own handlers a worker has those of the arbiter, and would note a stop
+    for nobody to read.
+    """
+
+    def spawn_worker(self) -> int:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+        try:
+            pid: int = super().spawn_worker()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return pid
+
+
 class _Gunicorn(BaseApplication):
     def __init__(
         self,
@@ -182,6 +211,9 @@ class _Gunicorn(BaseApplication):
         for name, value in self._options.items():
             self.cfg.set(name, value)
         self.cfg.set("post_worker_init", lambda _worker: self._begin())
+
+    def run(self) -> None:
+        _Arbiter(self).run()
 
     def load(self) -> Any:
         app, self._back = self._make()
