@@ -162,9 +162,20 @@ class TestReading:
         with pytest.raises(ConfigurationError, match="in use, as swap, or mounted"):
             devices.require_unused(root / "slots" / name, root)
 
-    def test_a_device_that_has_gone_meanwhile_uses_nothing(self, tmp_path: Path) -> None:
+    def test_a_device_that_has_gone_meanwhile_uses_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         root = self.sample(tmp_path)
+        known = devices.read(root)
+        for name in ("loop0", "dm-0"):
+            (root / "sys/class/block" / name).unlink()
+        monkeypatch.setattr(devices, "read", lambda _: known)
         devices.require_unused(root / "slots" / "a b", root)
+
+    def test_a_device_to_which_no_node_leads_is_not_taken_for_unused(self, tmp_path: Path) -> None:
+        root = self.sample(tmp_path)
+        with pytest.raises(TransientError, match="loop0"):
+            devices.require_unused(root / "slots" / "a b", root)
 
     def test_what_cannot_be_asked_is_no_yes(self, tmp_path: Path) -> None:
         root = self.sample(tmp_path)

@@ -91,7 +91,7 @@ def require_unused(path: Path, root: Path = _ROOT) -> None:
         named = path if user == slot else _node(user, root)
         if named is not None:
             with durable.translated("open", named):
-                if _claimed(named):
+                if _claimed(user, named, root):
                     how = "mounted perhaps" if user == slot else f"through {named.name}"
                     raise _in_use(path, how)
 
@@ -214,14 +214,16 @@ def _node(device: Thing, root: Path) -> Path | None:
     return None
 
 
-def _claimed(device: Path) -> bool:
+def _claimed(device: Thing, named: Path, root: Path) -> bool:
     """Whether a device is in use (rule 2); what has gone is not."""
     try:
-        os.close(os.open(device, _ALONE))
+        os.close(os.open(named, _ALONE))
     except OSError as e:
         if e.errno == errno.EBUSY:
             return True
-        if e.errno not in _GONE:
+        # One that the kernel still lists has not gone: where no node leads to it, nobody knows.
+        listed = e.errno == errno.ENOENT and _node(device, root) is not None
+        if listed or e.errno not in _GONE:
             raise
     return False
 
