@@ -102,18 +102,15 @@ def test_a_signal_stops_it_in_order(
 
 
 _HELD = """
-import os, sys, time
-from pathlib import Path
+import os, signal, sys
 from gunicorn import util
 from interlock_server.cli import main
 
-place, seed = Path(sys.argv.pop(1)), util.seed
+seed = util.seed
 
 def held():
     # Called in a worker between the fork and its own signal handlers.
-    (place / str(os.getpid())).touch()
-    while not (place / "go").exists():
-        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGSTOP)
     seed()
 
 util.seed = held
@@ -121,11 +118,15 @@ sys.exit(main())
 """
 
 
+def status(pid: int, field: str) -> str:
+    """What the kernel says of a process (man 5 proc_pid_status)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(line.split()[1] for line in lines if line.startswith(f"{field}:"))
+
+
 def waits(pid: int, number: signal.Signals) -> bool:
     """Whether a signal waits for a process."""
-    said = Path(f"/proc/{pid}/status").read_text().splitlines()
-    mask = int(next(line.split()[1] for line in said if line.startswith("ShdPnd")), 16)
-    return bool(mask & (1 << (number - 1)))
+    return bool(int(status(pid, "ShdPnd"), 16) & (1 << (number - 1)))
 
 
 @pytest.mark.parametrize(
@@ -133,24 +134,30 @@ def waits(pid: int, number: signal.Signals) -> bool:
     [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGQUIT)],
 )
 def test_workers_that_are_being_made_stop_too(
-    founded: Fleet, tmp_path: Path, number: signal.Signals, passed_on: signal.Signals
+    founded: Fleet, number: signal.Signals, passed_on: signal.Signals
 ) -> None:
-    place = tmp_path / "held"
-    place.mkdir()
-    words = [sys.executable, "-c", _HELD, str(place), "serve", "--config", str(founded.config)]
+    # Longer than anybody waits here: nothing ends because its time is over.
+    text = founded.config.read_text()
+    assert "stop_within_seconds = 10\n" in text
+    founded.config.write_text(text.replace("seconds = 10\n", "seconds = 3600\n"))
+    words = [sys.executable, "-c", _HELD, "serve", "--config", str(founded.config)]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    workers: list[int] = []
     try:
-        wait_for(lambda: len(list(place.iterdir())) == 2)
-        workers = [int(path.name) for path in place.iterdir()]
+        wait_for(lambda: [status(one, "State") for one in children(process.pid)] == ["T", "T"])
+        workers = children(process.pid)
         process.send_signal(number)
         wait_for(lambda: all(waits(worker, passed_on) for worker in workers))
-        (place / "go").touch()
+        for worker in workers:
+            os.kill(worker, signal.SIGCONT)
         _, err = process.communicate(timeout=PATIENCE_SECONDS)
     finally:
-        process.kill()
+        # What is stopped ends by nothing else, and holds the pipes.
+        for left in (process.pid, *workers):
+            if not gone(left):
+                os.kill(left, signal.SIGKILL)
         process.communicate()
     assert (process.returncode, err) == (0, "")
-    assert all(gone(worker) for worker in workers)
 
 
 def test_a_worker_that_dies_is_replaced(founded: Fleet, serve: Callable[[Fleet], Served]) -> None:
