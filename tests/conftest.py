@@ -30,14 +30,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("search", settings.get_profile("ci"), derandomize=False)
 settings.load_profile("ci")
 
-_TESTS: Final = Path(__file__).parent
+TESTS: Final = Path(__file__).parent
 # Single tests that take many seconds, or wait. Whatever begins last is what one worker does alone
 # while the others have nothing left, so these begin first.
-_LONG: Final = ("flow", "zones", "server/test_rotation_crash.py")
+LONG: Final = ("flow", "zones", "server/test_rotation_crash.py")
 
 
 def _is_long(item: pytest.Item) -> bool:
-    return any(item.path.is_relative_to(_TESTS / long) for long in _LONG)
+    return any(item.path.is_relative_to(TESTS / long) for long in LONG)
 
 
 @pytest.hookimpl(trylast=True)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from tests.conftest import LONG, TESTS, pytest_collection_modifyitems
 from tests.packaging.stubs import Stubs
 from tests.packaging.tree import TOP
 
@@ -43,6 +46,15 @@ def test_make_test_runs_every_check_and_pytest_last(stubs: Stubs) -> None:
     planned = stubs.run("make", "--dry-run", "--always-make", "test", cwd=TOP).stdout
     used = re.findall(r"^\.venv/bin/(\S+(?: -m pytest| format)?)", planned, re.MULTILINE)
     assert used == ["ruff", "ruff format", "mypy", "lint-imports", "python -m pytest"]
+
+
+def test_the_longest_tests_begin_first_and_all_others_keep_their_order() -> None:
+    # What was renamed would begin late again, and nobody would notice.
+    assert [long for long in LONG if not (TESTS / long).exists()] == []
+    names = ("core/test_a.py", "flow/test_b.py", "sweep/test_c.py", LONG[-1], "core/test_d.py")
+    items: list[Any] = [SimpleNamespace(path=TESTS / name) for name in names]
+    pytest_collection_modifyitems(items)
+    assert [item.path for item in items] == [TESTS / names[i] for i in (1, 3, 0, 2, 4)]
 
 
 def test_ci_runs_make_test_at_the_top_and_fails_with_it(stubs: Stubs, tmp_path: Path) -> None:
